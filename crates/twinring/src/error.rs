@@ -1,0 +1,211 @@
+//! What can go wrong, in one type with questions one can ask it.
+
+use std::fmt;
+use std::io;
+
+/// A specialised [`Result`](std::result::Result) of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, with which link, and what to do about it.
+///
+/// [`kind`](Error::kind) is for programs; the text (`Display`) is for people and names the link.
+/// The operating system's own error, where there is one, is the [`source`](std::error::Error::source).
+///
+/// ```
+/// use twinring::{ErrorKind, Link};
+///
+/// let error = Link::host("").open().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::InvalidName);
+/// assert!(!error.is_disconnect());
+/// ```
+pub struct Error {
+    inner: Box<Inner>,
+}
+
+struct Inner {
+    kind: ErrorKind,
+    link: Option<String>,
+    message: String,
+    source: Option<io::Error>,
+}
+
+/// The kinds of [`Error`]; more may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The link's name is empty, too long or holds control characters.
+    InvalidName,
+    /// An option is out of its range.
+    InvalidOption,
+    /// A call that the link's set-up rules out, such as `recv` beside an `on_message` callback.
+    Unsupported,
+    /// A live process hosts a link of this name already.
+    NameInUse,
+    /// The host is connected to another guest.
+    Busy,
+    /// The other side, or a directory, belongs to a user that is not allowed here.
+    WrongOwner,
+    /// The system refuses access.
+    AccessDenied,
+    /// There is no directory for the link's files, or it cannot be used.
+    RuntimeDirectory,
+    /// The other side speaks no version of the protocol that this one does.
+    Version,
+    /// The other side broke the protocol; the connection has ended.
+    Protocol,
+    /// There is not enough memory.
+    OutOfMemory,
+    /// The process or the system has no descriptors, handles or threads left.
+    OutOfHandles,
+    /// There is no connection now.
+    NotConnected,
+    /// The peer said goodbye: it closed its side.
+    Closed,
+    /// The peer's process ended, or its side vanished, without a goodbye.
+    PeerGone,
+    /// This side of the link has been closed.
+    ClosedHere,
+    /// There is no room in the ring now.
+    Full,
+    /// The time given was over.
+    TimedOut,
+    /// The message is longer than the receiver takes.
+    TooLarge,
+    /// The peer gave a message up half-way; nothing of it is delivered, the connection goes on.
+    Aborted,
+    /// Something else that the operating system reports.
+    Os,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error {
+            inner: Box::new(Inner {
+                kind,
+                link: None,
+                message: message.into(),
+                source: None,
+            }),
+        }
+    }
+
+    /// An error of the operating system, sorted into our kinds.
+    pub(crate) fn from_io(what: &str, e: io::Error) -> Error {
+        let (kind, advice) = match e.kind() {
+            io::ErrorKind::PermissionDenied => (
+                ErrorKind::AccessDenied,
+                "; check the permissions, and that both sides run as the same user",
+            ),
+            io::ErrorKind::OutOfMemory
+            | io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded => (
+                ErrorKind::OutOfMemory,
+                "; use a smaller ring_capacity or free some memory",
+            ),
+            io::ErrorKind::InvalidData => (ErrorKind::Protocol, ""),
+            io::ErrorKind::TimedOut => (ErrorKind::TimedOut, ""),
+            _ if crate::os::is_out_of_handles(&e) => (
+                ErrorKind::OutOfHandles,
+                "; raise the limit of open files or close some",
+            ),
+            _ => (ErrorKind::Os, ""),
+        };
+        Error::new(kind, format!("{what}: {e}{advice}")).with_source(e)
+    }
+
+    pub(crate) fn with_source(mut self, source: impl Into<io::Error>) -> Error {
+        self.inner.source = Some(source.into());
+        self
+    }
+
+    /// Names the link, unless it is named already.
+    pub(crate) fn of_link(mut self, name: &str) -> Error {
+        self.inner.link.get_or_insert_with(|| name.to_owned());
+        self
+    }
+
+    /// What kind of error this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.inner.kind
+    }
+
+    /// What happened, without the link's name.
+    pub(crate) fn message(&self) -> &str {
+        &self.inner.message
+    }
+
+    /// The name of the link it happened to.
+    pub fn link(&self) -> Option<&str> {
+        self.inner.link.as_deref()
+    }
+
+    /// Whether it tells of the end of a connection (or that there is none), after which the link
+    /// may connect again by itself.
+    pub fn is_disconnect(&self) -> bool {
+        matches!(
+            self.kind(),
+            ErrorKind::NotConnected | ErrorKind::Closed | ErrorKind::PeerGone | ErrorKind::Protocol
+        )
+    }
+
+    /// Whether the same call may succeed later, without anything being changed here.
+    pub fn is_temporary(&self) -> bool {
+        matches!(
+            self.kind(),
+            ErrorKind::Full
+                | ErrorKind::TimedOut
+                | ErrorKind::Busy
+                | ErrorKind::NotConnected
+                | ErrorKind::Aborted
+        )
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(link) = &self.inner.link {
+            write!(f, "link {link:?}: ")?;
+        }
+        f.write_str(&self.inner.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ({self})", self.inner.kind)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.inner
+            .source
+            .as_ref()
+            .map(|e| e as &(dyn std::error::Error + 'static))
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(e: Error) -> io::Error {
+        let kind = match e.kind() {
+            ErrorKind::InvalidName | ErrorKind::InvalidOption => io::ErrorKind::InvalidInput,
+            ErrorKind::Unsupported => io::ErrorKind::Unsupported,
+            ErrorKind::NameInUse => io::ErrorKind::AddrInUse,
+            ErrorKind::Busy => io::ErrorKind::ResourceBusy,
+            ErrorKind::WrongOwner | ErrorKind::AccessDenied => io::ErrorKind::PermissionDenied,
+            ErrorKind::Version | ErrorKind::Protocol => io::ErrorKind::InvalidData,
+            ErrorKind::OutOfMemory => io::ErrorKind::OutOfMemory,
+            ErrorKind::NotConnected => io::ErrorKind::NotConnected,
+            ErrorKind::Closed => io::ErrorKind::UnexpectedEof,
+            ErrorKind::PeerGone => io::ErrorKind::ConnectionReset,
+            ErrorKind::ClosedHere | ErrorKind::Aborted => io::ErrorKind::ConnectionAborted,
+            ErrorKind::Full => io::ErrorKind::WouldBlock,
+            ErrorKind::TimedOut => io::ErrorKind::TimedOut,
+            ErrorKind::TooLarge => io::ErrorKind::FileTooLarge,
+            ErrorKind::RuntimeDirectory | ErrorKind::OutOfHandles | ErrorKind::Os => {
+                io::ErrorKind::Other
+            }
+        };
+        io::Error::new(kind, e)
+    }
+}

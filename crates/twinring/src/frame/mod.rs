@@ -1,0 +1,95 @@
+//! What a message looks like in the ring.
+//!
+//! A frame is a header word and the bytes that belong to it, padded with zeros to a multiple of 8.
+//! It never crosses the end of the ring's memory: where it would, a padding frame fills the rest.
+//!
+//! ```text
+//!  63            48 47     40 39     32 31                            0
+//! ┌────────────────┬─────────┬─────────┬───────────────────────────────┐
+//! │       0        │  flags  │  kind   │          len in bytes         │  little-endian
+//! └────────────────┴─────────┴─────────┴───────────────────────────────┘
+//!   kind 1, data:    flags BEGIN and END: a whole message
+//!                    BEGIN, then none any number of times, then END: one large message in chunks
+//!                    ABORT (len 0): the large message that was begun is given up
+//!   kind 2, padding: no flags; len reaches to the end of the ring's memory
+//! ```
+//!
+//! Whole messages may stand between the chunks of a large one, of which there is at most one at a
+//! time; that is how small messages overtake it. The writer always leaves room for one more header
+//! word, so that an ABORT can be written at any time.
+
+mod reader;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub(crate) use reader::{Next, Reader};
+pub(crate) use writer::{Part, Writer};
+
+use crate::ring::Fault;
+
+/// Length of a header, and what frames are aligned to, in bytes.
+const HEADER: u64 = 8;
+
+const BEGIN: u8 = 1;
+const END: u8 = 2;
+const ABORT: u8 = 4;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Data = 1,
+    Padding = 2,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Header {
+    kind: Kind,
+    flags: u8,
+    len: u32,
+}
+
+impl Header {
+    fn encode(self) -> u64 {
+        u64::from(self.len) | (self.kind as u64) << 32 | u64::from(self.flags) << 40
+    }
+
+    /// Judges the whole word before any part of it is used.
+    fn decode(word: u64) -> Result<Header, Fault> {
+        if word >> 48 != 0 {
+            return Err(Fault::Peer("a frame header has reserved bits set"));
+        }
+        let len = word as u32;
+        let flags = (word >> 40) as u8;
+        let kind = match (word >> 32) as u8 {
+            1 => Kind::Data,
+            2 => Kind::Padding,
+            _ => return Err(Fault::Peer("a frame is of unknown kind")),
+        };
+        match (kind, flags) {
+            (Kind::Padding, 0) => {}
+            (Kind::Data, f) if f == BEGIN | END => {}
+            (Kind::Data, ABORT) if len == 0 => {}
+            // A chunk with nothing in it would be no progress, and END may be the only one that
+            // has nothing left to bring.
+            (Kind::Data, BEGIN | 0) if len > 0 => {}
+            (Kind::Data, END) => {}
+            _ => return Err(Fault::Peer("a frame has flags that do not go together")),
+        }
+        Ok(Header { kind, flags, len })
+    }
+
+    /// Bytes that the frame takes in the ring.
+    fn frame_len(self) -> u64 {
+        HEADER + u64::from(self.len).next_multiple_of(HEADER)
+    }
+}
+
+/// The longest payload of one frame in a ring of this capacity, in bytes.
+///
+/// A quarter of the ring, so that a frame always fits an empty one wherever it begins, with the
+/// padding before it; and not above 32 KiB, so that the receiver can copy one chunk while the
+/// sender copies the next, and a small message never waits long behind one.
+pub(crate) fn max_payload(capacity: u64) -> usize {
+    // Fits: at most 32 KiB.
+    ((capacity / 4).min(32 * 1024) - HEADER) as usize
+}

@@ -1,0 +1,74 @@
+//! Full-duplex messages of any size between two processes of one machine, over shared memory.
+//!
+//! Two processes, one link name, two memory-mapped rings. Each side is told at once when the other
+//! connects, closes or crashes; either may start first, stop, be killed and come back, and the
+//! link re-forms by itself.
+//!
+//! ```
+//! use std::time::Duration;
+//! use twinring::Link;
+//!
+//! # fn main() -> twinring::Result<()> {
+//! # let name = format!("crate-example-{}", std::process::id());
+//! // In the service:
+//! let service = Link::host(&name)
+//!     .on_status(|_link, status| println!("service: {status}"))
+//!     .on_message(|link, message| {
+//!         let _ = link.send(&message.to_ascii_uppercase());
+//!     })
+//!     .open()?;
+//!
+//! // In its GUI, another process:
+//! let gui = Link::guest(&name).open()?;
+//! gui.wait_connected(Duration::from_secs(5))?;
+//! gui.send(b"hello")?;
+//! assert_eq!(gui.recv()?, b"HELLO");
+//! # Ok(()) }
+//! ```
+//!
+//! # How data flows
+//! Down the left side, and up the right one in the other process:
+//!
+//! ```text
+//!            Link                   Link
+//! link/      send.rs                recv.rs          messages, waiting, the life of a connection
+//! frame/     writer.rs              reader.rs        messages ⇄ frames
+//! ring/      producer.rs            consumer.rs      positions and memory orderings
+//! segment/            layout.rs                      one memory, two rings
+//! os/        memory  event  process  endpoint        all that differs between systems
+//! ```
+//!
+//! # What is promised
+//! Within one connection each message arrives at most once, whole or not at all, and in the order
+//! of the thread that sent it. [`Link::send`] returning `Ok` means that it is committed: it is
+//! delivered if the receiver lives and keeps reading, even if the sender's process dies right
+//! after. Nothing is carried over to the next connection.
+
+#[cfg(not(loom))]
+mod error;
+#[cfg(not(loom))]
+mod frame;
+#[cfg(not(loom))]
+mod link;
+#[cfg(not(loom))]
+mod os;
+// Under the model checker only the rooms that it checks are built.
+#[cfg_attr(loom, allow(dead_code, unused_imports))]
+mod ring;
+#[cfg_attr(loom, allow(dead_code))]
+mod segment;
+#[cfg_attr(loom, allow(dead_code, unused_imports))]
+mod sync;
+
+#[cfg(not(loom))]
+pub use self::{
+    error::{Error, ErrorKind, Result},
+    link::name::MAX_NAME_LEN,
+    link::options::{
+        Access, Builder, DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_MESSAGE, DEFAULT_RING_CAPACITY,
+    },
+    link::status::{DisconnectReason, Status},
+    link::wait::Wait,
+    link::{Link, Messages, RecvHalf, SendHalf},
+    os::process::{ParseUserError, Peer, User},
+};

@@ -1,0 +1,176 @@
+//! One connection: its memory, its bells, its peer, and how it ended.
+//!
+//! The keeper makes it and decides when it is over; senders and receivers hold it while they use
+//! it, so nothing is unmapped or closed under them.
+
+use std::sync::{Arc, OnceLock};
+
+use super::status::DisconnectReason;
+use crate::error::{Error, ErrorKind};
+use crate::os::event::{Alarm, Bells};
+use crate::os::process::{Peer, Process};
+use crate::ring::Fault;
+use crate::segment::layout::{GOODBYE_CLOSED, GOODBYE_FAULT};
+use crate::segment::{Segment, Side};
+
+/// What the handshake yields.
+pub(crate) struct Parts {
+    pub(crate) side: Side,
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) bells: Bells,
+    pub(crate) process: Process,
+    pub(crate) peer: Peer,
+    /// The longest message that the peer takes.
+    pub(crate) peer_max_message: u64,
+    /// Made before the handshake is over, so that nothing can fail once it is.
+    pub(crate) over: Alarm,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) generation: u64,
+    pub(crate) peer: Peer,
+    pub(crate) peer_max_message: u64,
+    pub(crate) bells: Bells,
+    pub(crate) process: Process,
+    /// Set once the connection is over: wakes everyone who waits for the peer.
+    pub(crate) over: Alarm,
+    segment: Arc<Segment>,
+    side: Side,
+    end: OnceLock<End>,
+    /// The first violation that a sender or receiver of ours found.
+    fault: OnceLock<Fault>,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// We closed the link.
+    ClosedHere,
+    /// The peer, or what it did, ended it.
+    Disconnected(DisconnectReason),
+}
+
+impl Connection {
+    pub(crate) fn new(parts: Parts, generation: u64) -> Connection {
+        Connection {
+            generation,
+            peer: parts.peer,
+            peer_max_message: parts.peer_max_message,
+            bells: parts.bells,
+            process: parts.process,
+            over: parts.over,
+            segment: parts.segment,
+            side: parts.side,
+            end: OnceLock::new(),
+            fault: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    /// Our side of it.
+    pub(crate) fn side(&self) -> Side {
+        self.side
+    }
+
+    /// How it ended, if it has. Whoever asks before looking at the ring, and finds the ring empty,
+    /// has seen all that came.
+    #[inline]
+    pub(crate) fn end(&self) -> Option<&End> {
+        self.end.get()
+    }
+
+    /// Ends it: the keeper's word, said once.
+    pub(crate) fn finish(&self, end: End) {
+        if self.end.set(end).is_ok() {
+            self.over.set();
+        }
+    }
+
+    /// Notes a violation. The keeper, to be woken by the caller, will end the connection for it.
+    pub(crate) fn note(&self, fault: Fault) -> Error {
+        let _ = self.fault.set(fault);
+        fault_error(fault)
+    }
+
+    /// Whether and why the connection is over, by what the peer, the kernel and our own threads
+    /// say. `hung_up`: the peer's hang-up was heard.
+    pub(crate) fn verdict(&self, hung_up: bool) -> Option<DisconnectReason> {
+        if let Some(fault) = self.fault.get() {
+            return Some(DisconnectReason::Protocol(fault_text(*fault)));
+        }
+        let gone = self.process.has_ended() || hung_up && Bells::HANG_UP_IS_FINAL;
+        if !gone && !hung_up {
+            return None;
+        }
+        // After the question whether it is gone: what it said before it went is there by now.
+        match self.segment.goodbye_of(self.side.opposite()) {
+            GOODBYE_CLOSED => Some(DisconnectReason::Closed),
+            GOODBYE_FAULT => Some(DisconnectReason::Protocol(
+                "the peer ended the connection because of what this side sent".into(),
+            )),
+            _ if gone => Some(DisconnectReason::Crashed),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing that the peer sent is left unread in the ring.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.segment.is_drained(self.side.opposite())
+    }
+}
+
+impl End {
+    /// The error for a call that met the end.
+    pub(crate) fn error(&self) -> Error {
+        match self {
+            End::ClosedHere => closed_here(),
+            End::Disconnected(reason) => {
+                let kind = match reason {
+                    DisconnectReason::Closed => ErrorKind::Closed,
+                    DisconnectReason::Crashed => ErrorKind::PeerGone,
+                    DisconnectReason::Protocol(_) => ErrorKind::Protocol,
+                };
+                Error::new(kind, reason.to_string())
+            }
+        }
+    }
+
+    /// What we tell the peer about it.
+    pub(crate) fn goodbye(&self) -> u32 {
+        match self {
+            End::Disconnected(DisconnectReason::Protocol(_)) => GOODBYE_FAULT,
+            _ => GOODBYE_CLOSED,
+        }
+    }
+}
+
+pub(crate) fn closed_here() -> Error {
+    Error::new(
+        ErrorKind::ClosedHere,
+        "this side of the link has been closed",
+    )
+}
+
+fn fault_text(fault: Fault) -> String {
+    match fault {
+        Fault::Peer(what) => format!("the peer wrote what is not allowed: {what}"),
+        Fault::TooLarge => "the peer sent a message longer than this side's max_message".to_owned(),
+        Fault::OutOfMemory => "there is no memory for the peer's message".to_owned(),
+    }
+}
+
+fn fault_error(fault: Fault) -> Error {
+    let kind = match fault {
+        Fault::Peer(_) => ErrorKind::Protocol,
+        Fault::TooLarge => ErrorKind::TooLarge,
+        Fault::OutOfMemory => ErrorKind::OutOfMemory,
+    };
+    Error::new(
+        kind,
+        format!("{}; the connection has been ended", fault_text(fault)),
+    )
+}

@@ -1,0 +1,290 @@
+//! What the handles of a link, its keeper thread and its callback thread share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use super::Link;
+use super::callbacks::{self, Callbacks, Notices};
+use super::connection::{Connection, End, Parts, closed_here};
+use super::keeper;
+use super::name::Name;
+use super::options::Options;
+use super::recv::Inbox;
+use super::send::Outbox;
+use super::status::{DisconnectReason, Status};
+use crate::error::{Error, ErrorKind, Result};
+use crate::os::event::{Alarm, Deadline};
+use crate::os::process::Peer;
+use crate::segment::Side;
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) name: Name,
+    pub(crate) options: Options,
+    /// Set once, by the first `close`.
+    closing: AtomicBool,
+    /// Set once the link is being closed: breaks off handshakes.
+    pub(crate) stop: Alarm,
+    /// Wakes the keeper, which clears it and looks around.
+    pub(crate) nudge: Alarm,
+    state: Mutex<State>,
+    changed: Condvar,
+    generation: AtomicU64,
+    pub(crate) outbox: Outbox,
+    pub(crate) inbox: Inbox,
+    pub(crate) notices: Notices,
+}
+
+#[derive(Debug)]
+struct State {
+    status: Status,
+    /// Why the last attempt to connect failed, while there is no connection.
+    failure: Option<(ErrorKind, String)>,
+    /// The keeper has said goodbye and given everything back.
+    finished: bool,
+}
+
+/// Opens a link: the claim on the name, or the place of it, is got here, so that what is wrong
+/// with them is told at once; the rest is the keeper's.
+pub(crate) fn open(side: Side, name: Name, options: Options, callbacks: Callbacks) -> Result<Link> {
+    let alarm = || Alarm::new().map_err(|e| Error::from_io("cannot make an event", e));
+    let keeper = keeper::prepare(side, &name, &options)?;
+    let core = Arc::new(Core {
+        closing: AtomicBool::new(false),
+        stop: alarm()?,
+        nudge: alarm()?,
+        state: Mutex::new(State {
+            status: Status::Waiting,
+            failure: None,
+            finished: false,
+        }),
+        changed: Condvar::new(),
+        generation: AtomicU64::new(0),
+        outbox: Outbox::new(options.wait),
+        inbox: Inbox::new(options.wait, callbacks.take_messages()),
+        notices: Notices::new(&callbacks)?,
+        name,
+        options,
+    });
+    core.notices.status(Status::Waiting);
+    spawn("twinring", {
+        let core = core.clone();
+        move || {
+            let finish = Finish(core);
+            keeper.run(&finish.0);
+        }
+    })?;
+    if callbacks.any() {
+        let thread = spawn("twinring-calls", {
+            let core = core.clone();
+            move || callbacks::run(&core, callbacks)
+        });
+        if let Err(e) = thread {
+            core.close();
+            return Err(e);
+        }
+    }
+    Ok(Link::owning(core))
+}
+
+/// Tells that the keeper has ended, also if it was a fault of ours that ended it: `close` waits.
+struct Finish(Arc<Core>);
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        self.0.finished();
+    }
+}
+
+/// Starts a thread of the library's own.
+pub(crate) fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<()> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(f)
+        .map(drop)
+        .map_err(|e| {
+            Error::new(
+                ErrorKind::OutOfHandles,
+                format!("cannot start a thread: {e}; raise the limit of threads or close some"),
+            )
+            .with_source(e)
+        })
+}
+
+impl Core {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing can panic while it is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.state().status.clone()
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn peer(&self) -> Option<Peer> {
+        match &self.state().status {
+            Status::Connected { peer, .. } => Some(peer.clone()),
+            _ => None,
+        }
+    }
+
+    /// Adds the link's name to an error.
+    pub(crate) fn named(&self, e: Error) -> Error {
+        e.of_link(self.name.as_str())
+    }
+
+    /// The error for a call that needs a connection when there is none.
+    pub(crate) fn not_connected(&self) -> Error {
+        if self.is_closing() {
+            return closed_here();
+        }
+        let why = match &self.state().failure {
+            Some((_, failure)) => format!("; the last attempt to connect failed: {failure}"),
+            None => String::new(),
+        };
+        Error::new(
+            ErrorKind::NotConnected,
+            format!("there is no peer now; wait for it with wait_connected{why}"),
+        )
+    }
+
+    pub(crate) fn wait_connected(&self, deadline: Deadline) -> Result<Peer> {
+        let mut state = self.state();
+        loop {
+            if self.is_closing() {
+                return Err(closed_here());
+            }
+            if let Status::Connected { peer, .. } = &state.status {
+                return Ok(peer.clone());
+            }
+            state = match deadline.left() {
+                None => self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(left) if left.is_zero() => {
+                    return Err(match &state.failure {
+                        Some((kind, failure)) => Error::new(*kind, failure.clone()),
+                        None => Error::new(
+                            ErrorKind::TimedOut,
+                            "no peer appeared in the time given; is the other side running?",
+                        ),
+                    });
+                }
+                Some(left) => {
+                    self.changed
+                        .wait_timeout(state, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+        }
+    }
+
+    /// Ends the link and waits until the peer has been told. The keeper never waits for anything
+    /// but the system, so neither does this.
+    pub(crate) fn close(&self) {
+        {
+            let state = self.state();
+            self.closing.store(true, Ordering::Release);
+            self.changed.notify_all();
+            drop(state);
+        }
+        self.stop.set();
+        self.nudge.set();
+        self.inbox.wake_all();
+        self.notices.wake();
+        let mut state = self.state();
+        while !state.finished {
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    // The keeper's part.
+
+    /// A handshake has succeeded.
+    pub(crate) fn connected(&self, parts: Parts) -> Arc<Connection> {
+        let generation = self.generation() + 1;
+        let connection = Arc::new(Connection::new(parts, generation));
+        self.generation.store(generation, Ordering::Release);
+        self.outbox.connect(&connection);
+        let status = Status::Connected {
+            generation,
+            peer: connection.peer.clone(),
+        };
+        self.change(status, None);
+        // After the status, so that whoever has a message of the peer's also finds its peer.
+        self.inbox
+            .connect(&connection, self.options.max_message);
+        self.notices.wake();
+        connection
+    }
+
+    /// The connection has ended: wakes everyone who waits on it, and tells the peer, if it lives.
+    pub(crate) fn disconnected(&self, connection: &Connection, end: End) {
+        connection.finish(end.clone());
+        self.outbox.disconnect(&end);
+        connection.bells.hang_up();
+        self.inbox.wake_all();
+        if let End::Disconnected(reason) = end {
+            self.disconnected_status(connection.generation, reason);
+        }
+    }
+
+    fn disconnected_status(&self, generation: u64, reason: DisconnectReason) {
+        self.change(Status::Disconnected { generation, reason }, None);
+        self.change(Status::Waiting, None);
+    }
+
+    /// An attempt to connect has failed. Told once for each kind of failure in a row.
+    pub(crate) fn failed(&self, e: Error) {
+        if self.is_closing() {
+            return;
+        }
+        let e = self.named(e);
+        let mut state = self.state();
+        let news = state
+            .failure
+            .as_ref()
+            .is_none_or(|(kind, _)| *kind != e.kind());
+        state.failure = Some((e.kind(), e.message().to_owned()));
+        drop(state);
+        if news {
+            self.notices.error(e);
+        }
+    }
+
+    /// There is nobody to connect to: what failed before is no longer why.
+    pub(crate) fn absent(&self) {
+        self.state().failure = None;
+    }
+
+    fn change(&self, status: Status, failure: Option<(ErrorKind, String)>) {
+        {
+            let mut state = self.state();
+            state.status = status.clone();
+            state.failure = failure;
+            self.changed.notify_all();
+        }
+        self.notices.status(status);
+    }
+
+    fn finished(&self) {
+        self.change(Status::Closed, None);
+        self.state().finished = true;
+        self.changed.notify_all();
+        self.notices.wake();
+    }
+}

@@ -1,0 +1,247 @@
+//! What can be chosen about a link, and the way to open one.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::callbacks::Callbacks;
+use super::name::Name;
+use super::status::Status;
+use super::wait::Wait;
+use super::{Link, core};
+use crate::error::{Error, ErrorKind, Result};
+use crate::os::endpoint::PlaceOptions;
+use crate::os::process::User;
+use crate::segment::{CAPACITIES, Side};
+
+/// Capacity of a ring unless chosen otherwise: 1 MiB for each direction.
+pub const DEFAULT_RING_CAPACITY: u64 = 1024 * 1024;
+/// The longest message that is received unless chosen otherwise: 1 GiB.
+pub const DEFAULT_MAX_MESSAGE: u64 = 1024 * 1024 * 1024;
+/// How long a handshake may take unless chosen otherwise.
+pub const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Who may be at the other end. Asked of the kernel before a byte of the peer's is believed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Access {
+    /// Processes of the same user only.
+    #[default]
+    SameUser,
+    /// Processes of the same user and of these.
+    ///
+    /// On Linux and macOS both sides must also name a [`directory`](Builder::directory) that all
+    /// of them can reach.
+    Users(Vec<User>),
+}
+
+impl Access {
+    pub(crate) fn admits(&self, user: &User) -> bool {
+        let same = User::current().is_ok_and(|own| own == *user);
+        same || matches!(self, Access::Users(users) if users.contains(user))
+    }
+
+    fn others(&self) -> &[User] {
+        match self {
+            Access::SameUser => &[],
+            Access::Users(users) => users,
+        }
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the same user")?;
+        for user in self.others() {
+            write!(f, " or user {user}")?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) ring_capacity: u64,
+    pub(crate) max_message: u64,
+    pub(crate) wait: Wait,
+    pub(crate) access: Access,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) directory: Option<PathBuf>,
+}
+
+impl Options {
+    pub(crate) fn place(&self) -> PlaceOptions {
+        PlaceOptions {
+            directory: self.directory.clone(),
+            guests: self.access.others().to_vec(),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let wrong = |what: String| Err(Error::new(ErrorKind::InvalidOption, what));
+        let capacity = self.ring_capacity;
+        if !CAPACITIES.contains(&capacity) || !capacity.is_power_of_two() {
+            return wrong(format!(
+                "ring_capacity is {capacity}; it must be a power of two from 4096 (4 KiB) to 1073741824 (1 GiB)"
+            ));
+        }
+        if self.handshake_timeout.is_zero() {
+            return wrong("handshake_timeout is zero, so no handshake could succeed".into());
+        }
+        if self
+            .directory
+            .as_ref()
+            .is_some_and(|path| !path.is_absolute())
+        {
+            return wrong("directory is not an absolute path".into());
+        }
+        Ok(())
+    }
+}
+
+/// Options of a link that is to be opened; made by [`Link::host`] and [`Link::guest`].
+///
+/// ```
+/// use std::time::Duration;
+/// use twinring::{Link, Wait};
+///
+/// # fn main() -> twinring::Result<()> {
+/// let name = format!("builder-example-{}", std::process::id());
+/// let link = Link::host(&name)
+///     .ring_capacity(64 * 1024)
+///     .max_message(16 << 20)
+///     .wait(Wait::Sleep)
+///     .handshake_timeout(Duration::from_secs(2))
+///     .on_status(|_link, status| println!("{status}"))
+///     .open()?;
+/// # link.close();
+/// # Ok(()) }
+/// ```
+#[must_use = "nothing happens before `open`"]
+pub struct Builder {
+    side: Side,
+    name: String,
+    options: Options,
+    callbacks: Callbacks,
+}
+
+impl Builder {
+    pub(crate) fn new(side: Side, name: &str) -> Builder {
+        Builder {
+            side,
+            name: name.to_owned(),
+            options: Options {
+                ring_capacity: DEFAULT_RING_CAPACITY,
+                max_message: DEFAULT_MAX_MESSAGE,
+                wait: Wait::default(),
+                access: Access::default(),
+                handshake_timeout: DEFAULT_HANDSHAKE_TIMEOUT,
+                directory: None,
+            },
+            callbacks: Callbacks::default(),
+        }
+    }
+
+    /// Capacity of each of the two rings in bytes: a power of two from 4 KiB to 1 GiB,
+    /// [`DEFAULT_RING_CAPACITY`] by default. The host's value counts; a guest takes what the host
+    /// offers.
+    ///
+    /// It does not limit messages. A larger ring lets a sender run further ahead of the receiver;
+    /// the memory of both is reserved for each connection when it is made.
+    pub fn ring_capacity(mut self, bytes: u64) -> Builder {
+        self.options.ring_capacity = bytes;
+        self
+    }
+
+    /// The longest message that this side receives, in bytes; [`DEFAULT_MAX_MESSAGE`] by default.
+    /// The peer is told, so that its `send` of a longer one fails at once with
+    /// [`ErrorKind::TooLarge`].
+    pub fn max_message(mut self, bytes: u64) -> Builder {
+        self.options.max_message = bytes;
+        self
+    }
+
+    /// How calls on this side wait for the peer; [`Wait::Adaptive`] by default.
+    pub fn wait(mut self, wait: Wait) -> Builder {
+        self.options.wait = wait;
+        self
+    }
+
+    /// Who may be the peer; [`Access::SameUser`] by default. It goes both ways: a host lets only
+    /// these connect, a guest trusts only these as host.
+    pub fn access(mut self, access: Access) -> Builder {
+        self.options.access = access;
+        self
+    }
+
+    /// How long a handshake may take before it is given up;
+    /// [`DEFAULT_HANDSHAKE_TIMEOUT`] by default. A host serves others meanwhile.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Builder {
+        self.options.handshake_timeout = timeout;
+        self
+    }
+
+    /// An absolute path to the directory for the link's lock and socket, instead of the user's
+    /// runtime directory. Both sides must name the same. It is made if it is not there; it must
+    /// belong to this user or root, and no other may be able to write to it. Without effect on
+    /// Windows, where nothing lies in files.
+    pub fn directory(mut self, path: impl Into<PathBuf>) -> Builder {
+        self.options.directory = Some(path.into());
+        self
+    }
+
+    /// Calls `f` with each message, on a thread of the link's own. `recv` and its kin are then
+    /// [`ErrorKind::Unsupported`].
+    ///
+    /// The callbacks of a link run one at a time, in the order in which things happened, with no
+    /// lock held: they may call anything, `send` and `close` included. While one runs, the next
+    /// waits, and so does the peer once its ring is full. The `&Link` they get does not keep the
+    /// link open.
+    pub fn on_message(mut self, f: impl FnMut(&Link, &[u8]) + Send + 'static) -> Builder {
+        self.callbacks.on_message = Some(Box::new(f));
+        self
+    }
+
+    /// Calls `f` with each change of the link's status, once and in order, on the thread that
+    /// [`on_message`](Builder::on_message) speaks of. With `on_message`, a status comes in its
+    /// place among the messages: `Disconnected` after the last message of that connection.
+    pub fn on_status(mut self, f: impl FnMut(&Link, &Status) + Send + 'static) -> Builder {
+        self.callbacks.on_status = Some(Box::new(f));
+        self
+    }
+
+    /// Calls `f` with what goes wrong outside of any call: a handshake that failed (once for each
+    /// kind of failure in a row), a message that the peer gave up, a violation of the protocol.
+    pub fn on_error(mut self, f: impl FnMut(&Link, &Error) + Send + 'static) -> Builder {
+        self.callbacks.on_error = Some(Box::new(f));
+        self
+    }
+
+    /// Opens the link. It does not wait for the peer: the link connects by itself as soon as there
+    /// is one, and again whenever the peer comes back. [`Link::wait_connected`] waits.
+    ///
+    /// # Errors
+    /// * [`InvalidName`](ErrorKind::InvalidName), [`InvalidOption`](ErrorKind::InvalidOption);
+    /// * [`NameInUse`](ErrorKind::NameInUse): a live process hosts this name already;
+    /// * [`RuntimeDirectory`](ErrorKind::RuntimeDirectory), [`WrongOwner`](ErrorKind::WrongOwner),
+    ///   [`AccessDenied`](ErrorKind::AccessDenied): there is no safe place for the link's objects;
+    /// * [`OutOfHandles`](ErrorKind::OutOfHandles), [`OutOfMemory`](ErrorKind::OutOfMemory),
+    ///   [`Os`](ErrorKind::Os): the system gives no thread, event or socket.
+    pub fn open(self) -> Result<Link> {
+        let name = Name::new(&self.name)?;
+        self.options
+            .check()
+            .and_then(|()| core::open(self.side, name.clone(), self.options, self.callbacks))
+            .map_err(|e| e.of_link(name.as_str()))
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("side", &self.side)
+            .field("name", &self.name)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,113 @@
+//! How two processes that know one name find each other.
+//!
+//! ```text
+//! host:   Place::new → claim → Claim ─ listen → Listener ─ accept → Channel ┐
+//! guest:  Place::new → connect ───────────────────────────────────→ Channel ┤
+//!                      watch (sleep until a host may be there)              │
+//!         both: Channel::identify, send and receive packets ←───────────────┘
+//!         host: Offer::make → Channel::send(.., Some(&offer)) → Offer::accepted
+//!         guest: Channel::receive → Handover::open → Taken::accepted
+//! ```
+//!
+//! The claim on a name is a lock that the kernel frees when its owner ends; nothing is ever
+//! repaired. Packets have one fixed size, so that nothing a peer says about lengths has to be
+//! believed. Each call that may wait takes a deadline and a stop [`Alarm`].
+
+use std::io;
+
+#[cfg(unix)]
+#[path = "unix.rs"]
+mod sys;
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod sys;
+
+/// Where the objects of one name lie.
+///
+/// * `Place::new(key, options) -> Result<Place, Error>`: finds (and, for files, makes and checks)
+///   the place; `key` is the name's [hash](crate::link::name::Name::key).
+/// * `claim(&self, label) -> Result<Option<Claim>, Error>`: takes the name, or `None` if a live
+///   process has it. `label` is text for people who look at the file.
+/// * `claimant(&self) -> Option<String>`: who has it, as far as can be told, for an error message.
+/// * `connect(&self) -> io::Result<Option<Channel>>`: reaches the host, or `None` if none listens
+///   now. Never waits.
+/// * `watch(&self) -> Watch`: from now on notices when a host begins to listen.
+pub(crate) use sys::Place;
+
+/// A name that is ours until drop: `listen(&self) -> Result<Listener, Error>`.
+pub(crate) use sys::Claim;
+
+/// Takes calls: `source(&self) -> Source`, and `accept(&self) -> io::Result<Option<Channel>>`,
+/// which never waits.
+pub(crate) use sys::Listener;
+
+/// Notices a new host: `source(&self) -> Source`, `clear(&self)`. Where the system gives no notice
+/// (`is_blind`), the guest looks more often.
+#[allow(
+    unused_imports,
+    reason = "named by the contract, used through `Place::watch`"
+)]
+pub(crate) use sys::Watch;
+
+/// One connection between a host and a guest, during the handshake.
+///
+/// * `identify(&self) -> io::Result<(Process, Peer)>`: who is at the other end, by the kernel;
+/// * `send(&self, &Packet, Option<&Offer>, Deadline, &Alarm) -> io::Result<()>`: `TimedOut` at the
+///   deadline, `Interrupted` when the alarm is set;
+/// * `receive(&self, Deadline, &Alarm) -> io::Result<Received>`: likewise, `UnexpectedEof` when
+///   the peer has gone.
+pub(crate) use sys::Channel;
+
+/// What a host hands over to a guest: memory and bells, made for this one connection.
+///
+/// * `Offer::make(&Channel, &Process, len) -> io::Result<(Offer, Memory)>`;
+/// * `accepted(self, Channel) -> io::Result<Bells>`: the guest has it; what only it needs is let go.
+pub(crate) use sys::Offer;
+
+/// What came with a packet.
+///
+/// * `none_expected(&self) -> io::Result<()>`: `InvalidData` if anything came;
+/// * `open(self, &Channel, len) -> io::Result<(Memory, Taken)>`: checks and takes it; `InvalidData`,
+///   with the reason, when it is not exactly what an `Offer` holds.
+pub(crate) use sys::Handover;
+
+/// The guest's bells, before the handshake is over: `accepted(self, Channel) -> io::Result<Bells>`.
+#[allow(
+    unused_imports,
+    reason = "named by the contract, used through `Handover::open`"
+)]
+pub(crate) use sys::Taken;
+
+/// Length of each packet of the handshake in bytes.
+pub(crate) const PACKET: usize = 512;
+
+/// Where in a packet `os` writes what it needs to hand over objects (the rest is the handshake's).
+/// Zero on Unix, where descriptors travel beside the bytes.
+pub(crate) const HANDOVER: std::ops::Range<usize> = 384..512;
+
+/// One message of the handshake.
+pub(crate) type Packet = [u8; PACKET];
+
+/// A packet and what came with it.
+pub(crate) struct Received {
+    pub(crate) packet: Packet,
+    pub(crate) handover: Handover,
+}
+
+/// What `endpoint` has to know of a link's options.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PlaceOptions {
+    /// Directory for the lock and the socket, instead of the user's runtime directory (Unix).
+    #[cfg_attr(
+        windows,
+        expect(dead_code, reason = "objects have names there, not paths")
+    )]
+    pub(crate) directory: Option<std::path::PathBuf>,
+    /// Users other than our own who may connect.
+    pub(crate) guests: Vec<super::process::User>,
+}
+
+/// The error of an object that is not what the handshake promised.
+fn refused(why: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why.into())
+}

@@ -1,0 +1,613 @@
+//! Linux and macOS: a lock file and a Unix socket in a directory of the user's own.
+//!
+//! For a name whose key is `K` the directory holds `K.lock`, locked by the host for as long as it
+//! lives and never deleted (a deleted lock file can be locked twice), and `K.sock`. The socket is
+//! made as `K.new` and renamed when it listens: whoever sees `K.sock` can connect to it, or it is
+//! a dead host's, which the next host replaces under the lock.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, renameat,
+    statat, unlinkat,
+};
+use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd, ioctl_fionbio, read, write};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SocketAddrUnix, SocketType, accept, bind, connect,
+    listen, recvmsg, sendmsg, socket, socketpair,
+};
+use rustix::net::{SendFlags, sockopt};
+
+use super::{PACKET, Packet, PlaceOptions, Received, refused};
+use crate::error::{Error, ErrorKind};
+use crate::os::event::{Alarm, Bells, Deadline, Source, wait};
+use crate::os::memory::Memory;
+use crate::os::process::{Peer, Process};
+
+/// Guests that may wait to be accepted; a further one tries again.
+const BACKLOG: i32 = 16;
+
+/// The most descriptors that one message can carry (SCM_MAX_FD of Linux): the buffer has room for
+/// all of them, so that surplus ones arrive, and are closed, instead of leaking.
+const MOST_FDS: usize = 253;
+
+/// What an offer carries: the memory, and the guest's end of the bell for space.
+const OFFERED: usize = 2;
+
+#[derive(Debug)]
+pub(crate) struct Place {
+    directory: PathBuf,
+    fd: OwnedFd,
+    key: String,
+    socket: SocketAddrUnix,
+    /// Whether users other than our own may connect.
+    open: bool,
+}
+
+impl Place {
+    pub(crate) fn new(key: &str, options: &PlaceOptions) -> Result<Place, Error> {
+        let directory = match &options.directory {
+            Some(directory) => directory.clone(),
+            None => runtime_directory()?,
+        };
+        let fd = open_directory(&directory, options.directory.is_none())?;
+        let path = directory.join(format!("{key}.sock"));
+        let socket = SocketAddrUnix::new(&path).map_err(|e| {
+            Error::new(
+                ErrorKind::RuntimeDirectory,
+                format!(
+                    "the path {} is too long for a socket; use a runtime directory with a shorter path",
+                    path.display()
+                ),
+            )
+            .with_source(e)
+        })?;
+        Ok(Place {
+            directory,
+            fd,
+            key: key.to_owned(),
+            socket,
+            open: !options.guests.is_empty(),
+        })
+    }
+
+    pub(crate) fn claim(&self, label: &str) -> Result<Option<Claim>, Error> {
+        let path = format!("{}.lock", self.key);
+        loop {
+            let lock = openat(
+                &self.fd,
+                &path,
+                OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+                Mode::RUSR | Mode::WUSR,
+            )
+            .map_err(|e| self.failed("open the lock file", e))?;
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(Errno::INTR) => continue,
+                Err(e) => return Err(self.failed("lock the lock file", e)),
+            }
+            // Somebody may have removed the file between the two calls; a lock on a file that
+            // has no name excludes nobody.
+            let ours = fstat(&lock).map_err(|e| self.failed("look at the lock file", e))?;
+            match statat(&self.fd, &path, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(named) if (named.st_ino, named.st_dev) == (ours.st_ino, ours.st_dev) => {}
+                Ok(_) | Err(Errno::NOENT) => continue,
+                Err(e) => return Err(self.failed("look at the lock file", e)),
+            }
+            // For people only; that it may fail (a full disk) is no reason not to run.
+            let _ = rustix::fs::ftruncate(&lock, 0);
+            let _ = write(
+                &lock,
+                format!("process {}: {label}\n", std::process::id()).as_bytes(),
+            );
+            return Ok(Some(Claim {
+                place: self
+                    .try_clone()
+                    .map_err(|e| self.failed("use the place", e))?,
+                _lock: lock,
+            }));
+        }
+    }
+
+    pub(crate) fn claimant(&self) -> Option<String> {
+        let path = format!("{}.lock", self.key);
+        let lock = openat(
+            &self.fd,
+            &path,
+            OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK,
+            Mode::empty(),
+        )
+        .ok()?;
+        let mut text = [0u8; 32];
+        let n = read(&lock, &mut text).ok()?;
+        let text = std::str::from_utf8(&text[..n]).ok()?;
+        Some(text.split(':').next()?.to_owned()).filter(|owner| owner.starts_with("process "))
+    }
+
+    pub(crate) fn connect(&self) -> io::Result<Option<Channel>> {
+        let fd = stream_socket()?;
+        match connect(&fd, &self.socket) {
+            Ok(()) => Ok(Some(Channel { socket: fd })),
+            // No host, a dead one's socket, or one whose queue is full.
+            Err(Errno::NOENT | Errno::CONNREFUSED | Errno::AGAIN | Errno::INPROGRESS) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    pub(crate) fn watch(&self) -> Watch {
+        Watch::new(&self.directory, &self.fd)
+    }
+
+    fn try_clone(&self) -> Result<Place, Errno> {
+        Ok(Place {
+            directory: self.directory.clone(),
+            fd: fcntl_dupfd_cloexec(&self.fd, 0)?,
+            key: self.key.clone(),
+            socket: self.socket.clone(),
+            open: self.open,
+        })
+    }
+
+    fn failed(&self, what: &str, e: Errno) -> Error {
+        Error::from_io(
+            &format!("cannot {what} of this link in {}", self.directory.display()),
+            e.into(),
+        )
+    }
+}
+
+/// The directory for this user's links: one that is the user's own and goes with the login.
+///
+/// Never a shared one such as /tmp, where anybody could be first to use the name.
+fn runtime_directory() -> Result<PathBuf, Error> {
+    let from_env = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    if let Some(own) = from_env("TWINRING_RUNTIME_DIR") {
+        return Ok(own);
+    }
+    if let Some(xdg) = from_env("XDG_RUNTIME_DIR") {
+        return Ok(xdg.join("twinring"));
+    }
+    #[cfg(target_os = "macos")]
+    if let Some(own) = from_env("TMPDIR") {
+        return Ok(own.join("twinring"));
+    }
+    let uid = rustix::process::geteuid().as_raw();
+    let login = PathBuf::from(format!("/run/user/{uid}"));
+    if login.is_dir() {
+        return Ok(login.join("twinring"));
+    }
+    if uid == 0 && Path::new("/run").is_dir() {
+        return Ok(PathBuf::from("/run/twinring"));
+    }
+    Err(Error::new(
+        ErrorKind::RuntimeDirectory,
+        format!(
+            "user {uid} has no runtime directory: neither TWINRING_RUNTIME_DIR nor XDG_RUNTIME_DIR \
+             is set and /run/user/{uid} does not exist; set TWINRING_RUNTIME_DIR to a directory \
+             that only this user can write"
+        ),
+    ))
+}
+
+/// Opens the directory, making it if it is not there, and checks that nobody else can meddle with
+/// what lies in it. `private`: that nobody else can even reach it.
+fn open_directory(path: &Path, private: bool) -> Result<OwnedFd, Error> {
+    let unusable = |why: String| {
+        Error::new(
+            ErrorKind::RuntimeDirectory,
+            format!("the runtime directory {} {why}", path.display()),
+        )
+    };
+    let failed = |e: Errno| unusable(format!("cannot be used: {}", io::Error::from(e)));
+    match mkdirat(CWD, path, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(e @ (Errno::ACCESS | Errno::PERM)) => {
+            return Err(Error::from_io(
+                &format!("cannot make the runtime directory {}", path.display()),
+                e.into(),
+            ));
+        }
+        Err(e) => return Err(failed(e)),
+    }
+    let fd = openat(
+        CWD,
+        path,
+        OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY,
+        Mode::empty(),
+    )
+    .map_err(|e| match e {
+        Errno::ACCESS | Errno::PERM => Error::from_io(
+            &format!("cannot open the runtime directory {}", path.display()),
+            e.into(),
+        ),
+        e => failed(e),
+    })?;
+    let stat = fstat(&fd).map_err(failed)?;
+    let uid = rustix::process::geteuid().as_raw();
+    if stat.st_uid != uid && (private || stat.st_uid != 0) {
+        return Err(Error::new(
+            ErrorKind::WrongOwner,
+            format!(
+                "the runtime directory {} belongs to user {}, not to user {uid}",
+                path.display(),
+                stat.st_uid
+            ),
+        ));
+    }
+    // Mode, because the raw bits have another type on macOS.
+    let mode = Mode::from_raw_mode(stat.st_mode);
+    let others = if private {
+        Mode::RWXG | Mode::RWXO
+    } else {
+        Mode::WGRP | Mode::WOTH
+    };
+    if mode.intersects(others) {
+        return Err(unusable(format!(
+            "is open to other users (mode {:o}); make it private: chmod {} {0}",
+            mode.as_raw_mode() & 0o7777,
+            if private { "700" } else { "go-w" },
+        )));
+    }
+    Ok(fd)
+}
+
+fn stream_socket() -> io::Result<OwnedFd> {
+    let fd = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    prepare(&fd)?;
+    Ok(fd)
+}
+
+/// Not inherited by programs that are started, never blocking, no SIGPIPE.
+fn prepare(fd: &OwnedFd) -> io::Result<()> {
+    fcntl_setfd(fd, FdFlags::CLOEXEC)?;
+    ioctl_fionbio(fd, true)?;
+    #[cfg(target_os = "macos")]
+    sockopt::set_socket_nosigpipe(fd, true).map_err(|e| match e {
+        // What macOS says of a socket whose other end is gone already.
+        Errno::INVAL => Errno::CONNABORTED,
+        e => e,
+    })?;
+    Ok(())
+}
+
+#[derive(Debug)]
+pub(crate) struct Claim {
+    place: Place,
+    _lock: OwnedFd,
+}
+
+impl Claim {
+    pub(crate) fn listen(&self) -> Result<Listener, Error> {
+        let place = &self.place;
+        let fresh = format!("{}.new", place.key);
+        let fail = |e: io::Error| {
+            Error::from_io(
+                &format!("cannot listen in {}", place.directory.display()),
+                e,
+            )
+        };
+        // We hold the lock, so whatever lies here is a dead host's.
+        match unlinkat(&place.fd, &fresh, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(e) => return Err(fail(e.into())),
+        }
+        let fd = stream_socket().map_err(fail)?;
+        let at = SocketAddrUnix::new(place.directory.join(&fresh)).map_err(|e| fail(e.into()))?;
+        bind(&fd, &at).map_err(|e| fail(e.into()))?;
+        let mode = if place.open { 0o666 } else { 0o600 };
+        rustix::fs::chmodat(
+            &place.fd,
+            &fresh,
+            Mode::from_raw_mode(mode),
+            AtFlags::empty(),
+        )
+        .map_err(|e| fail(e.into()))?;
+        listen(&fd, BACKLOG).map_err(|e| fail(e.into()))?;
+        renameat(&place.fd, &fresh, &place.fd, format!("{}.sock", place.key))
+            .map_err(|e| fail(e.into()))?;
+        Ok(Listener { socket: fd })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // The lock is still held, so this is our own socket. A killed host leaves it behind, which
+        // costs the next guest one refused connect.
+        let _ = unlinkat(
+            &self.place.fd,
+            format!("{}.sock", self.place.key),
+            AtFlags::empty(),
+        );
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: OwnedFd,
+}
+
+impl Listener {
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source::Readable(self.socket.as_fd())
+    }
+
+    pub(crate) fn accept(&self) -> io::Result<Option<Channel>> {
+        match accept(&self.socket) {
+            Ok(fd) => match prepare(&fd) {
+                Ok(()) => Ok(Some(Channel { socket: fd })),
+                Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => Ok(None),
+                Err(e) => Err(e),
+            },
+            Err(Errno::AGAIN | Errno::CONNABORTED | Errno::INTR) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Channel {
+    socket: OwnedFd,
+}
+
+impl Channel {
+    pub(crate) fn identify(&self) -> io::Result<(Process, Peer)> {
+        Process::of_socket(&self.socket)
+    }
+
+    pub(crate) fn send(
+        &self,
+        packet: &Packet,
+        offer: Option<&Offer>,
+        deadline: Deadline,
+        stop: &Alarm,
+    ) -> io::Result<()> {
+        let mut sent = 0;
+        while sent < PACKET {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(OFFERED))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            let fds;
+            if sent == 0
+                && let Some(offer) = offer
+            {
+                fds = [offer.memory.as_fd(), offer.space.as_fd()];
+                control.push(SendAncillaryMessage::ScmRights(&fds));
+            }
+            let bytes = [io::IoSlice::new(&packet[sent..])];
+            match sendmsg(
+                &self.socket,
+                &bytes,
+                &mut control,
+                SendFlags::DONTWAIT | NO_SIGNAL,
+            ) {
+                Ok(n) => sent += n,
+                Err(Errno::AGAIN) => ready(Source::Writable(self.socket.as_fd()), deadline, stop)?,
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn receive(&self, deadline: Deadline, stop: &Alarm) -> io::Result<Received> {
+        let mut packet = [0u8; PACKET];
+        let mut fds = Vec::new();
+        let mut got = 0;
+        while got < PACKET {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            // Never beyond this packet: what follows it are bells.
+            let mut bytes = [io::IoSliceMut::new(&mut packet[got..])];
+            match recvmsg(
+                &self.socket,
+                &mut bytes,
+                &mut control,
+                RecvFlags::DONTWAIT | CLOEXEC,
+            ) {
+                Ok(message) => {
+                    let truncated = message.flags.contains(ReturnFlags::CTRUNC);
+                    for item in control.drain() {
+                        if let RecvAncillaryMessage::ScmRights(new) = item {
+                            fds.extend(new);
+                        }
+                    }
+                    if truncated || fds.len() > MOST_FDS {
+                        return Err(refused("the peer sent too many descriptors"));
+                    }
+                    if message.bytes == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    got += message.bytes;
+                }
+                Err(Errno::AGAIN) => ready(Source::Readable(self.socket.as_fd()), deadline, stop)?,
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        for fd in &fds {
+            fcntl_setfd(fd, FdFlags::CLOEXEC)?;
+        }
+        Ok(Received {
+            packet,
+            handover: Handover { fds },
+        })
+    }
+}
+
+#[cfg(target_os = "linux")]
+const CLOEXEC: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+/// macOS has no such flag; `receive` sets CLOEXEC right after.
+#[cfg(target_os = "macos")]
+const CLOEXEC: RecvFlags = RecvFlags::empty();
+#[cfg(target_os = "linux")]
+const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
+/// macOS has no such flag; SO_NOSIGPIPE is set on the socket.
+#[cfg(target_os = "macos")]
+const NO_SIGNAL: SendFlags = SendFlags::empty();
+
+fn ready(source: Source<'_>, deadline: Deadline, stop: &Alarm) -> io::Result<()> {
+    match wait(&[stop.source(), source], deadline)? {
+        Some(0) => Err(io::ErrorKind::Interrupted.into()),
+        Some(_) => Ok(()),
+        None => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Offer {
+    memory: OwnedFd,
+    /// The guest's end of the bell for space.
+    space: OwnedFd,
+    /// Our end of it.
+    ours: OwnedFd,
+}
+
+impl Offer {
+    pub(crate) fn make(_: &Channel, _: &Process, len: usize) -> io::Result<(Offer, Memory)> {
+        let (mapped, memory) = Memory::create(len)?;
+        let (ours, space) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            rustix::net::SocketFlags::empty(),
+            None,
+        )?;
+        prepare(&ours)?;
+        prepare(&space)?;
+        let offer = Offer {
+            memory,
+            space,
+            ours,
+        };
+        Ok((offer, mapped))
+    }
+
+    pub(crate) fn accepted(self, channel: Channel) -> io::Result<Bells> {
+        Bells::new(channel.socket, self.ours)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Handover {
+    fds: Vec<OwnedFd>,
+}
+
+impl Handover {
+    pub(crate) fn none_expected(&self) -> io::Result<()> {
+        match self.fds.len() {
+            0 => Ok(()),
+            n => Err(refused(format!("the peer sent {n} descriptors unasked"))),
+        }
+    }
+
+    pub(crate) fn open(self, _: &Channel, len: usize) -> io::Result<(Memory, Taken)> {
+        let n = self.fds.len();
+        let [memory, space]: [OwnedFd; OFFERED] = self.fds.try_into().map_err(|_| {
+            refused(format!(
+                "the host sent {n} descriptors instead of {OFFERED}"
+            ))
+        })?;
+        let memory = Memory::open(memory, len)?;
+        let stat = fstat(&space)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Socket
+            || sockopt::socket_type(&space)? != SocketType::STREAM
+        {
+            return Err(refused("the bell handed over is no stream socket"));
+        }
+        prepare(&space)?;
+        Ok((memory, Taken { space }))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Taken {
+    space: OwnedFd,
+}
+
+impl Taken {
+    pub(crate) fn accepted(self, channel: Channel) -> io::Result<Bells> {
+        Bells::new(channel.socket, self.space)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Watch {
+    notice: Option<OwnedFd>,
+}
+
+impl Watch {
+    #[cfg(target_os = "linux")]
+    fn new(directory: &Path, _: &OwnedFd) -> Watch {
+        use rustix::fs::inotify;
+        let notice = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
+            .and_then(|fd| {
+                inotify::add_watch(&fd, directory, inotify::WatchFlags::MOVED_TO)?;
+                Ok(fd)
+            })
+            .ok();
+        Watch { notice }
+    }
+
+    #[cfg(target_os = "macos")]
+    fn new(_: &Path, directory: &OwnedFd) -> Watch {
+        use rustix::event::kqueue::{Event, EventFilter, EventFlags, VnodeEvents, kevent, kqueue};
+        use std::os::fd::AsRawFd;
+        let notice = kqueue().and_then(|queue| {
+            fcntl_setfd(&queue, FdFlags::CLOEXEC)?;
+            let event = Event::new(
+                EventFilter::Vnode {
+                    vnode: directory.as_raw_fd(),
+                    flags: VnodeEvents::WRITE,
+                },
+                EventFlags::ADD | EventFlags::CLEAR,
+                std::ptr::null_mut(),
+            );
+            // With no room for events this only registers, and says at once if it cannot.
+            let mut none: [Event; 0] = [];
+            // SAFETY: the directory is open now; closing it, should the place go before its watch,
+            // takes this event out of the queue and nothing else.
+            unsafe { kevent(&queue, &[event], &mut none, Some(std::time::Duration::ZERO)) }?;
+            Ok(queue)
+        });
+        Watch {
+            notice: notice.ok(),
+        }
+    }
+
+    pub(crate) fn is_blind(&self) -> bool {
+        self.notice.is_none()
+    }
+
+    pub(crate) fn source(&self) -> Source<'_> {
+        match &self.notice {
+            Some(fd) => Source::Readable(fd.as_fd()),
+            None => Source::Never,
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn clear(&self) {
+        let mut events = [0u8; 4096];
+        if let Some(fd) = &self.notice {
+            while matches!(read(fd, &mut events), Ok(n) if n > 0) {}
+        }
+    }
+
+    #[cfg(target_os = "macos")]
+    pub(crate) fn clear(&self) {
+        use rustix::event::kqueue::{Event, kevent};
+        // One thing is watched, so there is never more than one event.
+        let mut events = [MaybeUninit::<Event>::uninit(); 1];
+        if let Some(fd) = &self.notice {
+            // SAFETY: no descriptor is added, so none has to stay open.
+            let _ = unsafe { kevent(fd, &[], &mut events, Some(std::time::Duration::ZERO)) };
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! Windows: a mutex for the claim, and a named pipe for the handshake.
+//!
+//! For user `U` and a name whose key is `K` these objects exist, each made by whoever needs it
+//! first, freed by the kernel with its last handle, and owned by `U`:
+//!
+//! | name                               | object                                             |
+//! |------------------------------------|----------------------------------------------------|
+//! | `Global\twinring-1-U-K`            | mutex, held by the host for as long as it lives    |
+//! | `\\.\pipe\twinring-1-U-K`          | pipe, for the handshake only                       |
+//! | `Global\twinring-1-U-K-host`       | event, set when a host begins to listen: a hint    |
+//!
+//! Mutexes and events need no privilege to be made in `Global\`, so that sessions do not matter.
+//! All that a connection uses after its handshake has no name.
+//!
+//! The names hold the user of *this* process, so host and guest must be the same user. A link
+//! between two users needs the guest to be told whose host it is to look for; the pipe's access
+//! list has room for such guests already.
+
+#[path = "windows/claim.rs"]
+mod claim;
+#[path = "windows/offer.rs"]
+mod offer;
+#[path = "windows/pipe.rs"]
+mod pipe;
+#[cfg(test)]
+#[path = "windows/tests.rs"]
+mod tests;
+
+use std::io;
+use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_INVALID_NAME};
+use windows_sys::Win32::System::Threading::{
+    CREATE_EVENT_MANUAL_RESET, CreateEventExW, EVENT_MODIFY_STATE, OpenEventW,
+    SYNCHRONIZATION_SYNCHRONIZE,
+};
+
+use super::{HANDOVER, PACKET, Packet, PlaceOptions, Received, refused};
+use crate::error::{Error, ErrorKind};
+use crate::os::event::{Alarm, Deadline, Source, new_event, reset, set};
+use crate::os::process::{Peer, Process, User};
+use crate::os::windows::{Access, is_code, own, owner, wide};
+
+pub(crate) use offer::{Handover, Offer, Taken};
+
+/// The right to read whom an object belongs to.
+const READ_CONTROL: u32 = 0x2_0000;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The user whose objects these are, that is, our own.
+    user: String,
+    /// The common part of the names.
+    name: String,
+    /// Users other than our own who may connect.
+    guests: Vec<User>,
+}
+
+impl Place {
+    pub(crate) fn new(key: &str, options: &PlaceOptions) -> Result<Place, Error> {
+        let user = User::current()
+            .map_err(|e| Error::from_io("cannot find out which user this process runs as", e))?
+            .to_string();
+        let name = format!("twinring-1-{user}-{key}");
+        Ok(Place {
+            user,
+            name,
+            guests: options.guests.clone(),
+        })
+    }
+
+    /// `label` has no place: a mutex holds no text.
+    pub(crate) fn claim(&self, _label: &str) -> Result<Option<Claim>, Error> {
+        let name = format!(r"Global\{}", self.name);
+        let failed = |what, e| self.unusable(&format!("cannot {what} the mutex {name}"), e);
+        let access = self.private().map_err(|e| failed("describe", e))?;
+        let mutex = claim::open(&name, &access).map_err(|e| failed("open", e))?;
+        self.check_owner(&mutex, "mutex", &name)?;
+        let held = claim::hold(mutex).map_err(|e| failed("take", e))?;
+        Ok(held.map(|held| Claim {
+            place: self.clone(),
+            _held: held,
+        }))
+    }
+
+    /// The system does not tell who holds a mutex.
+    pub(crate) fn claimant(&self) -> Option<String> {
+        None
+    }
+
+    pub(crate) fn connect(&self) -> io::Result<Option<Channel>> {
+        Ok(pipe::open(&self.pipe_name())?.map(Channel::of_guest))
+    }
+
+    pub(crate) fn watch(&self) -> Watch {
+        Watch {
+            notice: self.open_notice().ok(),
+        }
+    }
+
+    fn pipe_name(&self) -> String {
+        format!(r"\\.\pipe\{}", self.name)
+    }
+
+    fn notice_name(&self) -> String {
+        format!(r"Global\{}-host", self.name)
+    }
+
+    fn open_notice(&self) -> io::Result<OwnedHandle> {
+        let access = self.private()?;
+        // SAFETY: a string that ends with a zero, and attributes that live as long as the call.
+        let event = unsafe {
+            own(CreateEventExW(
+                &access.attributes(),
+                wide(&self.notice_name()).as_ptr(),
+                CREATE_EVENT_MANUAL_RESET,
+                EVENT_MODIFY_STATE | SYNCHRONIZATION_SYNCHRONIZE | READ_CONTROL,
+            ))
+        }?;
+        // Another user's event could be kept set, and we would never sleep.
+        if owner(event.as_handle())? != self.user {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        Ok(event)
+    }
+
+    /// Wakes the guests that wait for a host. Without one there is no such event.
+    fn give_notice(&self) {
+        // SAFETY: a string that ends with a zero.
+        let event = unsafe {
+            own(OpenEventW(
+                EVENT_MODIFY_STATE,
+                0,
+                wide(&self.notice_name()).as_ptr(),
+            ))
+        };
+        if let Ok(event) = event {
+            set(&event);
+        }
+    }
+
+    /// For what nobody but this user may touch.
+    fn private(&self) -> io::Result<Access> {
+        Access::for_owner(&self.user, "")
+    }
+
+    /// For the pipe. Guests may read and write, but not add instances, which would be to act as the
+    /// host.
+    ///
+    /// Whoever comes over the network is turned away by the pipe itself. To deny access to the
+    /// group NETWORK as well would hit local programs: those started through SSH or WinRM are in it.
+    fn for_guests(&self) -> io::Result<Access> {
+        let mut more = String::new();
+        for guest in &self.guests {
+            more += &format!("(A;;{:#x};;;{guest})", pipe::GUEST_RIGHTS);
+        }
+        Access::for_owner(&self.user, &more)
+    }
+
+    /// A name can be taken by anybody who comes first; ours are only good if we (or a process of
+    /// the same user) made them.
+    fn check_owner(&self, object: &OwnedHandle, kind: &str, name: &str) -> Result<(), Error> {
+        let failed = |e| self.unusable(&format!("cannot ask whose the {kind} {name} is"), e);
+        let other = owner(object.as_handle()).map_err(failed)?;
+        if other == self.user {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::WrongOwner,
+            format!(
+                "the {kind} {name} belongs to user {other}, not to user {}; a process of that user \
+                 has taken the name: end it, or use another name for the link",
+                self.user
+            ),
+        ))
+    }
+
+    fn unusable(&self, what: &str, e: io::Error) -> Error {
+        if is_code(&e, &[ERROR_ACCESS_DENIED]) {
+            return Error::new(
+                ErrorKind::AccessDenied,
+                format!(
+                    "{what}: {e}; a process of another user may have taken the name: end it, or \
+                     use another name for the link",
+                ),
+            )
+            .with_source(e);
+        }
+        if is_code(&e, &[ERROR_INVALID_NAME]) {
+            return Error::new(ErrorKind::InvalidName, format!("{what}: {e}")).with_source(e);
+        }
+        Error::from_io(what, e)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Claim {
+    place: Place,
+    _held: claim::Held,
+}
+
+impl Claim {
+    pub(crate) fn listen(&self) -> Result<Listener, Error> {
+        let place = &self.place;
+        let name = place.pipe_name();
+        let failed = |e| place.unusable(&format!("cannot listen on {name}"), e);
+        let called = Arc::new(new_event(true).map_err(failed)?);
+        let pipe = self.first_instance(&name)?;
+        let call = pipe::Call::begin(pipe, &called).map_err(failed)?;
+        place.give_notice();
+        Ok(Listener {
+            place: place.clone(),
+            call: Mutex::new(call),
+            called,
+        })
+    }
+
+    /// The instance that makes the pipe, so that its access list is ours.
+    fn first_instance(&self, name: &str) -> Result<OwnedHandle, Error> {
+        let place = &self.place;
+        let failed = |e| place.unusable(&format!("cannot listen on {name}"), e);
+        let access = place.for_guests().map_err(failed)?;
+        match pipe::instance(name, &access, true) {
+            // There is such a pipe. It may be one of ours, or of a host of this user that has
+            // ended: a guest that was stopped in the middle of its handshake keeps it alive. A
+            // further instance tells, for it has the owner of the whole pipe. (Wine takes no notice
+            // of "first", so that only Windows itself comes here.)
+            Err(e) if is_code(&e, &[ERROR_ACCESS_DENIED]) => {
+                let pipe = pipe::instance(name, &access, false).map_err(failed)?;
+                place.check_owner(&pipe, "pipe", name)?;
+                Ok(pipe)
+            }
+            other => other.map_err(failed),
+        }
+    }
+}
+
+/// One instance of the pipe always waits for a guest, from `listen` on.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    place: Place,
+    call: Mutex<pipe::Call>,
+    /// Set when `call` is done.
+    called: Arc<OwnedHandle>,
+}
+
+impl Listener {
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source::Handle(self.called.as_handle())
+    }
+
+    pub(crate) fn accept(&self) -> io::Result<Option<Channel>> {
+        let mut call = self.call.lock().unwrap_or_else(PoisonError::into_inner);
+        match call.state() {
+            pipe::State::Waiting => return Ok(None),
+            pipe::State::Called => {}
+            pipe::State::Failed => {
+                call.restart()?;
+                return Ok(None);
+            }
+        }
+        // The next guest must find an instance at any time: without one the name would be free.
+        let access = self.place.for_guests()?;
+        let next = pipe::instance(&self.place.pipe_name(), &access, false)?;
+        let next = pipe::Call::begin(next, &self.called)?;
+        let answered = std::mem::replace(&mut *call, next);
+        Ok(Some(Channel::of_host(answered.into_pipe())))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Watch {
+    notice: Option<OwnedHandle>,
+}
+
+impl Watch {
+    pub(crate) fn is_blind(&self) -> bool {
+        self.notice.is_none()
+    }
+
+    pub(crate) fn source(&self) -> Source<'_> {
+        match &self.notice {
+            Some(event) => Source::Handle(event.as_handle()),
+            None => Source::Never,
+        }
+    }
+
+    /// Another guest may still be asleep when we clear the event that both of us wait for; it then
+    /// finds the host at its next look.
+    pub(crate) fn clear(&self) {
+        if let Some(event) = &self.notice {
+            reset(event);
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pipe: OwnedHandle,
+    side: Side,
+}
+
+/// Which end of the pipe is ours, and what has become clear about handing over memory.
+#[derive(Debug)]
+enum Side {
+    /// The server end. Whether the guest takes out of our process what it is offered.
+    Host { guest_takes: AtomicBool },
+    /// The client end. The host's process, if we may take things out of it.
+    Guest { host: OnceLock<OwnedHandle> },
+}
+
+impl Channel {
+    fn of_host(pipe: OwnedHandle) -> Channel {
+        let guest_takes = AtomicBool::new(false);
+        let side = Side::Host { guest_takes };
+        Channel { pipe, side }
+    }
+
+    fn of_guest(pipe: OwnedHandle) -> Channel {
+        let host = OnceLock::new();
+        let side = Side::Guest { host };
+        Channel { pipe, side }
+    }
+
+    pub(crate) fn identify(&self) -> io::Result<(Process, Peer)> {
+        match &self.side {
+            Side::Host { .. } => Process::client_of(self.pipe.as_handle()),
+            Side::Guest { host } => {
+                let (process, peer) = Process::server_of(self.pipe.as_handle())?;
+                // If we may not, the host is more privileged, and gives.
+                if let Ok(for_handles) = process.open_for_handles() {
+                    let _ = host.set(for_handles);
+                }
+                Ok((process, peer))
+            }
+        }
+    }
+
+    pub(crate) fn send(
+        &self,
+        packet: &Packet,
+        offer: Option<&Offer>,
+        deadline: Deadline,
+        stop: &Alarm,
+    ) -> io::Result<()> {
+        let mut packet = *packet;
+        let mut given = None;
+        match (&self.side, offer) {
+            (_, Some(offer)) => {
+                let handles = offer.give()?;
+                packet[HANDOVER].copy_from_slice(&handles.area());
+                given = Some(handles);
+            }
+            (Side::Guest { host }, None) if host.get().is_some() => {
+                packet[HANDOVER].copy_from_slice(&offer::will_take());
+            }
+            (_, None) => {}
+        }
+        let mut sent = 0;
+        while sent < PACKET {
+            sent += pipe::write(&self.pipe, &packet[sent..], deadline, stop)?;
+        }
+        if let Some(given) = given {
+            given.sent();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn receive(&self, deadline: Deadline, stop: &Alarm) -> io::Result<Received> {
+        let mut packet = [0; PACKET];
+        let mut got = 0;
+        while got < PACKET {
+            got += pipe::read(&self.pipe, &mut packet[got..], deadline, stop)?;
+        }
+        let area = &packet[HANDOVER];
+        let handover = match &self.side {
+            Side::Host { guest_takes } => {
+                let (handover, takes) = Handover::of_guest(area);
+                guest_takes.store(takes, Ordering::Relaxed);
+                handover
+            }
+            // At once: what was given to us, nobody else can close.
+            Side::Guest { host } => Handover::of_host(area, host.get()),
+        };
+        Ok(Received { packet, handover })
+    }
+}
+
+impl Drop for Channel {
+    /// A guest that breaks a handshake off may have been given handles in a packet that it has not
+    /// read.
+    fn drop(&mut self) {
+        if let Side::Guest { host } = &self.side
+            && host.get().is_none()
+            && pipe::holds(&self.pipe, PACKET)
+            && let Ok(stop) = Alarm::new()
+        {
+            let _ = self.receive(Deadline::Now, &stop);
+        }
+    }
+}

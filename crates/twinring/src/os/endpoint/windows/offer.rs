@@ -1,0 +1,504 @@
+//! Handing over the memory and the bells: DuplicateHandle, by whichever side may open the other.
+//!
+//! The area that a packet has for it:
+//!
+//! ```text
+//!  0       4       8                                    64          128
+//!  ├ form ─┼─ zero ┼─ seven handles, 64 bits each ──────┼─── zero ──┤
+//!                    memory │ guest's bells │ host's bells
+//! ```
+//!
+//! All numbers are little-endian. A handle has 32 significant bits in processes of every kind, so a
+//! 32-bit guest and a 64-bit host understand each other.
+//!
+//! A guest that may open the host says so (`WILL_TAKE`, no handles), is told where they are
+//! (`TO_BE_TAKEN`, the numbers are the host's) and takes them: nothing is ever in the guest that it
+//! does not know of, and a host can name nothing but what is its own. Otherwise the host gives them
+//! to the guest (`GIVEN`, the numbers are the guest's), as a service does to the program of a user.
+//! If neither may open the other, they cannot be linked.
+
+use std::io;
+use std::ops::Range;
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
+use std::ptr;
+use std::sync::atomic::Ordering;
+
+use windows_sys::Wdk::Foundation::{NtQueryObject, ObjectBasicInformation, ObjectTypeInformation};
+use windows_sys::Win32::Foundation::{
+    DUPLICATE_CLOSE_SOURCE, DuplicateHandle, ERROR_ACCESS_DENIED, ERROR_INVALID_HANDLE, HANDLE,
+    UNICODE_STRING,
+};
+use windows_sys::Win32::System::Memory::{SECTION_MAP_READ, SECTION_MAP_WRITE, SECTION_QUERY};
+use windows_sys::Win32::System::Threading::{
+    EVENT_MODIFY_STATE, GetCurrentProcess, SYNCHRONIZATION_SYNCHRONIZE,
+};
+use windows_sys::Win32::System::WindowsProgramming::PUBLIC_OBJECT_BASIC_INFORMATION;
+
+use super::{Channel, HANDOVER, Side, refused};
+use crate::os::event::{Bells, Chimes};
+use crate::os::memory::Memory;
+use crate::os::process::Process;
+use crate::os::windows::{is_code, ok, own};
+
+const AREA: usize = HANDOVER.end - HANDOVER.start;
+const FORM: Range<usize> = 0..4;
+const VALUES: Range<usize> = 8..8 + COUNT * 8;
+const _: () = assert!(VALUES.end <= AREA);
+
+const WILL_TAKE: u32 = 1;
+const TO_BE_TAKEN: u32 = 2;
+const GIVEN: u32 = 3;
+
+/// The memory, three bells of the guest, three of the host.
+const COUNT: usize = 7;
+
+/// What one of the handles must be.
+struct Kind {
+    /// The kernel's name for the type of object.
+    object: &'static str,
+    /// Its rights when it is given.
+    given: u32,
+    /// Its rights once taken.
+    taken: u32,
+}
+
+const MEMORY: Kind = Kind {
+    object: "Section",
+    given: SECTION_MAP_READ | SECTION_MAP_WRITE | SECTION_QUERY,
+    taken: SECTION_MAP_READ | SECTION_MAP_WRITE | SECTION_QUERY,
+};
+const TO_HEAR: Kind = Kind {
+    object: "Event",
+    given: SYNCHRONIZATION_SYNCHRONIZE | EVENT_MODIFY_STATE,
+    taken: SYNCHRONIZATION_SYNCHRONIZE,
+};
+const TO_RING: Kind = Kind {
+    taken: EVENT_MODIFY_STATE,
+    ..TO_HEAR
+};
+const KINDS: [Kind; COUNT] = [MEMORY, TO_HEAR, TO_HEAR, TO_HEAR, TO_RING, TO_RING, TO_RING];
+
+#[derive(Debug)]
+pub(crate) struct Offer {
+    memory: OwnedHandle,
+    guests: Chimes,
+    hosts: Chimes,
+    /// The guest's process, by which handles are given to it; `None` if it takes them itself.
+    guest: Option<OwnedHandle>,
+}
+
+impl Offer {
+    pub(crate) fn make(
+        channel: &Channel,
+        guest: &Process,
+        len: usize,
+    ) -> io::Result<(Offer, Memory)> {
+        let guest = match &channel.side {
+            Side::Host { guest_takes } if guest_takes.load(Ordering::Relaxed) => None,
+            _ => Some(guest.open_for_handles().map_err(|e| not_opened(guest, e))?),
+        };
+        let (mapped, memory) = Memory::create(len)?;
+        let offer = Offer {
+            memory,
+            guests: Chimes::new()?,
+            hosts: Chimes::new()?,
+            guest,
+        };
+        Ok((offer, mapped))
+    }
+
+    /// Closes the pipe. What has been written to it can still be read (DisconnectNamedPipe would
+    /// throw it away). The guest's handles are its own; ours to its bells are for ringing them.
+    pub(crate) fn accepted(self, channel: Channel) -> io::Result<Bells> {
+        drop(channel);
+        Ok(Bells::new(self.hosts, self.guests))
+    }
+
+    /// Gives the guest its handles, for the packet that tells it of them.
+    pub(super) fn give(&self) -> io::Result<Given<'_>> {
+        let mut given = Given {
+            values: self
+                .handles()
+                .map(|handle| value_of(handle.as_raw_handle())),
+            guest: None,
+        };
+        let Some(guest) = &self.guest else {
+            return Ok(given);
+        };
+        given.values = [0; COUNT];
+        // From here on, `given` closes in the guest what it has been given so far.
+        given.guest = Some(guest);
+        for ((handle, kind), value) in self
+            .handles()
+            .into_iter()
+            .zip(&KINDS)
+            .zip(&mut given.values)
+        {
+            let copy = copy(
+                this_process(),
+                handle.as_raw_handle(),
+                guest.as_raw_handle(),
+                kind.given,
+                0,
+            )?;
+            *value = value_of(copy);
+        }
+        Ok(given)
+    }
+
+    /// In the order of [`KINDS`].
+    fn handles(&self) -> [BorrowedHandle<'_>; COUNT] {
+        [
+            &self.memory,
+            &self.guests.data,
+            &self.guests.space,
+            &self.guests.hang_up,
+            &self.hosts.data,
+            &self.hosts.space,
+            &self.hosts.hang_up,
+        ]
+        .map(AsHandle::as_handle)
+    }
+}
+
+/// Handles on their way to the guest.
+///
+/// A guest takes them when it has read the whole packet, and must not find them closed by us (or,
+/// worse, others in their place). So we close them only if the packet was not written as a whole,
+/// which the guest then cannot have read. Once it was, they are the guest's to close.
+pub(super) struct Given<'a> {
+    values: [u64; COUNT],
+    /// Whose handles they are; `None` if they are ours, or no longer our business.
+    guest: Option<&'a OwnedHandle>,
+}
+
+impl Given<'_> {
+    pub(super) fn area(&self) -> [u8; AREA] {
+        let mut area = area(if self.guest.is_some() {
+            GIVEN
+        } else {
+            TO_BE_TAKEN
+        });
+        for (bytes, value) in area[VALUES].chunks_exact_mut(8).zip(&self.values) {
+            bytes.copy_from_slice(&value.to_le_bytes());
+        }
+        area
+    }
+
+    /// The packet has been written.
+    pub(super) fn sent(mut self) {
+        self.guest = None;
+    }
+}
+
+impl Drop for Given<'_> {
+    fn drop(&mut self) {
+        let Some(guest) = self.guest else { return };
+        for value in self.values.iter().filter(|value| **value != 0) {
+            // Fails only if the guest has ended, and its handles with it.
+            // SAFETY: a live process handle; no copy is made, the source is closed in the guest.
+            unsafe {
+                DuplicateHandle(
+                    guest.as_raw_handle(),
+                    handle_of(*value),
+                    ptr::null_mut(),
+                    ptr::null_mut(),
+                    0,
+                    0,
+                    DUPLICATE_CLOSE_SOURCE,
+                )
+            };
+        }
+    }
+}
+
+/// An area without handles.
+pub(super) fn area(form: u32) -> [u8; AREA] {
+    let mut area = [0; AREA];
+    area[FORM].copy_from_slice(&form.to_le_bytes());
+    area
+}
+
+/// What a guest says that may open the host.
+pub(super) fn will_take() -> [u8; AREA] {
+    area(WILL_TAKE)
+}
+
+fn not_opened(guest: &Process, e: io::Error) -> io::Error {
+    if guest.has_ended() {
+        return io::Error::new(io::ErrorKind::ConnectionReset, e);
+    }
+    if !is_code(&e, &[ERROR_ACCESS_DENIED]) {
+        return e;
+    }
+    io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!(
+            "neither process may open the other to hand over the link's memory ({e}); let the more \
+             privileged of the two be the host"
+        ),
+    )
+}
+
+/// What came with a packet. A guest has taken it by then.
+#[derive(Debug)]
+pub(crate) struct Handover {
+    found: io::Result<Option<Handles>>,
+}
+
+/// What the guest has of an offer.
+#[derive(Debug)]
+struct Handles {
+    memory: OwnedHandle,
+    /// Those that the guest hears.
+    guests: Chimes,
+    /// Those that it rings.
+    hosts: Chimes,
+}
+
+impl Handover {
+    /// What the area of a packet says to a guest. `host` is the process to take handles from, for a
+    /// guest that has said that it will.
+    pub(super) fn of_host(area: &[u8], host: Option<&OwnedHandle>) -> Handover {
+        let said = parse(area);
+        let found = said.and_then(|said| match (said, host) {
+            (None, _) => Ok(None),
+            (Some((TO_BE_TAKEN, values)), Some(host)) => take(&values, host).map(Some),
+            (Some((GIVEN, values)), None) => take_given(&values).map(Some),
+            (Some((form, _)), _) => Err(refused(format!("the host sent handles in form {form}"))),
+        });
+        Handover { found }
+    }
+
+    /// What the area of a packet says to a host, and whether the guest will take what it is
+    /// offered. It has no handles to send.
+    pub(super) fn of_guest(bytes: &[u8]) -> (Handover, bool) {
+        let takes = bytes == will_take();
+        let found = if takes || bytes.iter().all(|byte| *byte == 0) {
+            Ok(None)
+        } else {
+            Err(refused("the guest sent handles"))
+        };
+        (Handover { found }, takes)
+    }
+
+    pub(crate) fn none_expected(&self) -> io::Result<()> {
+        match &self.found {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(refused("the peer sent handles unasked")),
+            Err(e) => Err(io::Error::new(e.kind(), e.to_string())),
+        }
+    }
+
+    pub(crate) fn open(self, _: &Channel, len: usize) -> io::Result<(Memory, Taken)> {
+        let none = || refused("the host sent no handles");
+        let handles = self.found?.ok_or_else(none)?;
+        let memory = Memory::open(handles.memory, len)?;
+        let bells = Bells::new(handles.guests, handles.hosts);
+        Ok((memory, Taken { bells }))
+    }
+}
+
+/// Bells, which hang up when they are dropped: so a host that is connected already, to a guest that
+/// broke the handshake off at the last moment, learns that nobody is there.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    bells: Bells,
+}
+
+impl Taken {
+    /// Closes the pipe; its work is done.
+    pub(crate) fn accepted(self, channel: Channel) -> io::Result<Bells> {
+        drop(channel);
+        Ok(self.bells)
+    }
+}
+
+/// The form and the handles that the area holds, or `None` if it is empty.
+fn parse(area: &[u8]) -> io::Result<Option<(u32, [u64; COUNT])>> {
+    if area.iter().all(|byte| *byte == 0) {
+        return Ok(None);
+    }
+    let number = |bytes: &[u8]| bytes.iter().rfold(0, |n, byte| n << 8 | u64::from(*byte));
+    let form = number(&area[FORM]) as u32;
+    let mut values = [0; COUNT];
+    for (value, bytes) in values.iter_mut().zip(area[VALUES].chunks_exact(8)) {
+        *value = number(bytes);
+    }
+    let mut unused = area[FORM.end..VALUES.start]
+        .iter()
+        .chain(&area[VALUES.end..]);
+    // Numbers that no handle of an object has; -1 and the like stand for the process itself.
+    let plausible =
+        |value: u64| value != 0 && value.is_multiple_of(4) && i32::try_from(value).is_ok();
+    let repeated = |i: usize| values[..i].contains(&values[i]);
+    if unused.any(|byte| *byte != 0) || !(0..COUNT).all(|i| plausible(values[i]) && !repeated(i)) {
+        return Err(refused("the host sent numbers that are no handles"));
+    }
+    Ok(Some((form, values)))
+}
+
+/// Takes handles that the host says it has made in this process.
+///
+/// It may be lying: a host that cannot make any could name handles of ours, and have us use and
+/// close them. What a host makes has exactly the rights in [`KINDS`], which handles that a process
+/// makes for itself do not have, nor these ones once they are taken. So nothing else is touched.
+fn take_given(values: &[u64; COUNT]) -> io::Result<Handles> {
+    for (value, kind) in values.iter().zip(&KINDS) {
+        let rights = rights(handle_of(*value))
+            .ok_or_else(|| refused(format!("the host sent {value:#x}, which is no handle")))?;
+        if rights != kind.given {
+            return Err(refused(format!(
+                "the host sent a handle with the rights {rights:#x} instead of {:#x}",
+                kind.given
+            )));
+        }
+        check_object(handle_of(*value), kind)?;
+    }
+    collect(values, |value, kind| {
+        copy_from(this_process(), value, kind.taken, DUPLICATE_CLOSE_SOURCE)
+    })
+}
+
+/// Takes handles out of the process `host`, whose numbers they are.
+fn take(values: &[u64; COUNT], host: &OwnedHandle) -> io::Result<Handles> {
+    collect(values, |value, kind| {
+        let copy = copy_from(host.as_raw_handle(), value, kind.taken, 0)?;
+        check_object(copy.as_raw_handle(), kind)?;
+        Ok(copy)
+    })
+}
+
+fn collect(
+    values: &[u64; COUNT],
+    take: impl Fn(u64, &Kind) -> io::Result<OwnedHandle>,
+) -> io::Result<Handles> {
+    // All are taken, so that all are closed, even if one of them turns out to be wrong.
+    let taken = values
+        .iter()
+        .zip(&KINDS)
+        .map(|(value, kind)| take(*value, kind));
+    let mut taken = taken.collect::<Vec<_>>().into_iter();
+    let mut next = || {
+        taken
+            .next()
+            .unwrap_or_else(|| Err(refused("a handle is missing")))
+    };
+    let memory = next()?;
+    let mut chimes = || {
+        Ok::<_, io::Error>(Chimes {
+            data: next()?,
+            space: next()?,
+            hang_up: next()?,
+        })
+    };
+    Ok(Handles {
+        memory,
+        guests: chimes()?,
+        hosts: chimes()?,
+    })
+}
+
+fn copy_from(process: HANDLE, value: u64, rights: u32, options: u32) -> io::Result<OwnedHandle> {
+    let copy = copy(process, handle_of(value), this_process(), rights, options)?;
+    // SAFETY: the call above has just made this handle for us.
+    unsafe { own(copy) }
+}
+
+/// Makes a handle in the process `to` from one of the process `from`. `handle` may be any number.
+fn copy(from: HANDLE, handle: HANDLE, to: HANDLE, rights: u32, options: u32) -> io::Result<HANDLE> {
+    let mut copy = ptr::null_mut();
+    // SAFETY: two handles of live processes, and room for the result; what is made is not
+    // inheritable. A number that is no handle is refused.
+    let copied = ok(unsafe { DuplicateHandle(from, handle, to, &mut copy, rights, 0, options) });
+    match copied {
+        Ok(()) => Ok(copy),
+        Err(e) if is_code(&e, &[ERROR_INVALID_HANDLE]) => {
+            Err(refused("the host sent a number that is no handle"))
+        }
+        // We may, or could not have opened the process: so it is about to end.
+        Err(e) if is_code(&e, &[ERROR_ACCESS_DENIED]) => {
+            Err(io::Error::new(io::ErrorKind::ConnectionReset, e))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+fn this_process() -> HANDLE {
+    // SAFETY: the call gives a constant that stands for this process.
+    unsafe { GetCurrentProcess() }
+}
+
+fn value_of(handle: HANDLE) -> u64 {
+    handle as usize as u64
+}
+
+fn handle_of(value: u64) -> HANDLE {
+    value as usize as HANDLE
+}
+
+/// OBJ_PROTECT_CLOSE and OBJ_INHERIT.
+const PROTECTED: u32 = 1;
+const INHERITABLE: u32 = 2;
+
+/// The rights of a handle, which may be any number; `None` if it is no handle, or one that is
+/// inheritable or protected from being closed.
+fn rights(handle: HANDLE) -> Option<u32> {
+    let mut info = PUBLIC_OBJECT_BASIC_INFORMATION::default();
+    // SAFETY: `info` is what this class of information fills in, and of the length given. A number
+    // that is no handle is refused.
+    let status = unsafe {
+        NtQueryObject(
+            handle,
+            ObjectBasicInformation,
+            (&raw mut info).cast(),
+            size_of::<PUBLIC_OBJECT_BASIC_INFORMATION>() as u32,
+            ptr::null_mut(),
+        )
+    };
+    let plain = info.Attributes & (INHERITABLE | PROTECTED) == 0;
+    (status >= 0 && plain).then_some(info.GrantedAccess)
+}
+
+fn check_object(handle: HANDLE, kind: &Kind) -> io::Result<()> {
+    let object = object_type(handle);
+    if object.as_deref() == Some(kind.object) {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "the host sent a handle to {} instead of {}",
+        object.as_deref().unwrap_or("nothing"),
+        kind.object
+    )))
+}
+
+/// The kernel's name for the type of object that a handle, which may be any number, stands for.
+fn object_type(handle: HANDLE) -> Option<String> {
+    /// The structure begins with the name, whose characters come after it.
+    #[repr(C)]
+    struct Answer {
+        name: UNICODE_STRING,
+        rest: [u64; 128],
+    }
+    let mut answer = Answer {
+        name: UNICODE_STRING::default(),
+        rest: [0; 128],
+    };
+    // SAFETY: room for the number of bytes given. A number that is no handle is refused.
+    let status = unsafe {
+        NtQueryObject(
+            handle,
+            ObjectTypeInformation,
+            (&raw mut answer).cast(),
+            size_of::<Answer>() as u32,
+            ptr::null_mut(),
+        )
+    };
+    if status < 0 || answer.name.Buffer.is_null() {
+        return None;
+    }
+    let len = usize::from(answer.name.Length / 2);
+    // SAFETY: the kernel wrote a string of this length into `answer`, and a pointer to it.
+    let name = unsafe { std::slice::from_raw_parts(answer.name.Buffer, len) };
+    String::from_utf16(name).ok()
+}

@@ -1,0 +1,220 @@
+//! Linux and macOS: poll(2).
+//!
+//! The bells are two stream sockets: the connection itself, whose end of file also says that the
+//! peer hung up, rings for data; a second pair rings for space. A socket and not an eventfd,
+//! because the two ends of a socket are two open file descriptions: the peer can neither fill our
+//! end so that a ring blocks (each send is non-blocking by its own flag) nor change our flags.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+
+use super::Deadline;
+
+/// Bytes of a bell taken per wake-up; what is more stays for the next one.
+const DRAIN: usize = 256;
+
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// Ready while the descriptor can be read.
+    Readable(BorrowedFd<'a>),
+    /// Ready while the descriptor can be written.
+    Writable(BorrowedFd<'a>),
+    /// Ready once the other end of the socket is gone.
+    HungUp(BorrowedFd<'a>),
+    /// Ready when rung, and then drained.
+    Bell(&'a Bell),
+    /// Never ready: stands in where a system has nothing to offer.
+    Never,
+}
+
+/// One doorbell: our end of a stream socket.
+#[derive(Debug)]
+pub(crate) struct Bell {
+    socket: OwnedFd,
+    /// Set when the peer has closed its end: from then on the socket would always be readable.
+    deaf: AtomicBool,
+}
+
+impl Bell {
+    fn new(socket: OwnedFd) -> io::Result<Bell> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(Bell {
+            socket,
+            deaf: AtomicBool::new(false),
+        })
+    }
+
+    fn ring(&self) {
+        // A full socket has been rung already; a broken one has nobody to hear it, which whoever
+        // watches the connection finds out by itself.
+        let _ = send(&self.socket, &[1], SEND_FLAGS);
+    }
+
+    fn drain(&self) {
+        let mut bytes = [0u8; DRAIN];
+        match recv(&self.socket, &mut bytes, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => self.deaf.store(true, Ordering::Relaxed),
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.deaf.store(true, Ordering::Relaxed),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+/// macOS has no such flag for SIGPIPE; SO_NOSIGPIPE is set on the sockets instead.
+#[cfg(target_os = "macos")]
+const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT;
+
+#[derive(Debug)]
+pub(crate) struct Bells {
+    data: Bell,
+    space: Bell,
+}
+
+impl Bells {
+    /// The end of the connection's socket is closed by the peer, or by the kernel with it.
+    pub(crate) const HANG_UP_IS_FINAL: bool = true;
+
+    /// `connection` is the socket of the handshake, `space` the end of a second pair.
+    pub(in crate::os) fn new(connection: OwnedFd, space: OwnedFd) -> io::Result<Bells> {
+        Ok(Bells {
+            data: Bell::new(connection)?,
+            space: Bell::new(space)?,
+        })
+    }
+
+    pub(crate) fn ring_data(&self) {
+        self.data.ring();
+    }
+
+    pub(crate) fn ring_space(&self) {
+        self.space.ring();
+    }
+
+    pub(crate) fn hang_up(&self) {
+        // Fails only if the peer hung up first.
+        let _ = shutdown(&self.data.socket, Shutdown::Both);
+        let _ = shutdown(&self.space.socket, Shutdown::Both);
+    }
+
+    pub(crate) fn data(&self) -> Source<'_> {
+        Source::Bell(&self.data)
+    }
+
+    pub(crate) fn space(&self) -> Source<'_> {
+        Source::Bell(&self.space)
+    }
+
+    pub(crate) fn hung_up(&self) -> Source<'_> {
+        Source::HungUp(self.data.socket.as_fd())
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    /// The end that is waited for.
+    hear: OwnedFd,
+    /// The end that is set; the same object on Linux.
+    #[cfg(not(target_os = "linux"))]
+    call: OwnedFd,
+}
+
+impl Alarm {
+    #[cfg(target_os = "linux")]
+    pub(crate) fn new() -> io::Result<Alarm> {
+        use rustix::event::{EventfdFlags, eventfd};
+        let hear = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Alarm { hear })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn new() -> io::Result<Alarm> {
+        use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio};
+        let (hear, call) = rustix::pipe::pipe()?;
+        for fd in [&hear, &call] {
+            fcntl_setfd(fd, FdFlags::CLOEXEC)?;
+            ioctl_fionbio(fd, true)?;
+        }
+        Ok(Alarm { hear, call })
+    }
+
+    pub(crate) fn set(&self) {
+        #[cfg(target_os = "linux")]
+        let call = &self.hear;
+        #[cfg(not(target_os = "linux"))]
+        let call = &self.call;
+        // Only "full" can go wrong, and a full one is set. (An eventfd takes 8 bytes at a time; a
+        // pipe takes them as well.)
+        let _ = rustix::io::write(call, &1u64.to_ne_bytes());
+    }
+
+    pub(crate) fn clear(&self) {
+        let mut bytes = [0u8; DRAIN];
+        while matches!(rustix::io::read(&self.hear, &mut bytes), Ok(n) if n == DRAIN) {}
+    }
+
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source::Readable(self.hear.as_fd())
+    }
+}
+
+pub(super) fn wait(sources: &[Source<'_>], deadline: Deadline) -> io::Result<Option<usize>> {
+    #[cfg(target_os = "linux")]
+    const HUNG_UP: PollFlags = PollFlags::RDHUP;
+    /// POLLHUP also says here that the other end has only shut down its sending; it has to be
+    /// asked for when nothing else is.
+    #[cfg(target_os = "macos")]
+    const HUNG_UP: PollFlags = PollFlags::HUP;
+    #[cfg(target_os = "linux")]
+    const LONGEST: u64 = i64::MAX as u64;
+    /// A timeout is milliseconds in 32 bits here, so a longer one is waited for in pieces.
+    #[cfg(target_os = "macos")]
+    const LONGEST: u64 = 24 * 60 * 60;
+
+    // A bell that has gone deaf would be reported as readable for ever, so it is left out.
+    let (index, mut list): (Vec<usize>, Vec<PollFd<'_>>) = sources
+        .iter()
+        .enumerate()
+        .filter_map(|(i, source)| {
+            let (fd, flags) = match *source {
+                Source::Readable(fd) => (fd, PollFlags::IN),
+                Source::Writable(fd) => (fd, PollFlags::OUT),
+                Source::HungUp(fd) => (fd, HUNG_UP),
+                Source::Bell(bell) if !bell.deaf.load(Ordering::Relaxed) => {
+                    (bell.socket.as_fd(), PollFlags::IN)
+                }
+                Source::Bell(_) | Source::Never => return None,
+            };
+            Some((i, PollFd::from_borrowed_fd(fd, flags)))
+        })
+        .unzip();
+    loop {
+        let timeout = deadline.left().map(|left| Timespec {
+            tv_sec: left.as_secs().min(LONGEST) as i64,
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        match poll(&mut list, timeout.as_ref()) {
+            Ok(0) if cfg!(target_os = "linux") || deadline.passed() => return Ok(None),
+            // Too early. Either a piece of a long wait is over, or only the hang-up of a socket
+            // was asked for and it has unread bytes, of which macOS reports nothing, at once: look
+            // again soon, but do not spin.
+            #[cfg(target_os = "macos")]
+            Ok(0) => std::thread::sleep(std::time::Duration::from_millis(1)),
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(e) => return Err(e.into()),
+        }
+        if let Some(at) = list.iter().position(|fd| !fd.revents().is_empty()) {
+            if let Source::Bell(bell) = sources[index[at]] {
+                bell.drain();
+            }
+            return Ok(Some(index[at]));
+        }
+    }
+}

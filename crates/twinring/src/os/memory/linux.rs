@@ -1,0 +1,78 @@
+//! Linux: a sealed memfd.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{
+    FallocateFlags, FileType, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals,
+    fstat, fstatfs, ftruncate, memfd_create,
+};
+use rustix::io::Errno;
+
+use super::unix::map;
+pub(super) use super::unix::unmap;
+use super::{Memory, refused};
+
+/// What keeps a mapping of the memory valid: nobody can shrink it under a reader (SIGBUS) or lift
+/// the seals again.
+const SEALS: SealFlags = SealFlags::SHRINK
+    .union(SealFlags::GROW)
+    .union(SealFlags::SEAL);
+
+/// `f_type` of the file system that memfds live in (linux/magic.h).
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+
+pub(super) fn create(len: usize) -> io::Result<(Memory, OwnedFd)> {
+    let size = u64::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    let base = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let fd = match memfd_create(c"twinring", base | MemfdFlags::NOEXEC_SEAL) {
+        // Kernels before 6.3 do not know the flag.
+        Err(Errno::INVAL) => memfd_create(c"twinring", base),
+        other => other,
+    }?;
+    ftruncate(&fd, size)?;
+    // Reserve every page now: on a full tmpfs or at a memory limit this fails cleanly, where a
+    // first touch later would be SIGBUS.
+    loop {
+        match fallocate(&fd, FallocateFlags::empty(), 0, size) {
+            Err(Errno::INTR) => {}
+            other => break other?,
+        }
+    }
+    fcntl_add_seals(&fd, SEALS)?;
+    Ok((map(&fd, len)?, fd))
+}
+
+pub(super) fn open(fd: OwnedFd, len: usize) -> io::Result<Memory> {
+    // Seals first: they are what makes the size read below final.
+    let seals = fcntl_get_seals(&fd).map_err(|_| refused("the memory handed over is no memfd"))?;
+    if !seals.contains(SEALS) {
+        return Err(refused(format!(
+            "the memory handed over is not sealed against resizing (seals {seals:?})"
+        )));
+    }
+    if seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE) {
+        return Err(refused("the memory handed over is sealed against writing"));
+    }
+    let stat = fstat(&fd)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(refused("the memory handed over is no regular memfd"));
+    }
+    if fstatfs(&fd)?.f_type != TMPFS_MAGIC {
+        return Err(refused(
+            "the memory handed over lies on a file system other than tmpfs",
+        ));
+    }
+    if u64::try_from(stat.st_size) != Ok(len as u64) {
+        return Err(refused(format!(
+            "the memory handed over has {} bytes, the handshake says {len}",
+            stat.st_size
+        )));
+    }
+    if (stat.st_blocks as u64).saturating_mul(512) < len as u64 {
+        return Err(refused(
+            "the memory handed over is not reserved (it has holes)",
+        ));
+    }
+    map(&fd, len)
+}

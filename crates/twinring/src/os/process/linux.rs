@@ -1,0 +1,108 @@
+//! Linux: credentials of the socket and a pidfd.
+
+use std::fs;
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::time::{Duration, SystemTime};
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::{Peer, User};
+use crate::os::event::{Deadline, Source, wait};
+
+pub(in crate::os) use super::unix::UserId;
+pub(super) use super::unix::{USER_FORM, current_user, parse_user};
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    pidfd: Option<OwnedFd>,
+}
+
+impl Process {
+    /// The process that made the other end of `socket`.
+    pub(in crate::os) fn of_socket(socket: &OwnedFd) -> io::Result<(Process, Peer)> {
+        let cred: libc::ucred = socket_option(socket, libc::SO_PEERCRED)?;
+        // 0: the peer lives in a PID namespace that we cannot see.
+        let pid = Pid::from_raw(cred.pid);
+        let pidfd = match socket_option::<libc::c_int>(socket, libc::SO_PEERPIDFD) {
+            // SAFETY: the kernel has just made this descriptor for us alone.
+            Ok(fd) => Some(unsafe { OwnedFd::from_raw_fd(fd) }),
+            // A kernel before 6.5. One before 5.3 has no pidfds at all, and then only the socket
+            // tells that the peer is gone.
+            Err(_) => pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()),
+        };
+        let peer = Peer {
+            pid: cred.pid.unsigned_abs(),
+            user: User(cred.uid),
+            started: pid.and_then(|_| started(cred.pid)),
+        };
+        // That the connection is still open means that the pid, if it was looked up by number just
+        // now, had not been given to another process in between.
+        if wait(&[Source::HungUp(socket.as_fd())], Deadline::Now)?.is_some() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok((Process { pidfd }, peer))
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.pidfd.is_some() && matches!(wait(&[self.ended()], Deadline::Now), Ok(Some(_)))
+    }
+
+    pub(crate) fn ended(&self) -> Source<'_> {
+        match &self.pidfd {
+            Some(fd) => Source::Readable(fd.as_fd()),
+            None => Source::Never,
+        }
+    }
+}
+
+/// A socket option of level SOL_SOCKET. rustix has no SO_PEERPIDFD, and its SO_PEERCRED has no room
+/// for pid 0.
+fn socket_option<T: Copy>(socket: &OwnedFd, option: libc::c_int) -> io::Result<T> {
+    let mut value = MaybeUninit::<T>::zeroed();
+    let mut len = mem::size_of::<T>() as libc::socklen_t;
+    // SAFETY: `value` has room for the `len` bytes that the kernel may write.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            value.as_mut_ptr().cast(),
+            &mut len,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if len as usize != mem::size_of::<T>() {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    // SAFETY: the kernel wrote all of it, and T is plain integers (ucred or int).
+    Ok(unsafe { value.assume_init() })
+}
+
+/// When the process was started, by /proc: field 22 of `stat`, in clock ticks since the system
+/// was, which `btime` of /proc/stat says in seconds since 1970. Exact to a second or so; `None`
+/// where /proc hides it.
+fn started(pid: i32) -> Option<SystemTime> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in brackets, which may hold anything.
+    let ticks: u64 = stat[stat.rfind(')')? + 1..]
+        .split_ascii_whitespace()
+        .nth(19)?
+        .parse()
+        .ok()?;
+    let boot: u64 = fs::read_to_string("/proc/stat")
+        .ok()?
+        .lines()
+        .find_map(|line| line.strip_prefix("btime "))?
+        .trim()
+        .parse()
+        .ok()?;
+    let per_second = rustix::param::clock_ticks_per_second().max(1);
+    let since_boot = Duration::from_millis(ticks.saturating_mul(1000) / per_second);
+    SystemTime::UNIX_EPOCH
+        .checked_add(Duration::from_secs(boot))?
+        .checked_add(since_boot)
+}

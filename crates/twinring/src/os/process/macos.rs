@@ -1,0 +1,146 @@
+//! macOS: credentials of the socket, and a kqueue that hears of the process's end.
+//!
+//! Type-checked here, never run: there is no Mac among the machines this project is tested on.
+
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::event::kqueue::{Event, EventFilter, EventFlags, ProcessEvents, kevent, kqueue};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::process::Pid;
+
+use super::{Peer, User};
+use crate::os::event::{Deadline, Source, wait};
+
+pub(in crate::os) use super::unix::UserId;
+pub(super) use super::unix::{USER_FORM, current_user, parse_user};
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    /// Readable from the process's end on, because nobody ever takes the event out of it.
+    end: OwnedFd,
+}
+
+impl Process {
+    /// The process that last used the other end of `socket`: the one that connected it or listens
+    /// on it, unless it passed its end on.
+    pub(in crate::os) fn of_socket(socket: &OwnedFd) -> io::Result<(Process, Peer)> {
+        let uid = peer_user(socket)?;
+        let pid = peer_pid(socket)?;
+        let end = match watch_end(pid) {
+            // No such process, or one that has exited and is not reaped yet.
+            Err(Errno::SRCH) => return Err(io::ErrorKind::ConnectionReset.into()),
+            other => other?,
+        };
+        let raw = pid.as_raw_pid();
+        let peer = Peer {
+            pid: raw.unsigned_abs(),
+            user: User(uid),
+            started: started(raw),
+        };
+        // That the connection is still open means that the pid had not been given to another
+        // process before the kqueue was told of it.
+        let now = Deadline::At(Instant::now());
+        if wait(&[Source::HungUp(socket.as_fd())], now)?.is_some() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok((Process { end }, peer))
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(
+            wait(&[self.ended()], Deadline::At(Instant::now())),
+            Ok(Some(_))
+        )
+    }
+
+    pub(crate) fn ended(&self) -> Source<'_> {
+        Source::Readable(self.end.as_fd())
+    }
+}
+
+/// The effective user of the process at the other end, as it was when it connected or listened.
+fn peer_user(socket: &OwnedFd) -> io::Result<UserId> {
+    let mut uid: libc::uid_t = 0;
+    let mut gid: libc::gid_t = 0;
+    // SAFETY: the descriptor is open, and both pointers are to variables of the types that
+    // getpeereid writes.
+    match unsafe { libc::getpeereid(socket.as_raw_fd(), &mut uid, &mut gid) } {
+        0 => Ok(uid),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn peer_pid(socket: &OwnedFd) -> io::Result<Pid> {
+    let mut pid: libc::pid_t = 0;
+    let mut len = mem::size_of::<libc::pid_t>() as libc::socklen_t;
+    // SAFETY: the descriptor is open, and `pid` has room for the `len` bytes that the kernel may
+    // write.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_LOCAL,
+            libc::LOCAL_PEERPID,
+            (&raw mut pid).cast(),
+            &mut len,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // 0 is the kernel's own process, which connects to nobody; a negative number would make
+    // `Pid::from_raw` fall over.
+    match pid {
+        1.. if len as usize == mem::size_of::<libc::pid_t>() => {
+            Pid::from_raw(pid).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        }
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// A kqueue that is readable once process `pid` has exited.
+fn watch_end(pid: Pid) -> Result<OwnedFd, Errno> {
+    let queue = kqueue()?;
+    // A forked child gets no kqueue anyway; this is for programs started without a fork.
+    fcntl_setfd(&queue, FdFlags::CLOEXEC)?;
+    let exit = Event::new(
+        EventFilter::Proc {
+            pid,
+            flags: ProcessEvents::EXIT,
+        },
+        EventFlags::ADD,
+        std::ptr::null_mut(),
+    );
+    // With no room for events this only registers, and says at once if it cannot.
+    let mut none: [Event; 0] = [];
+    // SAFETY: the event names a process and no descriptor, so none has to stay open.
+    unsafe { kevent(&queue, &[exit], &mut none, Some(Duration::ZERO)) }?;
+    Ok(queue)
+}
+
+/// When the process was started; `None` where the system does not tell, as it may not of another
+/// user's process.
+fn started(pid: libc::pid_t) -> Option<SystemTime> {
+    let mut info = MaybeUninit::<libc::proc_bsdinfo>::zeroed();
+    let size = mem::size_of::<libc::proc_bsdinfo>() as libc::c_int;
+    // SAFETY: `info` has room for the `size` bytes that the kernel may write.
+    let got = unsafe {
+        libc::proc_pidinfo(
+            pid,
+            libc::PROC_PIDTBSDINFO,
+            0,
+            info.as_mut_ptr().cast(),
+            size,
+        )
+    };
+    if got != size {
+        return None;
+    }
+    // SAFETY: it was zeroed and the kernel wrote all of it; it is plain integers.
+    let info = unsafe { info.assume_init() };
+    let since_1970 = Duration::from_secs(info.pbi_start_tvsec)
+        .checked_add(Duration::from_micros(info.pbi_start_tvusec))?;
+    SystemTime::UNIX_EPOCH.checked_add(since_1970)
+}

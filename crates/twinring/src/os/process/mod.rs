@@ -1,0 +1,96 @@
+//! Who the peer is, and whether it still lives.
+//!
+//! Identity and liveness are the kernel's word about a process, held by a handle. A pid is a label
+//! for people: it may be reused, so nothing is decided by it.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+#[cfg(target_os = "linux")]
+#[path = "linux.rs"]
+mod sys;
+#[cfg(target_os = "macos")]
+#[path = "macos.rs"]
+mod sys;
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod sys;
+#[cfg(unix)]
+mod unix;
+
+/// The handle by which the kernel tells that a process has ended.
+///
+/// `has_ended(&self) -> bool` asks right now; `ended(&self) -> Source` can be waited for. Where the
+/// system has no such handle (Linux before 5.3) it never reports an end, and the end of the
+/// connection has to do.
+pub(crate) use sys::Process;
+
+/// A user account, as the kernel names it: a uid on Linux and macOS, a SID on Windows.
+///
+/// Printed and parsed in the system's own form: `1000`, `S-1-5-21-...`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct User(pub(in crate::os) sys::UserId);
+
+impl User {
+    /// The user that this process runs as (its effective user).
+    ///
+    /// # Errors
+    /// When the system does not say (on Windows, a token that cannot be read).
+    pub fn current() -> std::io::Result<User> {
+        sys::current_user().map(User)
+    }
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "User({})", self.0)
+    }
+}
+
+/// What was given is not a user of this system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseUserError(pub(in crate::os) String);
+
+impl fmt::Display for ParseUserError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is not {}", self.0, sys::USER_FORM)
+    }
+}
+
+impl std::error::Error for ParseUserError {}
+
+impl FromStr for User {
+    type Err = ParseUserError;
+
+    fn from_str(text: &str) -> Result<User, ParseUserError> {
+        sys::parse_user(text)
+            .map(User)
+            .ok_or_else(|| ParseUserError(text.to_owned()))
+    }
+}
+
+/// The process at the other end of a connection, as the kernel told it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Peer {
+    /// Its process id: a label, for people and logs. 0 if it lives where this process cannot see
+    /// it (another PID namespace).
+    pub pid: u32,
+    /// The user it runs as.
+    pub user: User,
+    /// When it was started, where the system tells.
+    pub started: Option<SystemTime>,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} of user {}", self.pid, self.user)
+    }
+}

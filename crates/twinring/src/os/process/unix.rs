@@ -1,0 +1,13 @@
+//! Users, the same on Linux and macOS.
+
+pub(crate) type UserId = u32;
+
+pub(super) const USER_FORM: &str = "a numeric user id";
+
+pub(super) fn current_user() -> std::io::Result<UserId> {
+    Ok(rustix::process::geteuid().as_raw())
+}
+
+pub(super) fn parse_user(text: &str) -> Option<UserId> {
+    text.parse().ok()
+}

@@ -1,0 +1,173 @@
+//! What the Windows rooms share: results of system calls, users by SID, and who owns an object.
+
+use std::ffi::c_void;
+use std::io;
+use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
+use std::ptr;
+
+use windows_sys::Win32::Foundation::{
+    ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED, ERROR_SUCCESS, GENERIC_ALL, HANDLE,
+    INVALID_HANDLE_VALUE, LocalFree,
+};
+use windows_sys::Win32::Security::Authorization::{
+    ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW,
+    ConvertStringSidToSidW, GetSecurityInfo, SDDL_REVISION_1, SE_KERNEL_OBJECT,
+};
+use windows_sys::Win32::Security::{
+    OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES,
+};
+use windows_sys::core::BOOL;
+
+/// The result of a call that says FALSE when it has failed.
+pub(in crate::os) fn ok(result: BOOL) -> io::Result<()> {
+    if result == 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Owns the handle that the call just made has returned; NULL and INVALID_HANDLE_VALUE are how such
+/// calls fail.
+///
+/// # Safety
+/// Nobody else may own `handle`.
+pub(in crate::os) unsafe fn own(handle: HANDLE) -> io::Result<OwnedHandle> {
+    if handle.is_null() || handle == INVALID_HANDLE_VALUE {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a valid handle, and by the contract above ours alone.
+    Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+}
+
+/// Whether `e` is one of these system errors.
+pub(in crate::os) fn is_code(e: &io::Error, codes: &[u32]) -> bool {
+    e.raw_os_error()
+        .is_some_and(|code| codes.contains(&code.cast_unsigned()))
+}
+
+/// Whether `e` is one of the ways in which the system says that nobody is at a pipe's other end.
+pub(in crate::os) fn is_end_of_pipe(e: &io::Error) -> bool {
+    const CODES: [u32; 3] = [ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED];
+    is_code(e, &CODES)
+}
+
+/// UTF-16 with the closing zero.
+pub(in crate::os) fn wide(text: &str) -> Vec<u16> {
+    text.encode_utf16().chain([0]).collect()
+}
+
+/// Memory that the system allocated for us; freed on drop.
+struct Local(*mut c_void);
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        // SAFETY: the system gave it to us to be freed in this way, once.
+        unsafe { LocalFree(self.0) };
+    }
+}
+
+/// A SID in its text form, `S-1-5-21-...`.
+///
+/// # Safety
+/// `sid` must point to a valid SID.
+pub(in crate::os) unsafe fn sid_text(sid: PSID) -> io::Result<String> {
+    let mut text = ptr::null_mut();
+    // SAFETY: a valid SID, and room for the result.
+    ok(unsafe { ConvertSidToStringSidW(sid, &mut text) })?;
+    let _free = Local(text.cast());
+    let mut len = 0;
+    // SAFETY: the call above made a string that ends with a zero, which stays until `_free` goes.
+    let units = unsafe {
+        while *text.add(len) != 0 {
+            len += 1;
+        }
+        std::slice::from_raw_parts(text, len)
+    };
+    String::from_utf16(units).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// The one spelling that the system gives to the SID `text`, or `None` if it is none.
+pub(in crate::os) fn canonical_sid(text: &str) -> Option<String> {
+    // The system also takes two-letter names here, of which some mean another account on each
+    // machine.
+    if !text.get(..2)?.eq_ignore_ascii_case("S-") || text.contains('\0') {
+        return None;
+    }
+    let mut sid = ptr::null_mut();
+    // SAFETY: a string that ends with a zero, and room for the result.
+    ok(unsafe { ConvertStringSidToSidW(wide(text).as_ptr(), &mut sid) }).ok()?;
+    let _free = Local(sid);
+    // SAFETY: the call above made a valid SID, which stays until `_free` goes.
+    unsafe { sid_text(sid) }.ok()
+}
+
+/// The SID of the user that owns a kernel object. The handle needs READ_CONTROL.
+pub(in crate::os) fn owner(object: BorrowedHandle<'_>) -> io::Result<String> {
+    let mut sid: PSID = ptr::null_mut();
+    let mut descriptor: PSECURITY_DESCRIPTOR = ptr::null_mut();
+    // SAFETY: a live handle, room for what is asked for, NULL for what is not.
+    let code = unsafe {
+        GetSecurityInfo(
+            object.as_raw_handle(),
+            SE_KERNEL_OBJECT,
+            OWNER_SECURITY_INFORMATION,
+            &mut sid,
+            ptr::null_mut(),
+            ptr::null_mut(),
+            ptr::null_mut(),
+            &mut descriptor,
+        )
+    };
+    if code != ERROR_SUCCESS {
+        return Err(io::Error::from_raw_os_error(code.cast_signed()));
+    }
+    let _free = Local(descriptor);
+    if sid.is_null() {
+        return Err(io::Error::other("the system names no owner of the object"));
+    }
+    // SAFETY: `sid` points into the descriptor, which stays until `_free` goes.
+    unsafe { sid_text(sid) }
+}
+
+/// Who owns a new object, and who may use it.
+pub(in crate::os) struct Access(Local);
+
+impl Access {
+    /// Owned by `owner`, who like the system itself may do everything with it; what others may do
+    /// is said by `more`, entries in SDDL that come before these. Nothing is inherited from
+    /// elsewhere (`P`).
+    ///
+    /// The owner is named although it is us, because by default the objects of an elevated
+    /// administrator belong to the group of administrators. There is no integrity label: the
+    /// system takes an object without one as medium, so that sandboxed processes of the same user
+    /// cannot write to it.
+    pub(in crate::os) fn for_owner(owner: &str, more: &str) -> io::Result<Access> {
+        let sddl =
+            format!("O:{owner}D:P{more}(A;;{GENERIC_ALL:#x};;;{owner})(A;;{GENERIC_ALL:#x};;;SY)");
+        Access::parse(&sddl)
+    }
+
+    pub(in crate::os) fn parse(sddl: &str) -> io::Result<Access> {
+        let mut descriptor: PSECURITY_DESCRIPTOR = ptr::null_mut();
+        // SAFETY: a string that ends with a zero, and room for the result; its length is not asked.
+        ok(unsafe {
+            ConvertStringSecurityDescriptorToSecurityDescriptorW(
+                wide(sddl).as_ptr(),
+                SDDL_REVISION_1,
+                &mut descriptor,
+                ptr::null_mut(),
+            )
+        })?;
+        Ok(Access(Local(descriptor)))
+    }
+
+    /// For a call that makes an object; valid for as long as `self`. Handles are not inheritable.
+    pub(in crate::os) fn attributes(&self) -> SECURITY_ATTRIBUTES {
+        SECURITY_ATTRIBUTES {
+            nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
+            lpSecurityDescriptor: self.0.0,
+            bInheritHandle: 0,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The end that reads.
+
+use super::{Fault, Wake, announce_wait, retract_wait, wake_if_waiting};
+use crate::segment::RingMemory;
+use crate::sync::Ordering;
+
+/// Reads from a ring; there is one per ring.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    ring: RingMemory,
+    /// Our position: everything before it is given back. The word in memory is never read back.
+    head: u64,
+    /// The producer's position as last seen.
+    tail: u64,
+    /// The producer has ended: `tail` is final, whatever is still written to the word.
+    sealed: bool,
+}
+
+impl Consumer {
+    /// The consuming end of a ring in new memory.
+    pub(crate) fn new(ring: RingMemory) -> Consumer {
+        Consumer {
+            ring,
+            head: 0,
+            tail: 0,
+            sealed: false,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn capacity(&self) -> u64 {
+        self.ring.capacity()
+    }
+
+    /// Bytes between the head and the end of the ring's memory.
+    #[inline]
+    pub(crate) fn until_wrap(&self) -> u64 {
+        self.capacity() - self.offset(0)
+    }
+
+    #[inline]
+    fn offset(&self, ahead: u64) -> u64 {
+        (self.head + ahead) & (self.capacity() - 1)
+    }
+
+    #[inline]
+    fn known(&self) -> u64 {
+        self.tail.wrapping_sub(self.head)
+    }
+
+    /// Bytes that can be read now. Looks at the producer's position only if none are known of.
+    #[inline]
+    pub(crate) fn readable(&mut self) -> Result<u64, Fault> {
+        if self.known() == 0 && !self.sealed {
+            self.refresh()?;
+        }
+        Ok(self.known())
+    }
+
+    #[inline]
+    fn refresh(&mut self) -> Result<(), Fault> {
+        // Acquire: pairs with `Producer::publish`; what was written before it is there.
+        let tail = self.ring.words().tail.0.load(Ordering::Acquire);
+        let used = tail.wrapping_sub(self.head);
+        if used < self.known() || used > self.capacity() {
+            return Err(Fault::Peer(
+                "its write position went back or overran the ring",
+            ));
+        }
+        if !used.is_multiple_of(8) {
+            return Err(Fault::Peer("its write position is not a multiple of 8"));
+        }
+        self.tail = tail;
+        Ok(())
+    }
+
+    /// Looks a last time: the producer has ended, so what it has published by now is all.
+    #[cfg(not(loom))]
+    pub(crate) fn seal(&mut self) -> Result<(), Fault> {
+        if !self.sealed {
+            self.refresh()?;
+            self.sealed = true;
+        }
+        Ok(())
+    }
+
+    /// Reads the word at the head.
+    #[inline]
+    pub(crate) fn read_word(&self) -> u64 {
+        self.ring.read_word(self.offset(0))
+    }
+
+    /// Appends `len` bytes that begin `ahead` of the head; they must not cross the end of the
+    /// ring's memory.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn append_to(&self, to: &mut Vec<u8>, ahead: u64, len: usize) -> Result<(), Fault> {
+        self.ring
+            .append_to(to, self.offset(ahead), len)
+            .map_err(|_| Fault::OutOfMemory)
+    }
+
+    /// Gives the next `len` bytes, which have been read, back to the producer.
+    #[inline]
+    pub(crate) fn release(&mut self, len: u64) -> Wake {
+        debug_assert!(len <= self.known());
+        self.head += len;
+        let words = self.ring.words();
+        // Release: pairs with `Producer::has_room`; our reads are done before it overwrites.
+        words.head.0.store(self.head, Ordering::Release);
+        wake_if_waiting(&words.space_wait.0)
+    }
+
+    /// Asks the producer to ring when there is more. Returns whether there is something already;
+    /// if not, the caller may sleep. To be ended by [`Consumer::end_wait`].
+    pub(crate) fn begin_wait(&mut self) -> Result<bool, Fault> {
+        announce_wait(&self.ring.words().data_wait.0);
+        Ok(self.readable()? > 0) // last look
+    }
+
+    /// Ends what [`Consumer::begin_wait`] began, whatever came of it.
+    pub(crate) fn end_wait(&mut self) {
+        retract_wait(&self.ring.words().data_wait.0);
+    }
+}

@@ -1,0 +1,91 @@
+//! One direction: a ring of bytes with one [`Producer`] and one [`Consumer`].
+//!
+//! ```text
+//!          head                tail
+//!           │ ← readable ───→   │ ← room ──→ (head + capacity)
+//! ──────────┴───────────────────┴──────────────────────────────→ positions only grow
+//! ```
+//!
+//! The invariant is `head <= tail <= head + capacity`. Each end keeps its own position privately
+//! and publishes it; of the peer's it keeps a copy, which it refreshes only when the ring seems
+//! full or empty, and checks: a position that goes back, or beyond what it may reach, is a
+//! [`Fault`] and ends the connection.
+//!
+//! | publishes with Release                | read with Acquire by       | orders                               |
+//! |---------------------------------------|----------------------------|--------------------------------------|
+//! | `tail` in [`Producer::publish`]       | [`Consumer::readable`]     | bytes written before bytes read      |
+//! | `head` in [`Consumer::release`]       | [`Producer::has_room`]     | bytes read before bytes overwritten  |
+//! | `goodbye` in [`Producer::say_goodbye`]| `Segment::goodbye_of`      | the last `tail` before the goodbye   |
+//!
+//! # Why no wake-up is lost
+//! Whoever is about to sleep *stores* its wait flag and then *loads* the peer's position; whoever
+//! publishes *stores* its position and then *loads* the wait flag. With a full fence between the
+//! store and the load on both sides, at least one of them sees the other's store: either the
+//! sleeper sees the new position and does not sleep, or the publisher sees the flag and rings.
+//! Without either fence both loads may come before both stores, and the sleeper sleeps beside a
+//! full ring: `model.rs` fails if one is taken out.
+//!
+//! The ring makes no system call and does not sleep. It returns [`Wake`], and the `link` does.
+//! Source of the ring: Lamport's single-producer queue with cached indices (FastForward, rtrb);
+//! of the sleeping: the "event count" as in io_uring's SQPOLL `need_wakeup`.
+
+mod consumer;
+#[cfg(all(loom, test))]
+mod model;
+mod producer;
+
+pub(crate) use consumer::Consumer;
+pub(crate) use producer::Producer;
+
+/// Whether the peer has to be woken after a position was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Wake {
+    /// It sleeps, or is about to: ring its bell.
+    Needed,
+    /// It will look by itself.
+    NotNeeded,
+}
+
+/// The peer wrote something that the protocol rules out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// This is what it did.
+    Peer(&'static str),
+    /// A message that it sends is longer than we take.
+    TooLarge,
+    /// We have no memory for its message.
+    OutOfMemory,
+}
+
+use crate::sync::{AtomicU32, Ordering, full_fence};
+
+/// The publisher's half of "why no wake-up is lost": to be called after the position's store.
+#[inline]
+fn wake_if_waiting(flag: &AtomicU32) -> Wake {
+    // Without this fence the load below may be done before the position is seen by the peer.
+    full_fence(); // publisher
+    // Relaxed: the fences order them. Most calls only load, from a line that nobody writes to.
+    if flag.load(Ordering::Relaxed) != 0 && flag.swap(0, Ordering::Relaxed) != 0 {
+        Wake::Needed
+    } else {
+        Wake::NotNeeded
+    }
+}
+
+/// The sleeper's half: to be called before the position is looked at for the last time.
+///
+/// The flag is only ever swapped, never stored: then all its changes, by both sides, form one chain,
+/// which the language promises anyway but loom only sees for read-modify-writes.
+#[inline]
+fn announce_wait(flag: &AtomicU32) {
+    flag.swap(1, Ordering::Relaxed);
+    // Without this fence the look at the peer's position may be done before the peer sees the flag.
+    full_fence(); // sleeper
+}
+
+/// Takes the announcement back, whether or not somebody has rung for it.
+#[inline]
+fn retract_wait(flag: &AtomicU32) {
+    flag.swap(0, Ordering::Relaxed);
+}

@@ -1,0 +1,117 @@
+//! The end that writes.
+
+use super::{Fault, Wake, announce_wait, retract_wait, wake_if_waiting};
+use crate::segment::RingMemory;
+use crate::sync::Ordering;
+
+/// Writes to a ring; there is one per ring.
+#[derive(Debug)]
+pub(crate) struct Producer {
+    ring: RingMemory,
+    /// Our position: everything before it is published. The word in memory is never read back.
+    tail: u64,
+    /// The consumer's position as last seen.
+    head: u64,
+}
+
+impl Producer {
+    /// The producing end of a ring in new memory.
+    pub(crate) fn new(ring: RingMemory) -> Producer {
+        Producer {
+            ring,
+            tail: 0,
+            head: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn capacity(&self) -> u64 {
+        self.ring.capacity()
+    }
+
+    /// Bytes between the tail and the end of the ring's memory.
+    #[inline]
+    pub(crate) fn until_wrap(&self) -> u64 {
+        self.capacity() - self.offset(0)
+    }
+
+    #[inline]
+    fn offset(&self, ahead: u64) -> u64 {
+        (self.tail + ahead) & (self.capacity() - 1)
+    }
+
+    /// Bytes written and not read yet, as last seen.
+    #[inline]
+    fn used(&self) -> u64 {
+        self.tail.wrapping_sub(self.head)
+    }
+
+    /// Whether `need` bytes can be written now.
+    #[inline]
+    pub(crate) fn has_room(&mut self, need: u64) -> Result<bool, Fault> {
+        if self.capacity() - self.used() >= need {
+            return Ok(true);
+        }
+        self.refresh()?;
+        Ok(self.capacity() - self.used() >= need)
+    }
+
+    fn refresh(&mut self) -> Result<(), Fault> {
+        // Acquire: pairs with `Consumer::release`; its reads are done before we overwrite.
+        let head = self.ring.words().head.0.load(Ordering::Acquire);
+        if self.tail.wrapping_sub(head) > self.used() {
+            return Err(Fault::Peer(
+                "its read position went back or beyond what was written",
+            ));
+        }
+        self.head = head;
+        Ok(())
+    }
+
+    /// Writes a word `ahead` of the tail; `ahead` is a multiple of 8 within the room asked for.
+    #[inline]
+    pub(crate) fn write_word(&mut self, ahead: u64, word: u64) {
+        self.ring.write_word(self.offset(ahead), word);
+    }
+
+    /// Writes bytes `ahead` of the tail; they must not cross the end of the ring's memory.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn write(&mut self, ahead: u64, bytes: &[u8]) {
+        self.ring.write(self.offset(ahead), bytes);
+    }
+
+    /// Lets the consumer see the next `len` bytes.
+    #[inline]
+    pub(crate) fn publish(&mut self, len: u64) -> Wake {
+        self.tail += len;
+        debug_assert!(self.used() <= self.capacity());
+        let words = self.ring.words();
+        // Release: pairs with `Consumer::readable`; the bytes are seen before the position.
+        words.tail.0.store(self.tail, Ordering::Release);
+        wake_if_waiting(&words.data_wait.0)
+    }
+
+    /// Asks the consumer to ring when it has read more. Returns whether there is room for `need`
+    /// bytes already; if not, the caller may sleep. To be ended by [`Producer::end_wait`].
+    pub(crate) fn begin_wait(&mut self, need: u64) -> Result<bool, Fault> {
+        announce_wait(&self.ring.words().space_wait.0);
+        self.has_room(need) // last look
+    }
+
+    /// Ends what [`Producer::begin_wait`] began, whatever came of it.
+    pub(crate) fn end_wait(&mut self) {
+        retract_wait(&self.ring.words().space_wait.0);
+    }
+
+    /// Tells the peer why nothing more comes: a `GOODBYE` value of the layout.
+    #[cfg(not(loom))]
+    pub(crate) fn say_goodbye(&mut self, goodbye: u32) {
+        // Release: pairs with `Segment::goodbye_of`; all that was published is seen before it.
+        self.ring
+            .words()
+            .goodbye
+            .0
+            .store(goodbye, Ordering::Release);
+    }
+}

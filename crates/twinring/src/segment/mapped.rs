@@ -1,0 +1,237 @@
+//! The segment in real memory.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::layout::{
+    BYTES_AT, GOODBYE_NONE, HEADER_AT, HEADER_LEN, LAYOUT_VERSION, MAGIC, RingWords, WORDS_AT,
+};
+use super::{Shape, Side, copy};
+use crate::os::memory::Memory;
+
+/// Memory laid out as a segment. Shared by the rings in it, and unmapped with the last of them.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    memory: Memory,
+    shape: Shape,
+}
+
+impl Segment {
+    /// Lays out new, zeroed memory.
+    ///
+    /// # Errors
+    /// `None` if the memory has not the length that the shape asks for.
+    pub(crate) fn format(memory: Memory, shape: Shape) -> Option<Arc<Segment>> {
+        if shape.len() != Some(memory.len()) {
+            return None;
+        }
+        let segment = Segment { memory, shape };
+        let header = segment.header();
+        // SAFETY: the header lies within the memory, whose length was checked; nobody else has the
+        // memory yet.
+        unsafe {
+            let at = segment.memory.base().as_ptr().add(HEADER_AT);
+            copy::copy_in(at, header.as_ptr(), HEADER_LEN);
+        }
+        Some(Arc::new(segment))
+    }
+
+    /// Takes memory that the host laid out.
+    ///
+    /// # Errors
+    /// What is wrong with it, if it is not of this shape.
+    pub(crate) fn attach(memory: Memory, shape: Shape) -> Result<Arc<Segment>, &'static str> {
+        if shape.len() != Some(memory.len()) {
+            return Err("its length does not fit the ring capacities");
+        }
+        let segment = Segment { memory, shape };
+        let mut header = [0u8; HEADER_LEN];
+        // SAFETY: the header lies within the memory, whose length was checked.
+        unsafe {
+            let at = segment.memory.base().as_ptr().add(HEADER_AT);
+            copy::copy_out(header.as_mut_ptr(), at, HEADER_LEN);
+        }
+        let expected = segment.header();
+        if header[..8] != expected[..8] {
+            return Err("it does not begin with the magic number");
+        }
+        if header[8..12] != expected[8..12] {
+            return Err("its layout is of another version");
+        }
+        if header != expected {
+            return Err("its header differs from what the handshake said");
+        }
+        Ok(Arc::new(segment))
+    }
+
+    fn header(&self) -> [u8; HEADER_LEN] {
+        let mut header = [0u8; HEADER_LEN];
+        header[..8].copy_from_slice(&MAGIC);
+        header[8..12].copy_from_slice(&LAYOUT_VERSION.to_le_bytes());
+        header[16..24].copy_from_slice(&self.shape.capacities[0].to_le_bytes());
+        header[24..32].copy_from_slice(&self.shape.capacities[1].to_le_bytes());
+        header[32..48].copy_from_slice(&self.shape.id);
+        header
+    }
+
+    /// The ring that `side` writes.
+    pub(crate) fn ring_from(self: &Arc<Segment>, side: Side) -> RingMemory {
+        let index = side.outgoing();
+        let before: u64 = self.shape.capacities[..index].iter().sum();
+        let capacity = self.shape.capacities[index];
+        let base = self.memory.base();
+        // SAFETY: `shape.len()` equals the memory's length, so both offsets, and the words and the
+        // `capacity` bytes behind them, lie within it (`layout` asserts that the words fit). The
+        // casts fit: the sum is below that length.
+        let (words, bytes) = unsafe {
+            (
+                base.add(WORDS_AT[index]).cast::<RingWords>(),
+                base.add(BYTES_AT + before as usize),
+            )
+        };
+        debug_assert!(words.is_aligned());
+        RingMemory {
+            words,
+            bytes,
+            capacity,
+            _segment: self.clone(),
+        }
+    }
+
+    /// What `side` said when it ended the connection: one of the `GOODBYE` values, or anything,
+    /// if it is hostile.
+    pub(crate) fn goodbye_of(self: &Arc<Segment>, side: Side) -> u32 {
+        // Acquire: pairs with `Producer::say_goodbye`; what was published before it is seen.
+        self.ring_from(side)
+            .words()
+            .goodbye
+            .0
+            .load(Ordering::Acquire)
+    }
+
+    /// Whether the ring that `side` writes has nothing in it, by the words as they are now.
+    pub(crate) fn is_drained(self: &Arc<Segment>, side: Side) -> bool {
+        let ring = self.ring_from(side);
+        let words = ring.words();
+        // Relaxed: a look from outside that orders nothing.
+        words.tail.0.load(Ordering::Relaxed) == words.head.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One ring: its words, and its bytes by offset.
+#[derive(Clone, Debug)]
+pub(crate) struct RingMemory {
+    words: NonNull<RingWords>,
+    bytes: NonNull<u8>,
+    capacity: u64,
+    /// Keeps the memory mapped.
+    _segment: Arc<Segment>,
+}
+
+// SAFETY: the pointers lead into memory that `_segment` keeps mapped and which is only accessed
+// atomically or by `copy`; nothing in it is tied to a thread.
+unsafe impl Send for RingMemory {}
+// SAFETY: as above.
+unsafe impl Sync for RingMemory {}
+
+impl RingMemory {
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    #[inline]
+    pub(crate) fn words(&self) -> &RingWords {
+        // SAFETY: the words lie within the mapped segment and are aligned (`ring_from`); they are
+        // atomics, so that others writing them is no race; any bit pattern is valid.
+        unsafe { self.words.as_ref() }
+    }
+
+    /// The range as an index, if it lies within the ring without wrapping.
+    #[inline]
+    fn checked(&self, offset: u64, len: usize) -> usize {
+        assert!(
+            offset <= self.capacity && len as u64 <= self.capacity - offset,
+            "access outside the ring"
+        );
+        // Fits: not above the capacity, which fits the address space.
+        offset as usize
+    }
+
+    /// Copies `from` to `offset`, which is a multiple of 8.
+    ///
+    /// # Panics
+    /// If it does not fit there: a fault of ours, never of the peer.
+    #[inline]
+    pub(crate) fn write(&self, offset: u64, from: &[u8]) {
+        let at = self.checked(offset, from.len());
+        assert!(at.is_multiple_of(8));
+        // SAFETY: the range lies within the ring's bytes, which nothing but `copy` and atomics
+        // touch; `bytes` is aligned to 4096 or a capacity, so `at` is aligned to 8; `from` is a
+        // reference to our own memory and cannot overlap.
+        unsafe { copy::copy_in(self.bytes.as_ptr().add(at), from.as_ptr(), from.len()) };
+    }
+
+    /// Appends `len` bytes at `offset`, a multiple of 8, to `to`.
+    ///
+    /// # Errors
+    /// If there is no memory for them; then `to` is as before.
+    ///
+    /// # Panics
+    /// As [`RingMemory::write`].
+    #[inline]
+    pub(crate) fn append_to(
+        &self,
+        to: &mut Vec<u8>,
+        offset: u64,
+        len: usize,
+    ) -> Result<(), std::collections::TryReserveError> {
+        let at = self.checked(offset, len);
+        assert!(at.is_multiple_of(8));
+        to.try_reserve(len)?;
+        let old = to.len();
+        // SAFETY: the source is as in `write`; the destination was reserved and is our own; all
+        // `len` bytes behind `old` are initialised when the length is set.
+        unsafe {
+            copy::copy_out(to.as_mut_ptr().add(old), self.bytes.as_ptr().add(at), len);
+            to.set_len(old + len);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn word(&self, offset: u64) -> &AtomicU64 {
+        let at = self.checked(offset, 8);
+        assert!(at.is_multiple_of(8));
+        // SAFETY: 8 bytes within the ring, aligned to 8, mapped for as long as `self` lives, only
+        // ever accessed atomically or by `copy`.
+        unsafe { AtomicU64::from_ptr(self.bytes.as_ptr().add(at).cast()) }
+    }
+
+    /// Writes the word at `offset`, a multiple of 8, in little-endian order.
+    #[inline]
+    pub(crate) fn write_word(&self, offset: u64, word: u64) {
+        // Relaxed: the position published after it (Release) is what makes it seen.
+        self.word(offset).store(word.to_le(), Ordering::Relaxed);
+    }
+
+    /// Reads the word at `offset`, a multiple of 8, in little-endian order.
+    #[inline]
+    pub(crate) fn read_word(&self, offset: u64) -> u64 {
+        // Relaxed: the position read before it (Acquire) is what it is ordered by.
+        u64::from_le(self.word(offset).load(Ordering::Relaxed))
+    }
+}
+
+const _: () = assert!(GOODBYE_NONE == 0, "new memory is all zero");
+
+#[cfg(test)]
+pub(crate) fn test_ring(capacity: u64) -> (RingMemory, RingMemory) {
+    let shape = Shape {
+        capacities: [capacity, *super::CAPACITIES.start()],
+        id: [7; 16],
+    };
+    let (memory, _handle) = Memory::create(shape.len().unwrap()).unwrap();
+    let segment = Segment::format(memory, shape).unwrap();
+    (segment.ring_from(Side::Host), segment.ring_from(Side::Host))
+}

@@ -1,0 +1,32 @@
+//! Atomics, from `core` or, under `--cfg loom`, from the model checker; and the lock that sends
+//! and receives take turns with.
+
+#[cfg(not(loom))]
+mod turn;
+
+#[cfg(not(loom))]
+pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+#[cfg(not(loom))]
+pub(crate) use turn::{Turn, TurnGuard};
+
+/// A sequentially consistent fence: no later load is done before an earlier store is seen by all.
+///
+/// Each side of a "store mine, then look at yours" pair needs one; `ring` says which pairs.
+#[inline]
+pub(crate) fn full_fence() {
+    #[cfg(loom)]
+    fence(Ordering::SeqCst);
+    #[cfg(not(loom))]
+    core::sync::atomic::fence(Ordering::SeqCst);
+}
+
+/// Tells the processor that this is a spin loop.
+#[inline]
+pub(crate) fn spin_hint() {
+    #[cfg(loom)]
+    loom::thread::yield_now();
+    #[cfg(not(loom))]
+    core::hint::spin_loop();
+}
