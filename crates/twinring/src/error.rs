@@ -4,6 +4,12 @@ use std::fmt;
 use std::io;
 
 /// A specialised [`Result`](std::result::Result) of this crate.
+///
+/// ```
+/// fn echo(link: &twinring::Link) -> twinring::Result<()> {
+///     link.send(&link.recv()?)
+/// }
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, with which link, and what to do about it.
@@ -30,6 +36,18 @@ struct Inner {
 }
 
 /// The kinds of [`Error`]; more may come.
+///
+/// ```
+/// use twinring::{Error, ErrorKind};
+///
+/// fn advice(error: &Error) -> &'static str {
+///     match error.kind() {
+///         ErrorKind::NameInUse => "is it running already?",
+///         ErrorKind::NotConnected => "is the other side running?",
+///         _ => "",
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -125,6 +143,16 @@ impl Error {
     }
 
     /// What kind of error this is.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("kind-example-{}", std::process::id());
+    /// let error = Link::guest(&name).open()?.send(b"hello?").unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::NotConnected);
+    /// # Ok(()) }
+    /// ```
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind
     }
@@ -135,12 +163,32 @@ impl Error {
     }
 
     /// The name of the link it happened to.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("link-example-{}", std::process::id());
+    /// let error = Link::guest(&name).open()?.send(b"hello?").unwrap_err();
+    /// assert_eq!(error.link(), Some(&*name));
+    /// # Ok(()) }
+    /// ```
     pub fn link(&self) -> Option<&str> {
         self.inner.link.as_deref()
     }
 
     /// Whether it tells of the end of a connection (or that there is none), after which the link
     /// may connect again by itself.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("is-disconnect-example-{}", std::process::id());
+    /// let error = Link::guest(&name).open()?.send(b"hello?").unwrap_err();
+    /// assert!(error.is_disconnect());
+    /// # Ok(()) }
+    /// ```
     pub fn is_disconnect(&self) -> bool {
         matches!(
             self.kind(),
@@ -149,6 +197,16 @@ impl Error {
     }
 
     /// Whether the same call may succeed later, without anything being changed here.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("is-temporary-example-{}", std::process::id());
+    /// let error = Link::guest(&name).ring_capacity(1).open().unwrap_err();
+    /// assert!(!error.is_temporary());
+    /// # Ok(()) }
+    /// ```
     pub fn is_temporary(&self) -> bool {
         matches!(
             self.kind(),

@@ -226,8 +226,7 @@ impl Core {
         };
         self.change(status, None);
         // After the status, so that whoever has a message of the peer's also finds its peer.
-        self.inbox
-            .connect(&connection, self.options.max_message);
+        self.inbox.connect(&connection, self.options.max_message);
         self.notices.wake();
         connection
     }

@@ -337,7 +337,11 @@ fn wrong(e: io::Error) -> Error {
 }
 
 fn unidentified(e: io::Error) -> Error {
-    Error::from_io("cannot tell who the other side is", e)
+    match e.kind() {
+        // It has gone already.
+        io::ErrorKind::ConnectionReset => broken_off(e),
+        _ => Error::from_io("cannot tell who the other side is", e),
+    }
 }
 
 fn unusable(e: io::Error) -> Error {

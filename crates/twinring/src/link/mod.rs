@@ -79,11 +79,31 @@ impl Link {
     /// `name` is any text of 1 to [`MAX_NAME_LEN`](crate::MAX_NAME_LEN) bytes without control
     /// characters; both ends must use the same, byte for byte. It is checked by
     /// [`Builder::open`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("host-example-{}", std::process::id());
+    /// let link = Link::host(&name).open()?;
+    /// assert_eq!(link.name(), name);
+    /// # Ok(()) }
+    /// ```
     pub fn host(name: &str) -> Builder {
         Builder::new(Side::Host, name)
     }
 
     /// Begins to open the end that comes to the name.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("guest-example-{}", std::process::id());
+    /// let link = Link::guest(&name).open()?;
+    /// assert_eq!(link.status(), Status::Waiting); // no host yet
+    /// # Ok(()) }
+    /// ```
     pub fn guest(name: &str) -> Builder {
         Builder::new(Side::Guest, name)
     }
@@ -100,6 +120,15 @@ impl Link {
     }
 
     /// The link's name.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("name-example-{}", std::process::id());
+    /// assert_eq!(Link::guest(&name).open()?.name(), name);
+    /// # Ok(()) }
+    /// ```
     pub fn name(&self) -> &str {
         self.core.name.as_str()
     }
@@ -118,6 +147,24 @@ impl Link {
     /// [`TooLarge`](ErrorKind::TooLarge) if the peer does not take messages of this length;
     /// [`ClosedHere`](ErrorKind::ClosedHere) after [`close`](Link::close). Nothing of a message
     /// whose `send` failed is ever delivered.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("send-example-{}", std::process::id());
+    /// # let host = Link::host(&name).open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// # host.wait_connected(Duration::from_secs(5))?;
+    /// # guest.wait_connected(Duration::from_secs(5))?;
+    /// let reader = std::thread::spawn(move || -> Result<usize> {
+    ///     Ok(guest.recv()?.len() + guest.recv()?.len())
+    /// });
+    /// host.send(b"any bytes")?;
+    /// host.send(&vec![7; 3_000_000])?; // any length
+    /// assert_eq!(reader.join().unwrap()?, 3_000_009);
+    /// # Ok(()) }
+    /// ```
     #[inline]
     pub fn send(&self, message: &[u8]) -> Result<()> {
         self.core.send(message, Deadline::Never)
@@ -125,6 +172,26 @@ impl Link {
 
     /// As [`send`](Link::send), but gives up with [`TimedOut`](ErrorKind::TimedOut) when there was
     /// no room within `timeout`. The peer is told to drop what it has of the message.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("send-timeout-example-{}", std::process::id());
+    /// # let host = Link::host(&name).open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// # host.wait_connected(Duration::from_secs(5))?;
+    /// # guest.wait_connected(Duration::from_secs(5))?;
+    /// // Nobody receives, and the ring is full at some time.
+    /// let timeout = Duration::from_millis(10);
+    /// let error = loop {
+    ///     if let Err(e) = host.send_timeout(&[0; 10_000], timeout) {
+    ///         break e;
+    ///     }
+    /// };
+    /// assert_eq!(error.kind(), ErrorKind::TimedOut);
+    /// # Ok(()) }
+    /// ```
     pub fn send_timeout(&self, message: &[u8], timeout: Duration) -> Result<()> {
         self.core.send(message, Deadline::after(timeout))
     }
@@ -132,6 +199,20 @@ impl Link {
     /// As [`send`](Link::send), but never waits: [`Full`](ErrorKind::Full) if there is no room for
     /// all of the message, or another thread is sending, right now. A message longer than the ring
     /// never fits.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("try-send-example-{}", std::process::id());
+    /// # let host = Link::host(&name).open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// # host.wait_connected(Duration::from_secs(5))?;
+    /// # guest.wait_connected(Duration::from_secs(5))?;
+    /// while host.try_send(&[0; 10_000]).is_ok() {}
+    /// assert_eq!(host.try_send(&[0; 10_000]).unwrap_err().kind(), ErrorKind::Full);
+    /// # Ok(()) }
+    /// ```
     #[inline]
     pub fn try_send(&self, message: &[u8]) -> Result<()> {
         self.core.send(message, Deadline::Now)
@@ -150,6 +231,22 @@ impl Link {
     /// [`Aborted`](ErrorKind::Aborted): the peer gave up a message half-way.
     /// [`ClosedHere`](ErrorKind::ClosedHere) after [`close`](Link::close),
     /// [`Unsupported`](ErrorKind::Unsupported) with an `on_message` callback.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("recv-example-{}", std::process::id());
+    /// # let host = Link::host(&name).open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// # host.wait_connected(Duration::from_secs(5))?;
+    /// # guest.wait_connected(Duration::from_secs(5))?;
+    /// host.send(b"last words")?;
+    /// drop(host);
+    /// assert_eq!(guest.recv()?, b"last words");
+    /// assert_eq!(guest.recv().unwrap_err().kind(), ErrorKind::Closed);
+    /// # Ok(()) }
+    /// ```
     pub fn recv(&self) -> Result<Vec<u8>> {
         let mut message = Vec::new();
         self.core.recv(&mut message, Deadline::Never)?;
@@ -158,6 +255,20 @@ impl Link {
 
     /// As [`recv`](Link::recv), but gives up with [`TimedOut`](ErrorKind::TimedOut) when no message
     /// was complete within `timeout`. What has come of a large one is kept for the next call.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("recv-timeout-example-{}", std::process::id());
+    /// # let host = Link::host(&name).open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// # host.wait_connected(Duration::from_secs(5))?;
+    /// # guest.wait_connected(Duration::from_secs(5))?;
+    /// let error = guest.recv_timeout(Duration::from_millis(10)).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::TimedOut);
+    /// # Ok(()) }
+    /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Vec<u8>> {
         let mut message = Vec::new();
         self.core.recv(&mut message, Deadline::after(timeout))?;
@@ -168,6 +279,21 @@ impl Link {
     ///
     /// # Errors
     /// As [`recv`](Link::recv).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("try-recv-example-{}", std::process::id());
+    /// # let host = Link::host(&name).open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// # host.wait_connected(Duration::from_secs(5))?;
+    /// # guest.wait_connected(Duration::from_secs(5))?;
+    /// assert_eq!(guest.try_recv()?, None);
+    /// host.send(b"now")?;
+    /// assert_eq!(guest.try_recv()?, Some(b"now".to_vec()));
+    /// # Ok(()) }
+    /// ```
     pub fn try_recv(&self) -> Result<Option<Vec<u8>>> {
         let mut message = Vec::new();
         match self.core.recv(&mut message, Deadline::Now) {
@@ -179,6 +305,24 @@ impl Link {
 
     /// As [`recv`](Link::recv), into a buffer of the caller's, which is cleared first and keeps its
     /// memory: receiving into the same one again and again allocates nothing. Returns the length.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("recv-into-example-{}", std::process::id());
+    /// # let host = Link::host(&name).open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// # host.wait_connected(Duration::from_secs(5))?;
+    /// # guest.wait_connected(Duration::from_secs(5))?;
+    /// let mut buffer = Vec::new();
+    /// for text in ["one", "two"] {
+    ///     host.send(text.as_bytes())?;
+    ///     assert_eq!(guest.recv_into(&mut buffer)?, 3);
+    ///     assert_eq!(buffer, text.as_bytes());
+    /// }
+    /// # Ok(()) }
+    /// ```
     #[inline]
     pub fn recv_into(&self, message: &mut Vec<u8>) -> Result<usize> {
         self.core.recv(message, Deadline::Never)?;
@@ -186,6 +330,21 @@ impl Link {
     }
 
     /// As [`recv_into`](Link::recv_into), with the deadline of [`recv_timeout`](Link::recv_timeout).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("recv-into-timeout-example-{}", std::process::id());
+    /// # let host = Link::host(&name).open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// # host.wait_connected(Duration::from_secs(5))?;
+    /// # guest.wait_connected(Duration::from_secs(5))?;
+    /// let mut buffer = Vec::new();
+    /// host.send(b"")?;
+    /// assert_eq!(guest.recv_into_timeout(&mut buffer, Duration::from_secs(5))?, 0);
+    /// # Ok(()) }
+    /// ```
     pub fn recv_into_timeout(&self, message: &mut Vec<u8>, timeout: Duration) -> Result<usize> {
         self.core.recv(message, Deadline::after(timeout))?;
         Ok(message.len())
@@ -227,6 +386,21 @@ impl Link {
     /// ([`Busy`](ErrorKind::Busy), [`Version`](ErrorKind::Version),
     /// [`WrongOwner`](ErrorKind::WrongOwner)...), or [`TimedOut`](ErrorKind::TimedOut) if there was
     /// none. [`ClosedHere`](ErrorKind::ClosedHere) once the link is closed.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("wait-connected-example-{}", std::process::id());
+    /// let host = Link::host(&name).open()?;
+    /// let error = host.wait_connected(Duration::from_millis(10)).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::TimedOut);
+    ///
+    /// let guest = Link::guest(&name).open()?;
+    /// let peer = host.wait_connected(Duration::from_secs(5))?;
+    /// assert_eq!(peer.pid, std::process::id()); // here both are one process
+    /// # Ok(()) }
+    /// ```
     pub fn wait_connected(&self, timeout: Duration) -> Result<Peer> {
         self.core
             .wait_connected(Deadline::after(timeout))
@@ -235,16 +409,55 @@ impl Link {
 
     /// The link's state now. A [`Disconnected`](Status::Disconnected) is followed by
     /// [`Waiting`](Status::Waiting) at once, so this shows it hardly ever; `on_status` tells each.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("status-example-{}", std::process::id());
+    /// # let host = Link::host(&name).open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// # host.wait_connected(Duration::from_secs(5))?;
+    /// # guest.wait_connected(Duration::from_secs(5))?;
+    /// assert!(host.status().is_connected());
+    /// # Ok(()) }
+    /// ```
     pub fn status(&self) -> Status {
         self.core.status()
     }
 
     /// The process at the other end, while there is one.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("peer-example-{}", std::process::id());
+    /// # let host = Link::host(&name).open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// # host.wait_connected(Duration::from_secs(5))?;
+    /// # guest.wait_connected(Duration::from_secs(5))?;
+    /// assert_eq!(host.peer().unwrap().user, User::current().unwrap());
+    /// # Ok(()) }
+    /// ```
     pub fn peer(&self) -> Option<Peer> {
         self.core.peer()
     }
 
     /// The number of the current or last connection: 1 for the first, 0 before it.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("generation-example-{}", std::process::id());
+    /// # let host = Link::host(&name).open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// # host.wait_connected(Duration::from_secs(5))?;
+    /// # guest.wait_connected(Duration::from_secs(5))?;
+    /// assert_eq!(host.generation(), 1);
+    /// # Ok(()) }
+    /// ```
     pub fn generation(&self) -> u64 {
         self.core.generation()
     }
@@ -254,12 +467,47 @@ impl Link {
     ///
     /// Returns when the peer has been told and the name, if this is the host, is free; that never
     /// waits for the peer, nor for a callback that is running. Closing twice does nothing.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("close-example-{}", std::process::id());
+    /// # let host = Link::host(&name).open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// # host.wait_connected(Duration::from_secs(5))?;
+    /// # guest.wait_connected(Duration::from_secs(5))?;
+    /// let waiting = std::thread::spawn({
+    ///     let guest = guest.clone();
+    ///     move || guest.recv()
+    /// });
+    /// guest.close();
+    /// assert_eq!(waiting.join().unwrap().unwrap_err().kind(), ErrorKind::ClosedHere);
+    /// # Ok(()) }
+    /// ```
     pub fn close(&self) {
         self.core.close();
     }
 
     /// Splits the link into a sending and a receiving half, for two parts of a program that should
     /// not do each other's work. The link is closed when both are dropped.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("split-method-example-{}", std::process::id());
+    /// # let host = Link::host(&name).open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// # host.wait_connected(Duration::from_secs(5))?;
+    /// # guest.wait_connected(Duration::from_secs(5))?;
+    /// let (sender, receiver) = host.split();
+    /// guest.send(b"question")?;
+    /// let question = receiver.recv()?;
+    /// sender.send(&question)?;
+    /// assert_eq!(guest.recv()?, b"question");
+    /// # Ok(()) }
+    /// ```
     pub fn split(self) -> (SendHalf, RecvHalf) {
         (SendHalf(self.clone()), RecvHalf(self))
     }
@@ -275,6 +523,22 @@ impl fmt::Debug for Link {
 }
 
 /// The messages to come; made by [`Link::messages`].
+///
+/// ```
+/// # use std::time::Duration;
+/// # use twinring::*;
+/// # fn main() -> Result<()> {
+/// # let name = format!("messages-type-example-{}", std::process::id());
+/// # let host = Link::host(&name).open()?;
+/// # let guest = Link::guest(&name).open()?;
+/// # host.wait_connected(Duration::from_secs(5))?;
+/// # guest.wait_connected(Duration::from_secs(5))?;
+/// host.send(b"one")?;
+/// host.send(b"two")?;
+/// let two: Result<Vec<_>> = guest.messages().take(2).collect();
+/// assert_eq!(two?, [b"one", b"two"]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Messages<'a> {
     link: &'a Link,
@@ -312,6 +576,22 @@ impl Iterator for Messages<'_> {
 pub struct SendHalf(Link);
 
 /// The half of a link that receives; made by [`Link::split`].
+///
+/// ```
+/// # use std::time::Duration;
+/// # use twinring::*;
+/// # fn main() -> Result<()> {
+/// # let name = format!("recv-half-example-{}", std::process::id());
+/// # let host = Link::host(&name).open()?;
+/// # let guest = Link::guest(&name).open()?;
+/// # host.wait_connected(Duration::from_secs(5))?;
+/// # guest.wait_connected(Duration::from_secs(5))?;
+/// let (_sender, receiver) = guest.split();
+/// host.send(b"here")?;
+/// assert_eq!(receiver.recv_timeout(Duration::from_secs(5))?, b"here");
+/// assert_eq!(receiver.link().generation(), 1);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct RecvHalf(Link);
 

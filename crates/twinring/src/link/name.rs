@@ -3,6 +3,13 @@
 use crate::error::{Error, ErrorKind, Result};
 
 /// The longest name in bytes of UTF-8.
+///
+/// ```
+/// use twinring::{ErrorKind, Link, MAX_NAME_LEN};
+///
+/// let error = Link::guest(&"x".repeat(MAX_NAME_LEN + 1)).open().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::InvalidName);
+/// ```
 pub const MAX_NAME_LEN: usize = 255;
 
 /// A checked link name: 1 to [`MAX_NAME_LEN`] bytes of any Unicode text without control characters.

@@ -15,13 +15,33 @@ use crate::os::process::User;
 use crate::segment::{CAPACITIES, Side};
 
 /// Capacity of a ring unless chosen otherwise: 1 MiB for each direction.
+///
+/// ```
+/// assert!(twinring::DEFAULT_RING_CAPACITY.is_power_of_two());
+/// ```
 pub const DEFAULT_RING_CAPACITY: u64 = 1024 * 1024;
 /// The longest message that is received unless chosen otherwise: 1 GiB.
+///
+/// ```
+/// assert_eq!(twinring::DEFAULT_MAX_MESSAGE, 1 << 30);
+/// ```
 pub const DEFAULT_MAX_MESSAGE: u64 = 1024 * 1024 * 1024;
 /// How long a handshake may take unless chosen otherwise.
+///
+/// ```
+/// assert_eq!(twinring::DEFAULT_HANDSHAKE_TIMEOUT.as_secs(), 5);
+/// ```
 pub const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who may be at the other end. Asked of the kernel before a byte of the peer's is believed.
+///
+/// ```
+/// use twinring::{Access, User};
+///
+/// let access = Access::Users(vec![User::current()?]);
+/// assert_ne!(access, Access::default());
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Access {
@@ -148,6 +168,18 @@ impl Builder {
     ///
     /// It does not limit messages. A larger ring lets a sender run further ahead of the receiver;
     /// the memory of both is reserved for each connection when it is made.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("ring-capacity-example-{}", std::process::id());
+    /// let link = Link::host(&name).ring_capacity(4 << 20).open()?;
+    ///
+    /// let error = Link::host(&name).ring_capacity(5000).open().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidOption);
+    /// # Ok(()) }
+    /// ```
     pub fn ring_capacity(mut self, bytes: u64) -> Builder {
         self.options.ring_capacity = bytes;
         self
@@ -156,12 +188,33 @@ impl Builder {
     /// The longest message that this side receives, in bytes; [`DEFAULT_MAX_MESSAGE`] by default.
     /// The peer is told, so that its `send` of a longer one fails at once with
     /// [`ErrorKind::TooLarge`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("max-message-example-{}", std::process::id());
+    /// let host = Link::host(&name).max_message(100).open()?;
+    /// let guest = Link::guest(&name).open()?;
+    /// guest.wait_connected(Duration::from_secs(5))?;
+    /// assert_eq!(guest.send(&[0; 101]).unwrap_err().kind(), ErrorKind::TooLarge);
+    /// # Ok(()) }
+    /// ```
     pub fn max_message(mut self, bytes: u64) -> Builder {
         self.options.max_message = bytes;
         self
     }
 
     /// How calls on this side wait for the peer; [`Wait::Adaptive`] by default.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("wait-example-{}", std::process::id());
+    /// let link = Link::host(&name).wait(Wait::Spin).open()?;
+    /// # Ok(()) }
+    /// ```
     pub fn wait(mut self, wait: Wait) -> Builder {
         self.options.wait = wait;
         self
@@ -169,6 +222,16 @@ impl Builder {
 
     /// Who may be the peer; [`Access::SameUser`] by default. It goes both ways: a host lets only
     /// these connect, a guest trusts only these as host.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("access-example-{}", std::process::id());
+    /// let friend: User = if cfg!(windows) { "S-1-5-18" } else { "1000" }.parse().unwrap();
+    /// let link = Link::host(&name).access(Access::Users(vec![friend]));
+    /// # Ok(()) }
+    /// ```
     pub fn access(mut self, access: Access) -> Builder {
         self.options.access = access;
         self
@@ -176,6 +239,15 @@ impl Builder {
 
     /// How long a handshake may take before it is given up;
     /// [`DEFAULT_HANDSHAKE_TIMEOUT`] by default. A host serves others meanwhile.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("handshake-timeout-example-{}", std::process::id());
+    /// let link = Link::host(&name).handshake_timeout(Duration::from_secs(1)).open()?;
+    /// # Ok(()) }
+    /// ```
     pub fn handshake_timeout(mut self, timeout: Duration) -> Builder {
         self.options.handshake_timeout = timeout;
         self
@@ -185,6 +257,15 @@ impl Builder {
     /// runtime directory. Both sides must name the same. It is made if it is not there; it must
     /// belong to this user or root, and no other may be able to write to it. Without effect on
     /// Windows, where nothing lies in files.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("directory-example-{}", std::process::id());
+    /// let link = Link::host(&name).directory(std::env::temp_dir().join(&name)).open()?;
+    /// # Ok(()) }
+    /// ```
     pub fn directory(mut self, path: impl Into<PathBuf>) -> Builder {
         self.options.directory = Some(path.into());
         self
@@ -197,6 +278,23 @@ impl Builder {
     /// lock held: they may call anything, `send` and `close` included. While one runs, the next
     /// waits, and so does the peer once its ring is full. The `&Link` they get does not keep the
     /// link open.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("on-message-example-{}", std::process::id());
+    /// let host = Link::host(&name)
+    ///     .on_message(|link, message| {
+    ///         let _ = link.send(message); // an echo
+    ///     })
+    ///     .open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// # guest.wait_connected(Duration::from_secs(5))?;
+    /// # guest.send(b"hello")?;
+    /// # assert_eq!(guest.recv()?, b"hello");
+    /// # Ok(()) }
+    /// ```
     pub fn on_message(mut self, f: impl FnMut(&Link, &[u8]) + Send + 'static) -> Builder {
         self.callbacks.on_message = Some(Box::new(f));
         self
@@ -205,6 +303,23 @@ impl Builder {
     /// Calls `f` with each change of the link's status, once and in order, on the thread that
     /// [`on_message`](Builder::on_message) speaks of. With `on_message`, a status comes in its
     /// place among the messages: `Disconnected` after the last message of that connection.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("on-status-example-{}", std::process::id());
+    /// let (tell, told) = std::sync::mpsc::channel();
+    /// let host = Link::host(&name)
+    ///     .on_status(move |_link, status| {
+    ///         let _ = tell.send(status.clone());
+    ///     })
+    ///     .open()?;
+    /// assert_eq!(told.recv(), Ok(Status::Waiting));
+    /// host.close();
+    /// assert_eq!(told.recv(), Ok(Status::Closed));
+    /// # Ok(()) }
+    /// ```
     pub fn on_status(mut self, f: impl FnMut(&Link, &Status) + Send + 'static) -> Builder {
         self.callbacks.on_status = Some(Box::new(f));
         self
@@ -212,6 +327,15 @@ impl Builder {
 
     /// Calls `f` with what goes wrong outside of any call: a handshake that failed (once for each
     /// kind of failure in a row), a message that the peer gave up, a violation of the protocol.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("on-error-example-{}", std::process::id());
+    /// let host = Link::host(&name).on_error(|_link, error| eprintln!("{error}")).open()?;
+    /// # Ok(()) }
+    /// ```
     pub fn on_error(mut self, f: impl FnMut(&Link, &Error) + Send + 'static) -> Builder {
         self.callbacks.on_error = Some(Box::new(f));
         self
@@ -227,6 +351,16 @@ impl Builder {
     ///   [`AccessDenied`](ErrorKind::AccessDenied): there is no safe place for the link's objects;
     /// * [`OutOfHandles`](ErrorKind::OutOfHandles), [`OutOfMemory`](ErrorKind::OutOfMemory),
     ///   [`Os`](ErrorKind::Os): the system gives no thread, event or socket.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("open-example-{}", std::process::id());
+    /// let host = Link::host(&name).open()?;
+    /// assert_eq!(Link::host(&name).open().unwrap_err().kind(), ErrorKind::NameInUse);
+    /// # Ok(()) }
+    /// ```
     pub fn open(self) -> Result<Link> {
         let name = Name::new(&self.name)?;
         self.options

@@ -9,6 +9,19 @@ use crate::os::process::Peer;
 /// ```text
 /// Waiting ──► Connected(1) ──► Disconnected(1) ──► Waiting ──► Connected(2) ──► … ──► Closed
 /// ```
+///
+/// ```
+/// use twinring::{DisconnectReason, Status};
+///
+/// fn show(status: &Status) -> String {
+///     match status {
+///         Status::Connected { peer, .. } => format!("process {} is there", peer.pid),
+///         Status::Disconnected { reason: DisconnectReason::Crashed, .. } => "it crashed".into(),
+///         other => other.to_string(),
+///     }
+/// }
+/// assert_eq!(show(&Status::Waiting), "waiting");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Status {
@@ -36,6 +49,10 @@ pub enum Status {
 
 impl Status {
     /// Whether a peer is connected.
+    ///
+    /// ```
+    /// assert!(!twinring::Status::Waiting.is_connected());
+    /// ```
     pub fn is_connected(&self) -> bool {
         matches!(self, Status::Connected { .. })
     }
@@ -55,6 +72,12 @@ impl fmt::Display for Status {
 }
 
 /// Why a connection ended.
+///
+/// ```
+/// use twinring::DisconnectReason;
+///
+/// assert_eq!(DisconnectReason::Closed.to_string(), "the peer closed the link");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DisconnectReason {

@@ -11,6 +11,10 @@ use crate::os::event::Deadline;
 use crate::sync::spin_hint;
 
 /// How calls wait for the peer.
+///
+/// ```
+/// assert_eq!(twinring::Wait::default(), twinring::Wait::Adaptive);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wait {

@@ -29,6 +29,14 @@ pub(crate) use sys::Process;
 /// A user account, as the kernel names it: a uid on Linux and macOS, a SID on Windows.
 ///
 /// Printed and parsed in the system's own form: `1000`, `S-1-5-21-...`.
+///
+/// ```
+/// use twinring::User;
+///
+/// let user = User::current()?;
+/// assert_eq!(user.to_string().parse::<User>(), Ok(user));
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct User(pub(in crate::os) sys::UserId);
 
@@ -37,6 +45,11 @@ impl User {
     ///
     /// # Errors
     /// When the system does not say (on Windows, a token that cannot be read).
+    ///
+    /// ```
+    /// println!("running as {}", twinring::User::current()?);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn current() -> std::io::Result<User> {
         sys::current_user().map(User)
     }
@@ -55,6 +68,10 @@ impl fmt::Debug for User {
 }
 
 /// What was given is not a user of this system.
+///
+/// ```
+/// assert!("nobody in particular".parse::<twinring::User>().is_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseUserError(pub(in crate::os) String);
 
@@ -77,6 +94,20 @@ impl FromStr for User {
 }
 
 /// The process at the other end of a connection, as the kernel told it.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use twinring::*;
+/// # fn main() -> Result<()> {
+/// # let name = format!("peer-type-example-{}", std::process::id());
+/// # let host = Link::host(&name).open()?;
+/// # let guest = Link::guest(&name).open()?;
+/// # host.wait_connected(Duration::from_secs(5))?;
+/// # guest.wait_connected(Duration::from_secs(5))?;
+/// let peer = host.peer().unwrap();
+/// println!("{peer}, running since {:?}", peer.started);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Peer {
