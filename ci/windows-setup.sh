@@ -16,13 +16,16 @@ tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT
 start=$(date +%s)
 
 # --- 1. packages -----------------------------------------------------------------------------
-want="rustc-web cargo-web rust-web-src rust-web-clippy gcc gcc-mingw-w64-x86-64 patchelf ca-certificates"
+# The last one is for ci/check-targets: rustc asks for the target's dlltool when it checks std for
+# 32-bit Windows.
+want="rustc-web cargo-web rust-web-src rust-web-clippy gcc gcc-mingw-w64-x86-64 patchelf ca-certificates
+    binutils-mingw-w64-i686"
 if dpkg -s $want >/dev/null 2>&1; then say "packages: already there"; else
     export DEBIAN_FRONTEND=noninteractive
     apt="apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300"
     $apt update
     $apt install -y --no-install-recommends $want >"$tmp/log" 2>&1 || { cat "$tmp/log"; say "packages: FAILED"; exit 1; }
-    say "packages: installed $want"
+    say "packages: installed" $want
 fi
 
 # --- 2. std for Windows ----------------------------------------------------------------------

@@ -26,9 +26,9 @@ fn main() -> Result<()> {
                 .args(["host", "--once"])
                 .spawn()
                 .expect("a second process");
-            guest("hello from the other process")?;
+            let done = guest("hello from the other process");
             child.wait().expect("its end");
-            Ok(())
+            done
         }
     }
 }

@@ -20,9 +20,9 @@ fn main() -> Result<()> {
         .arg(&name)
         .spawn()
         .expect("a second process");
-    processor(&name)?;
+    let done = processor(&name);
     child.wait().expect("its end");
-    Ok(())
+    done
 }
 
 /// Sends everything and closes by dropping the link.

@@ -212,7 +212,14 @@ pub(crate) fn guest(
         (other, _) => return Err(unexpected(other, "HELLO")),
     };
     let mapped = check_hello(version, shape).and_then(|len| {
-        let (memory, taken) = handover.open(&channel, len).map_err(wrong)?;
+        let (memory, taken) = handover.open(&channel, len).map_err(|e| {
+            // On Windows handles cannot be taken any more from a host that was killed.
+            if process.has_ended() {
+                broken_off(io::ErrorKind::ConnectionReset.into())
+            } else {
+                wrong(e)
+            }
+        })?;
         let segment = Segment::attach(memory, shape).map_err(|what| {
             Error::new(
                 ErrorKind::Protocol,

@@ -120,9 +120,11 @@ impl<'a> Host<'a> {
 
             let current = self.current();
             // While too much is unread no newcomer is served, unless only to be told "busy".
-            let listening = retry == Deadline::Never
-                && self.handshakes < MOST_HANDSHAKES
-                && (current.is_some() || !self.core.inbox.is_full());
+            let full = current.is_none() && self.core.inbox.is_full();
+            if full {
+                self.core.failed(self.core.inbox.full());
+            }
+            let listening = retry == Deadline::Never && self.handshakes < MOST_HANDSHAKES && !full;
             let sources = [
                 self.core.nudge.source(),
                 current
@@ -243,7 +245,9 @@ fn guest(core: &Arc<Core>, place: &Place) {
         // Before looking for a host, so that one which comes after the look is noticed.
         watch.clear();
         let mut absent = false;
-        if !core.inbox.is_full() {
+        if core.inbox.is_full() {
+            core.failed(core.inbox.full());
+        } else {
             match knock(core, place) {
                 Ok(Some(connection)) => {
                     accompany(core, &connection);

@@ -111,6 +111,17 @@ impl Inbox {
         arrivals.len() >= BACKLOG
     }
 
+    /// What is told while [`Inbox::is_full`].
+    pub(crate) fn full(&self) -> Error {
+        Error::new(
+            ErrorKind::Full,
+            format!(
+                "messages of {BACKLOG} earlier connections have not been received; the link \
+                 connects again when some have"
+            ),
+        )
+    }
+
     /// Lets everyone who waits for a connection look around.
     pub(crate) fn wake_all(&self) {
         let _arrivals = self.arrivals();
