@@ -109,7 +109,7 @@ impl Place {
                 place: self
                     .try_clone()
                     .map_err(|e| self.failed("use the place", e))?,
-                _lock: lock,
+                lock,
             }));
         }
     }
@@ -282,7 +282,7 @@ fn prepare(fd: &OwnedFd) -> io::Result<()> {
 #[derive(Debug)]
 pub(crate) struct Claim {
     place: Place,
-    _lock: OwnedFd,
+    lock: OwnedFd,
 }
 
 impl Claim {
@@ -327,6 +327,9 @@ impl Drop for Claim {
             format!("{}.sock", self.place.key),
             AtFlags::empty(),
         );
+        // Unlocked by word and not only by closing it: a process that another thread is just
+        // starting holds a copy of the descriptor for a moment.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
     }
 }
 
@@ -419,7 +422,12 @@ impl Channel {
                             fds.extend(new);
                         }
                     }
-                    if truncated || fds.len() > MOST_FDS {
+                    // There was room for all that one message can carry, so it is this process that
+                    // cannot take them.
+                    if truncated {
+                        return Err(Errno::MFILE.into());
+                    }
+                    if fds.len() > MOST_FDS {
                         return Err(refused("the peer sent too many descriptors"));
                     }
                     if message.bytes == 0 {

@@ -1,0 +1,79 @@
+//! Two real processes in every test: the test, and children of it that are this executable again.
+//!
+//! ```text
+//! test:  Place::new ─ start("role", side) ─► Child ─ say, hear ──┐ lines on
+//! child: peers!(role, …) ─ fn role(parent) ◄── Parent ─ say, hear ┘ stdin and stdout
+//! ```
+//!
+//! Every wait here is bounded by a watchdog, which fails the test; no test passes because time
+//! has.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "each test file uses some of it"
+)]
+
+mod child;
+mod log;
+mod parent;
+mod payload;
+mod place;
+mod random;
+mod watchdog;
+
+pub(crate) use child::Child;
+pub(crate) use log::{Log, text};
+pub(crate) use parent::{Parent, play, run_beside};
+pub(crate) use payload::{check, labelled, message, read_label};
+pub(crate) use place::{Place, Side};
+pub(crate) use random::Random;
+pub(crate) use watchdog::{LIMIT, Watchdog};
+
+use std::time::{Duration, Instant};
+
+use twinring::Link;
+
+/// What the children of a test file do: functions that take a `&'static Parent`.
+macro_rules! peers {
+    ($($role:ident),+ $(,)?) => {
+        #[test]
+        #[ignore = "what the children of the other tests run"]
+        fn peer_main() {
+            $crate::common::play(&[$((stringify!($role), $role)),+]);
+        }
+    };
+}
+pub(crate) use peers;
+
+/// A count for Linux, and a smaller one for Wine, where a process takes 150 ms to start.
+pub(crate) fn rounds(linux: usize, wine: usize) -> usize {
+    if cfg!(windows) { wine } else { linux }
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits for a peer.
+#[track_caller]
+pub(crate) fn connected(link: &Link) {
+    link.wait_connected(LIMIT).expect("a peer connects");
+}
+
+/// Memory that programs could get now, in bytes, where the system tells.
+pub(crate) fn free_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
+}

@@ -1,0 +1,225 @@
+//! Too few descriptors, too little memory: an error that says so, and it goes on when there are
+//! more.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use twinring::ErrorKind;
+
+use crate::common::{LIMIT, Log, Parent, Place, Side, Watchdog, connected, until};
+
+/// A limit of this process that is lowered for a while.
+struct Lowered(Resource, Rlimit);
+
+impl Lowered {
+    fn to(resource: Resource, value: u64) -> Lowered {
+        let before = getrlimit(resource);
+        let lowered = Rlimit {
+            current: Some(value),
+            maximum: before.maximum,
+        };
+        setrlimit(resource, lowered).unwrap();
+        Lowered(resource, before)
+    }
+}
+
+impl Drop for Lowered {
+    fn drop(&mut self) {
+        setrlimit(self.0, self.1).unwrap();
+    }
+}
+
+/// The limit with which this process can open so many further files.
+fn limit_with(spare: usize) -> u64 {
+    let used: Vec<u64> = std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .map(|entry| {
+            entry
+                .unwrap()
+                .file_name()
+                .to_str()
+                .unwrap()
+                .parse()
+                .unwrap()
+        })
+        .collect();
+    (0..).filter(|fd| !used.contains(fd)).nth(spare).unwrap()
+}
+
+/// Opens the link with as many further descriptors as it is told, and tells how far it comes;
+/// then with enough.
+pub(crate) fn few_descriptors(parent: &'static Parent) {
+    loop {
+        let spare = parent.hear_as();
+        let lowered = Lowered::to(Resource::Nofile, limit_with(spare));
+        let opened = parent
+            .builder()
+            .on_error(|_, e| parent.say(format!("error {:?}", e.kind())))
+            .open();
+        match opened {
+            Ok(link) => {
+                parent.say("opened");
+                parent.expect("lift");
+                drop(lowered);
+                connected(&link);
+                parent.say("connected");
+                assert_eq!(link.recv_timeout(LIMIT).unwrap(), b"hello");
+                parent.expect("close");
+            }
+            Err(e) => parent.say(format!("failed {:?}", e.kind())),
+        }
+    }
+}
+
+/// With 0, 1, 2... descriptors to spare.
+#[test]
+fn too_few_descriptors() {
+    let _watchdog = Watchdog::new(240);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let mut child = place.start("few_descriptors", side.opposite());
+        let (mut failed, mut strained) = (0, 0);
+        for spare in 0..24 {
+            child.say(spare);
+            let mut missing = 0;
+            let opened = loop {
+                match child.hear().as_str() {
+                    "opened" => break true,
+                    "failed OutOfHandles" => break false,
+                    "error OutOfHandles" => missing += 1,
+                    other => panic!("with {spare} descriptors: {other}"),
+                }
+            };
+            if !opened {
+                failed += 1;
+                continue;
+            }
+            let log = Log::new();
+            let link = place.builder(side).on_error(log.errors()).open().unwrap();
+            until(
+                "it connects, or one of both says that something is missing",
+                || {
+                    for line in child.heard() {
+                        assert_eq!(line, "error OutOfHandles", "with {spare} descriptors");
+                        missing += 1;
+                    }
+                    missing > 0 || !log.lines().is_empty() || link.status().is_connected()
+                },
+            );
+            strained += usize::from(missing > 0);
+            child.say("lift");
+            loop {
+                match child.hear().as_str() {
+                    "error OutOfHandles" => {}
+                    // What the other side said, which may be our own words.
+                    "error OutOfMemory" | "error PeerGone" => {}
+                    "connected" => break,
+                    other => panic!("with {spare} descriptors: {other}"),
+                }
+            }
+            connected(&link);
+            link.send(b"hello").unwrap();
+            for line in log.lines() {
+                let fine = ["error OutOfMemory", "error PeerGone"].contains(&line.as_str());
+                assert!(fine, "with {spare} descriptors: {line}");
+            }
+            child.say("close");
+            assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::Closed);
+        }
+        println!("{failed} did not open, {strained} did not connect");
+        assert!(failed > 0 && strained > 0, "both have to be met");
+    }
+}
+
+/// Opens the link with little address space to spare; then with enough.
+pub(crate) fn little_memory(parent: &'static Parent) {
+    let capacity = parent.hear_as();
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = status.split(' ').next().unwrap().parse().unwrap();
+    let spare: u64 = parent.hear_as();
+    let page = rustix::param::page_size() as u64;
+    let lowered = Lowered::to(Resource::As, pages * page + spare);
+    let link = parent
+        .builder()
+        .ring_capacity(capacity)
+        .on_error(|_, e| parent.say(format!("error {:?} {e}", e.kind())))
+        .open()
+        .unwrap();
+    parent.say("opened");
+    match parent.hear().as_str() {
+        "lift" => {}
+        "receive" => {
+            parent.say(format!(
+                "{:?}",
+                link.recv().map(|bytes| bytes.len()).map_err(|e| e.kind())
+            ));
+            parent.expect("lift");
+        }
+        other => panic!("{other}"),
+    }
+    drop(lowered);
+    connected(&link);
+    parent.say(link.recv_timeout(LIMIT).unwrap().len());
+    parent.wait_for_the_end();
+}
+
+/// Room for threads and their stacks, but not for what is asked for.
+const SPARE: u64 = 256 << 20;
+
+#[test]
+fn too_little_memory_for_the_rings() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let mut child = place.start("little_memory", side.opposite());
+        child.say(256 << 20);
+        child.say(SPARE);
+        child.expect("opened");
+        let log = Log::new();
+        let link = place
+            .builder(side)
+            .ring_capacity(256 << 20)
+            .on_error(log.errors())
+            .open()
+            .unwrap();
+        let told = child.hear();
+        assert!(told.starts_with("error OutOfMemory "), "{told}");
+        assert_eq!(log.wait_for(1), ["error OutOfMemory"], "both are told");
+        child.say("lift");
+        connected(&link);
+        link.send(&[0; 1000]).unwrap();
+        child.expect("1000");
+    }
+}
+
+#[test]
+fn too_little_memory_for_a_message() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let mut child = place.start("little_memory", side.opposite());
+        child.say(1 << 20);
+        child.say(SPARE);
+        child.expect("opened");
+        let log = Log::new();
+        let link = place
+            .builder(side)
+            .on_status(log.statuses())
+            .open()
+            .unwrap();
+        connected(&link);
+        child.say("receive");
+        let e = link.send(&vec![0; 2 * SPARE as usize]).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Protocol, "{e}");
+        child.expect("Err(OutOfMemory)");
+        // They connect again, and smaller messages pass.
+        child.say("lift");
+        log.wait_for(5);
+        link.send(&[0; 1000]).unwrap();
+        child.expect("1000");
+        let lines = log.lines();
+        assert!(
+            lines[2].starts_with("disconnected 1 Protocol("),
+            "{lines:?}"
+        );
+    }
+}

@@ -1,0 +1,33 @@
+//! Whatever the other side of the socket or pipe sends, however the machine is set up: a clear
+//! error at worst, no panic, no hang, and the next honest peer is served.
+//!
+//! The victim is a child process with an ordinary link; the test attacks it by hand.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[cfg(target_os = "linux")]
+mod fds;
+#[cfg(target_os = "linux")]
+mod limits;
+#[cfg(unix)]
+mod places;
+mod strangers;
+mod victim;
+mod wire;
+#[cfg(target_os = "linux")]
+mod wrong_hosts;
+#[cfg(target_os = "linux")]
+mod wrong_memory;
+
+#[cfg(target_os = "linux")]
+use limits::{few_descriptors, little_memory};
+#[cfg(unix)]
+use places::opener;
+use victim::victim;
+
+#[cfg(target_os = "linux")]
+common::peers!(victim, opener, few_descriptors, little_memory);
+#[cfg(all(unix, not(target_os = "linux")))]
+common::peers!(victim, opener);
+#[cfg(windows)]
+common::peers!(victim);

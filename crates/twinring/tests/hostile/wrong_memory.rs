@@ -1,0 +1,415 @@
+//! A guest that shakes hands as it should and then writes what it likes into the shared memory.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use crate::common::{Place, Random, Side, Watchdog};
+use crate::fds;
+use crate::victim::{CAPACITY, MAX_MESSAGE, Victim};
+use crate::wire::{ACK, HELLO, LONG, Stranger, WELCOME, knock, packet, put, u32_at, u64_at};
+
+const LEN: usize = 16 * 1024;
+const RING: usize = CAPACITY as usize;
+
+/// Words of a ring, by their offsets.
+const TAIL: usize = 0;
+const HEAD: usize = 128;
+const DATA_WAIT: usize = 256;
+const SPACE_WAIT: usize = 384;
+const GOODBYE: usize = 512;
+
+/// What a guest holds of a connection.
+struct Intruder {
+    connection: Stranger,
+    space: OwnedFd,
+    base: *mut u8,
+}
+
+impl Drop for Intruder {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `enter`, and nothing refers to it any more.
+        unsafe { munmap(self.base.cast(), LEN) }.unwrap();
+    }
+}
+
+impl Intruder {
+    /// Connects by the book.
+    fn enter(place: &Place) -> Intruder {
+        let mut connection = Stranger::connect(place);
+        connection.send(&knock(place.name()));
+        let (hello, mut fds) = fds::receive(&connection.0);
+        assert_eq!(
+            u32_at(&hello, 8),
+            HELLO,
+            "{:?}",
+            String::from_utf8_lossy(&hello)
+        );
+        assert_eq!([u64_at(&hello, 48), u64_at(&hello, 56)], [CAPACITY; 2]);
+        let space = fds.pop().unwrap();
+        let memory = fds.pop().unwrap();
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping, of a file that has this length for ever.
+        let base = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                LEN,
+                prot,
+                MapFlags::SHARED,
+                &memory,
+                0,
+            )
+        };
+        let mut ack = packet(ACK);
+        put(&mut ack, 32, &hello[32..48]);
+        connection.send(&ack);
+        let (welcome, _) = fds::receive(&connection.0);
+        assert_eq!(u32_at(&welcome, 8), WELCOME);
+        Intruder {
+            connection,
+            space,
+            base: base.unwrap().cast(),
+        }
+    }
+
+    fn u64_at(&self, offset: usize) -> &AtomicU64 {
+        assert!(offset.is_multiple_of(8) && offset + 8 <= LEN);
+        // SAFETY: aligned, within the mapping, which lives as long as `self`.
+        unsafe { AtomicU64::from_ptr(self.base.add(offset).cast()) }
+    }
+
+    fn u32_at(&self, offset: usize) -> &AtomicU32 {
+        assert!(offset.is_multiple_of(4) && offset + 4 <= LEN);
+        // SAFETY: as above.
+        unsafe { AtomicU32::from_ptr(self.base.add(offset).cast()) }
+    }
+
+    /// A word of the ring that the guest writes.
+    fn ours(&self, word: usize) -> &AtomicU64 {
+        self.u64_at(2048 + word)
+    }
+
+    /// A word of the ring that the host writes.
+    fn theirs(&self, word: usize) -> &AtomicU64 {
+        self.u64_at(1024 + word)
+    }
+
+    /// Writes frame headers and lengths, one after the other, from the beginning of our ring, and
+    /// publishes up to `tail`.
+    fn frames(&self, frames: &[(usize, u64)], tail: u64) {
+        for (at, header) in frames {
+            self.u64_at(4096 + RING + at).store(*header, Relaxed);
+        }
+        self.ours(TAIL).store(tail, Relaxed);
+        self.ring();
+    }
+
+    /// Rings both bells, whether anybody sleeps or not.
+    fn ring(&self) {
+        use rustix::net::{SendFlags, send};
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let _ = send(&self.connection.0, &[1], flags);
+        let _ = send(&self.space, &[1], flags);
+    }
+}
+
+/// A frame's header.
+const fn frame(len: u32, kind: u8, flags: u8) -> u64 {
+    len as u64 | (kind as u64) << 32 | (flags as u64) << 40
+}
+
+const DATA: u8 = 1;
+const PADDING: u8 = 2;
+const BEGIN: u8 = 1;
+const END: u8 = 2;
+const WHOLE: u8 = BEGIN | END;
+const ABORT: u8 = 4;
+
+/// What it is, frames by their places, and how far they are said to reach.
+type BadFrames = (&'static str, Vec<(usize, u64)>, u64);
+
+/// What one may write as an incoming message, and may not.
+fn bad_frames() -> Vec<BadFrames> {
+    let one = |header| vec![(0, header)];
+    vec![
+        ("a header of zeros", one(0), 8),
+        ("a header of ones", one(u64::MAX), 8),
+        ("unknown kind", one(frame(0, 3, WHOLE)), 8),
+        ("unknown flags", one(frame(0, DATA, 8 | WHOLE)), 8),
+        ("reserved bits", one(frame(0, DATA, WHOLE) | 1 << 48), 8),
+        ("longer than written", one(frame(1, DATA, WHOLE)), 8),
+        (
+            "longer than the ring",
+            one(frame(8192, DATA, WHOLE)),
+            CAPACITY,
+        ),
+        (
+            "as long as can be said",
+            one(frame(u32::MAX, DATA, WHOLE)),
+            CAPACITY,
+        ),
+        (
+            "a length that wraps",
+            one(frame(u32::MAX - 6, DATA, WHOLE)),
+            8,
+        ),
+        (
+            "beyond the ring's end",
+            one(frame(4096, DATA, WHOLE)),
+            CAPACITY,
+        ),
+        (
+            "flags on padding",
+            one(frame(CAPACITY as u32 - 8, PADDING, BEGIN)),
+            CAPACITY,
+        ),
+        ("padding that ends early", one(frame(16, PADDING, 0)), 24),
+        (
+            "padding beyond the end",
+            one(frame(u32::MAX, PADDING, 0)),
+            CAPACITY,
+        ),
+        ("an end without a beginning", one(frame(8, DATA, END)), 16),
+        ("a middle without a beginning", one(frame(8, DATA, 0)), 16),
+        (
+            "an abort without a beginning",
+            one(frame(0, DATA, ABORT)),
+            8,
+        ),
+        ("an abort with a length", one(frame(8, DATA, ABORT)), 16),
+        (
+            "an abort that begins",
+            one(frame(0, DATA, ABORT | BEGIN)),
+            8,
+        ),
+        ("a beginning of nothing", one(frame(0, DATA, BEGIN)), 8),
+        (
+            "a beginning within another",
+            vec![(0, frame(8, DATA, BEGIN)), (16, frame(8, DATA, BEGIN))],
+            32,
+        ),
+        (
+            "a second abort",
+            vec![
+                (0, frame(8, DATA, BEGIN)),
+                (16, frame(0, DATA, ABORT)),
+                (24, frame(0, DATA, ABORT)),
+            ],
+            32,
+        ),
+        (
+            "nonsense behind a good message",
+            vec![(0, frame(8, DATA, WHOLE)), (16, 0xdead_beef_dead_beef)],
+            24,
+        ),
+        (
+            "a tail beyond the ring",
+            one(frame(0, DATA, WHOLE)),
+            CAPACITY + 8,
+        ),
+        (
+            "a tail far beyond",
+            one(frame(0, DATA, WHOLE)),
+            u64::MAX - 7,
+        ),
+        ("an odd tail", one(frame(0, DATA, WHOLE)), 9),
+    ]
+}
+
+#[test]
+fn bad_frames_end_the_connection() {
+    let _watchdog = Watchdog::new(240);
+    let place = Place::new();
+    let mut victim = Victim::start(&place, Side::Host, LONG);
+    for (what, frames, tail) in bad_frames() {
+        println!("{what}");
+        let intruder = Intruder::enter(&place);
+        intruder.frames(&frames, tail);
+        let told = victim.says("disconnected ");
+        assert!(told.contains("Protocol("), "{what}: {told}");
+        // The intruder is still there; it does not matter.
+        victim.serves(&place, Side::Guest);
+        drop(intruder);
+    }
+}
+
+/// Positions that go back or ahead, of either ring.
+#[test]
+fn bad_positions_end_the_connection() {
+    let _watchdog = Watchdog::new(240);
+    let place = Place::new();
+    let mut victim = Victim::start(&place, Side::Host, LONG);
+    let tails = [8, 1 << 40, u64::MAX, 1];
+    for tail in tails {
+        // A good message first, so that there is something to go back from.
+        let intruder = Intruder::enter(&place);
+        intruder.frames(
+            &[(0, frame(8, DATA, WHOLE)), (16, frame(0, DATA, WHOLE))],
+            24,
+        );
+        while intruder.ours(HEAD).load(Relaxed) != 24 {
+            std::thread::yield_now();
+        }
+        intruder.frames(&[], tail);
+        let told = victim.says("disconnected ");
+        assert!(told.contains("Protocol("), "tail {tail}: {told}");
+        victim.serves(&place, Side::Guest);
+    }
+    for head in [u64::MAX, 1 << 40, CAPACITY + 8, u64::MAX - CAPACITY] {
+        let intruder = Intruder::enter(&place);
+        // The victim sends until its ring is full, and then looks at our position.
+        while intruder.u32_at(1024 + SPACE_WAIT).load(Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+        intruder.theirs(HEAD).store(head, Relaxed);
+        intruder.ring();
+        let told = victim.says("disconnected ");
+        assert!(told.contains("Protocol("), "head {head}: {told}");
+        victim.serves(&place, Side::Guest);
+    }
+}
+
+/// A message without end: memory does not grow beyond what the victim takes.
+#[test]
+fn a_message_without_end() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let mut victim = Victim::start(&place, Side::Host, LONG);
+    let intruder = Intruder::enter(&place);
+    let chunk = 1024 - 8;
+    let mut tail = 0u64;
+    let mut flags = BEGIN;
+    while tail < 2 * MAX_MESSAGE {
+        let at = (tail % CAPACITY) as usize;
+        while tail + 1024 - intruder.ours(HEAD).load(Relaxed) > CAPACITY {
+            if intruder.u32_at(1024 + GOODBYE).load(Relaxed) != 0 {
+                break;
+            }
+            intruder.ring();
+        }
+        tail += 1024;
+        intruder.frames(&[(at, frame(chunk, DATA, flags))], tail);
+        flags = 0;
+        if intruder.u32_at(1024 + GOODBYE).load(Relaxed) != 0 {
+            break;
+        }
+    }
+    let [_, told] = victim.says_both(["recv TooLarge", "disconnected "]);
+    assert!(told.contains("Protocol("), "{told}");
+    let most = MAX_MESSAGE / u64::from(chunk) * 1024 + 2 * CAPACITY;
+    assert!(tail < most, "it read {tail} bytes of one message");
+    victim.serves(&place, Side::Guest);
+}
+
+/// Random words, everywhere, while the victim sends and receives: each connection ends, at the
+/// latest when the intruder goes.
+#[test]
+fn random_words_everywhere() {
+    let _watchdog = Watchdog::new(240);
+    let place = Place::new();
+    let mut victim = Victim::start(&place, Side::Host, LONG);
+    let mut random = Random::unrepeatable();
+    let words = [
+        1024 + TAIL,
+        1024 + HEAD,
+        1024 + DATA_WAIT,
+        1024 + SPACE_WAIT,
+        1024 + GOODBYE,
+        2048 + TAIL,
+        2048 + HEAD,
+        2048 + DATA_WAIT,
+        2048 + SPACE_WAIT,
+        2048 + GOODBYE,
+    ];
+    for _ in 0..150 {
+        let intruder = Intruder::enter(&place);
+        println!("{random:?}");
+        for _ in 0..2000 {
+            let value = match random.below(6) {
+                0 => 0,
+                1 => random.next(),
+                2 => random.below(3 * RING) as u64 & !7,
+                3 => frame(random.below(3000) as u32, DATA, random.below(8) as u8),
+                4 => intruder
+                    .theirs(TAIL)
+                    .load(Relaxed)
+                    .wrapping_add(random.below(64) as u64 * 8),
+                _ => intruder
+                    .ours(HEAD)
+                    .load(Relaxed)
+                    .wrapping_add(random.below(64) as u64 * 8),
+            };
+            let at = match random.below(3) {
+                0 => words[random.below(words.len())],
+                1 => random.below(LEN / 8) * 8,
+                _ => 4096 + random.below(2 * RING / 8) * 8,
+            };
+            intruder.u64_at(at).store(value, Relaxed);
+            if random.one_in(8) {
+                intruder.ring();
+            }
+        }
+        drop(intruder);
+        victim.says("disconnected ");
+        victim.says("waiting");
+    }
+    victim.serves(&place, Side::Guest);
+}
+
+/// Bells that never stop, and nothing behind them: the victim is not kept from its work.
+#[test]
+fn bells_without_end() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let mut victim = Victim::start(&place, Side::Host, LONG);
+    let intruder = Intruder::enter(&place);
+    for round in 0..50 {
+        for _ in 0..2000 {
+            intruder.ring();
+        }
+        // It still reads each message at once.
+        let at = round * 16;
+        intruder.frames(&[(at as usize, frame(8, DATA, WHOLE))], at + 16);
+        while intruder.ours(HEAD).load(Relaxed) != at + 16 {
+            intruder.ring();
+        }
+    }
+    drop(intruder);
+    victim.says("disconnected 1 Crashed");
+    victim.serves(&place, Side::Guest);
+}
+
+/// Descriptors that nobody asked for are refused, and closed.
+#[test]
+fn surplus_descriptors_are_closed() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let mut victim = Victim::start(&place, Side::Host, LONG);
+    victim.serves(&place, Side::Guest);
+    let files = format!("/proc/{}/fd", victim.child.pid());
+    let open = || std::fs::read_dir(&files).unwrap().count();
+    let before = open();
+    let null = std::fs::File::open("/dev/null").unwrap();
+    for count in [1, 10, fds::MOST] {
+        let mut stranger = Stranger::connect(&place);
+        fds::send(
+            &stranger.0,
+            &knock(place.name()),
+            &fds::copies(&null, count),
+        );
+        stranger.refusal();
+        victim.says("error Protocol ");
+        victim.serves(&place, Side::Guest);
+
+        // With each byte of the packet, as long as the victim takes it.
+        let stranger = Stranger::connect(&place);
+        for byte in knock(place.name()) {
+            fds::send(&stranger.0, &[byte], &fds::copies(&null, count));
+        }
+        drop(stranger);
+        victim.says("error ");
+        victim.serves(&place, Side::Guest);
+    }
+    crate::common::until("all of them are closed", || open() <= before);
+}

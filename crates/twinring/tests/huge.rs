@@ -1,0 +1,62 @@
+//! One message of more than 4 GiB: no length on its way is cut to 32 bits.
+
+mod common;
+
+use std::time::Instant;
+
+use common::{Parent, Place, Side, Watchdog, check, connected, free_memory, message, peers};
+
+peers!(sender);
+
+const GIB: usize = 1 << 30;
+const CAPACITY: u64 = 1 << 20;
+/// Not a multiple of anything.
+const LEN: usize = 5 * GIB + 12_345;
+/// Both processes hold the whole message.
+const NEED: u64 = 14 * GIB as u64;
+
+/// Wine copies at a fraction of the speed, so there it is less unless `TWINRING_HUGE` is set.
+fn len() -> usize {
+    let small = cfg!(windows) && std::env::var_os("TWINRING_HUGE").is_none();
+    if small { 300 << 20 } else { LEN }
+}
+
+fn sender(parent: &'static Parent) {
+    let link = parent.builder().ring_capacity(CAPACITY).open().unwrap();
+    let huge = message(1, 0, len());
+    connected(&link);
+    parent.say("ready");
+    parent.expect("go");
+    link.send(&huge).unwrap();
+    link.send(b"and one more").unwrap();
+    parent.say("sent");
+    parent.expect("end");
+}
+
+#[test]
+fn a_message_of_five_gib() {
+    if free_memory().is_none_or(|free| free < NEED) {
+        println!(
+            "skipped: {NEED} bytes of free memory are needed, there are {:?}",
+            free_memory()
+        );
+        return;
+    }
+    let _watchdog = Watchdog::new(600);
+    let place = Place::new();
+    let link = place.guest().max_message(LEN as u64).open().unwrap();
+    let mut child = place.start("sender", Side::Host);
+    connected(&link);
+    child.expect("ready");
+    let start = Instant::now();
+    child.say("go");
+    let huge = link.recv().unwrap();
+    let took = start.elapsed();
+    let rate = len() as f64 / took.as_secs_f64() / GIB as f64;
+    println!("{} bytes in {took:?}: {rate:.2} GiB/s", len());
+    check(&huge, 1, 0, len());
+    assert_eq!(link.recv().unwrap(), b"and one more");
+    child.expect("sent");
+    child.say("end");
+    child.finish();
+}

@@ -1,0 +1,805 @@
+//! Either side starts first, closes, is killed and comes back; both are told, once and in order.
+
+mod common;
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use common::{
+    Child, LIMIT, Log, Parent, Place, Random, Side, Watchdog, check, connected, message, peers,
+    rounds, text, until,
+};
+use twinring::{ErrorKind, Link, Status, User};
+
+peers!(comer, talker, sender, claimer, knocker, quiet, closer);
+
+/// A call that is expected to fail.
+type Call = fn(&Link) -> twinring::Result<()>;
+
+/// Opens and closes the link whenever it is told to, and exchanges one message in between.
+fn comer(parent: &'static Parent) {
+    loop {
+        parent.expect("open");
+        let link = parent.builder().open().unwrap();
+        connected(&link);
+        assert_eq!(link.generation(), 1, "each opened link counts for itself");
+        link.send(b"from the child").unwrap();
+        assert_eq!(link.recv().unwrap(), b"from the test");
+        parent.say("met");
+        match parent.hear().as_str() {
+            "close" => link.close(),
+            "wait" => assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::Closed),
+            other => panic!("{other}"),
+        }
+        drop(link);
+        parent.say("closed");
+    }
+}
+
+#[test]
+fn either_side_may_be_first_and_either_may_close_first() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let mut child = place.start("comer", side.opposite());
+        let mut random = Random::new(1);
+        for round in 0..rounds(60, 30) {
+            let open = || place.builder(side).open().unwrap();
+            // Whoever is first is sure to have been alone for a while only if it is this side;
+            // over the rounds the child is as well.
+            let link = match round % 3 {
+                0 => {
+                    let link = open();
+                    assert_eq!(link.status(), Status::Waiting);
+                    assert_eq!(link.peer(), None);
+                    child.say("open");
+                    link
+                }
+                1 => {
+                    child.say("open");
+                    thread::sleep(Duration::from_millis(random.below(10) as u64));
+                    open()
+                }
+                _ => {
+                    child.say("open");
+                    open()
+                }
+            };
+            connected(&link);
+            assert_eq!(link.peer().unwrap().pid, child.pid());
+            link.send(b"from the test").unwrap();
+            assert_eq!(link.recv().unwrap(), b"from the child");
+            child.expect("met");
+            if random.one_in(2) {
+                child.say("close");
+                assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::Closed);
+                child.expect("closed");
+            } else {
+                child.say("wait");
+                link.close();
+                child.expect("closed");
+            }
+        }
+        drop(child.kill());
+    }
+}
+
+/// Reports its statuses and does what it is told.
+fn talker(parent: &'static Parent) {
+    let open = || {
+        parent
+            .builder()
+            .on_status(|_, status| parent.say(text(status)))
+            .open()
+            .unwrap()
+    };
+    let mut link = None;
+    loop {
+        match parent.hear().as_str() {
+            "open" => link = Some(open()),
+            "close" => link.take().unwrap().close(),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn both_sides_get_each_status_once_and_in_order() {
+    let _watchdog = Watchdog::new(120);
+    for (side, with_messages) in [
+        (Side::Host, false),
+        (Side::Host, true),
+        (Side::Guest, false),
+        (Side::Guest, true),
+    ] {
+        let place = Place::new();
+        let log = Log::new();
+        let builder = place.builder(side).on_status(log.statuses());
+        let builder = if with_messages {
+            builder.on_message(|_, _| {})
+        } else {
+            builder
+        };
+        let link = builder.open().unwrap();
+        assert_eq!(log.wait_for(1), ["waiting"]);
+        assert_eq!(link.generation(), 0, "before the first connection");
+
+        // Connection 1, closed by the peer.
+        let us = std::process::id();
+        let mut first = place.start("talker", side.opposite());
+        first.say("open");
+        first.expect("waiting");
+        first.expect(&format!("connected 1 to {us}"));
+        connected(&link);
+        assert_eq!(link.generation(), 1);
+        first.say("close");
+        first.expect("closed");
+        log.wait_for(4);
+
+        // Connection 2, with the same process, which is killed.
+        first.say("open");
+        first.expect("waiting");
+        first.expect(&format!("connected 1 to {us}"));
+        log.wait_for(5);
+        assert_eq!(link.generation(), 2);
+        assert_eq!(first.kill(), [""; 0]);
+        log.wait_for(7);
+
+        // Connection 3, which this side closes.
+        let mut second = place.start("talker", side.opposite());
+        second.say("open");
+        second.expect("waiting");
+        second.expect(&format!("connected 1 to {us}"));
+        log.wait_for(8);
+        assert!(link.status().is_connected());
+        link.close();
+        assert_eq!(link.status(), Status::Closed);
+        assert_eq!(link.generation(), 3);
+        second.expect("disconnected 1 Closed");
+        second.expect("waiting");
+        assert_eq!(
+            log.wait_for_last("closed"),
+            [
+                "waiting".to_owned(),
+                format!("connected 1 to {}", first.pid()),
+                "disconnected 1 Closed".to_owned(),
+                "waiting".to_owned(),
+                format!("connected 2 to {}", first.pid()),
+                "disconnected 2 Crashed".to_owned(),
+                "waiting".to_owned(),
+                format!("connected 3 to {}", second.pid()),
+                "closed".to_owned(),
+            ],
+            "statuses of the {side}, with on_message: {with_messages}"
+        );
+        assert_eq!(second.kill(), [""; 0], "nothing follows");
+    }
+}
+
+#[test]
+fn the_peer_is_who_it_is() {
+    let _watchdog = Watchdog::new(60);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let link = place.builder(side).open().unwrap();
+        let before = SystemTime::now();
+        let mut child = place.start("talker", side.opposite());
+        child.say("open");
+        let peer = link.wait_connected(LIMIT).unwrap();
+        assert_eq!(peer.pid, child.pid());
+        assert_eq!(peer.user, User::current().unwrap());
+        // Told to a second or so by Linux.
+        let slack = Duration::from_secs(3);
+        let started = peer
+            .started
+            .expect("the system tells when a process was started");
+        assert!(started > before - slack && started < SystemTime::now() + slack);
+        assert_eq!(link.peer(), Some(peer.clone()));
+        match link.status() {
+            Status::Connected { peer: told, .. } => assert_eq!(told, peer),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+/// Sends as many messages as it is told, then does as it is told; knows nothing of its peer.
+fn sender(parent: &'static Parent) {
+    let link = parent.builder().open().unwrap();
+    connected(&link);
+    let count: u64 = parent.hear_as();
+    for i in 0..count {
+        link.send(&message(1, i, len_of(i))).unwrap();
+    }
+    parent.say("sent");
+    parent.expect("close");
+    link.close();
+    parent.say("closed");
+}
+
+fn len_of(i: u64) -> usize {
+    Random::new(i).len(500, 20, 100_000)
+}
+
+/// What was committed before a close or a kill is delivered, however late it is read.
+#[test]
+fn what_was_sent_before_the_end_is_received() {
+    let _watchdog = Watchdog::new(120);
+    for (side, kill) in [
+        (Side::Host, false),
+        (Side::Host, true),
+        (Side::Guest, false),
+        (Side::Guest, true),
+    ] {
+        let place = Place::new();
+        // The host's capacity counts.
+        let host = |builder: twinring::Builder| builder.ring_capacity(1 << 20);
+        let link = host(place.builder(side)).open().unwrap();
+        let mut ends = Vec::new();
+        for count in [100, 0, 50] {
+            let mut child = place.start("sender", side.opposite());
+            connected(&link);
+            child.say(count);
+            child.expect("sent");
+            if kill {
+                child.kill();
+            } else {
+                child.say("close");
+                child.expect("closed");
+            }
+            until("the end is noticed", || !link.status().is_connected());
+            ends.push(count);
+        }
+        // Three connections have come and gone; only now is anything read.
+        for count in ends {
+            for i in 0..count {
+                check(&link.recv().unwrap(), 1, i, len_of(i));
+            }
+            // One that brought nothing may have been dropped to make room, but not yet.
+            let e = link.recv().unwrap_err();
+            let expected = if kill {
+                ErrorKind::PeerGone
+            } else {
+                ErrorKind::Closed
+            };
+            assert_eq!(e.kind(), expected, "{e}");
+            assert!(e.is_disconnect());
+        }
+        assert_eq!(link.try_recv().unwrap(), None, "each end is told once");
+    }
+}
+
+/// With callbacks the statuses stand in their places among the messages.
+#[test]
+fn callbacks_get_the_messages_before_the_end() {
+    let _watchdog = Watchdog::new(120);
+    for (side, kill) in [
+        (Side::Host, false),
+        (Side::Host, true),
+        (Side::Guest, false),
+        (Side::Guest, true),
+    ] {
+        let place = Place::new();
+        let log = Log::new();
+        let seen = log.clone();
+        let mut next = 0;
+        let link = place
+            .builder(side)
+            .on_status(log.statuses())
+            .on_message(move |_, bytes| {
+                // Slower than the sender, so that it has long gone when the last one is read.
+                thread::sleep(Duration::from_micros(200));
+                check(bytes, 1, next % 100, len_of(next % 100));
+                seen.push("message");
+                next += 1;
+            })
+            .open()
+            .unwrap();
+        let mut expected = vec!["waiting".to_owned()];
+        for generation in 1..=3 {
+            let mut child = place.start("sender", side.opposite());
+            connected(&link);
+            child.say(100);
+            child.expect("sent");
+            let end = if kill {
+                child.kill();
+                "Crashed"
+            } else {
+                child.say("close");
+                child.expect("closed");
+                "Closed"
+            };
+            expected.push(format!("connected {generation} to {}", child.pid()));
+            expected.extend((0..100).map(|_| "message".to_owned()));
+            expected.push(format!("disconnected {generation} {end}"));
+            expected.push("waiting".to_owned());
+            until("the end is noticed", || {
+                link.generation() == generation && !link.status().is_connected()
+            });
+        }
+        assert_eq!(log.wait_for(expected.len()), expected);
+    }
+}
+
+/// Tries to host the name and tells what came of it.
+fn claimer(parent: &'static Parent) {
+    parent.say("ready");
+    parent.expect("go");
+    match parent.builder().open() {
+        Ok(_link) => {
+            parent.say("host");
+            parent.wait_for_the_end();
+        }
+        Err(e) => {
+            assert_eq!(e.link(), Some(parent.place.name()));
+            parent.say(format!("{:?} {e}", e.kind()));
+        }
+    }
+}
+
+#[test]
+fn a_second_host_is_told_that_the_name_is_in_use() {
+    let _watchdog = Watchdog::new(60);
+    let place = Place::new();
+    let host = place.host().open().unwrap();
+    let e = place.host().open().unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::NameInUse, "{e}");
+
+    let mut child = place.start("claimer", Side::Host);
+    child.expect("ready");
+    child.say("go");
+    let told = child.hear();
+    assert!(told.starts_with("NameInUse "), "{told}");
+    if cfg!(target_os = "linux") {
+        let us = format!("process {}", std::process::id());
+        assert!(told.contains(&us), "{told}");
+    }
+    child.finish();
+
+    // Another name is another link, and this one is free again once it is closed.
+    let other = Place::new().host().open().unwrap();
+    host.close();
+    let again = place.host().open().unwrap();
+    again.close();
+    place.host().open().unwrap();
+    drop(other);
+}
+
+/// Also while another thread starts programs, which hold copies of all descriptors for a moment.
+#[test]
+fn a_closed_name_is_free_while_programs_are_started() {
+    let _watchdog = Watchdog::new(60);
+    let place = Place::new();
+    thread::scope(|scope| {
+        let starter = scope.spawn(|| {
+            for _ in 0..rounds(100, 5) {
+                drop(Place::new().start("claimer", Side::Host));
+            }
+        });
+        while !starter.is_finished() {
+            let host = place.host().open().expect("the name is free");
+            host.close();
+        }
+    });
+}
+
+#[test]
+fn of_many_hosts_at_once_one_wins_and_frees_the_name_when_killed() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let mut children: Vec<Child> = (0..rounds(20, 8))
+        .map(|_| place.start("claimer", Side::Host))
+        .collect();
+    for child in &mut children {
+        child.expect("ready");
+    }
+    for child in &mut children {
+        child.say("go");
+    }
+    let mut winners = Vec::new();
+    for mut child in children {
+        match child.hear().as_str() {
+            "host" => winners.push(child),
+            lost => {
+                assert!(lost.starts_with("NameInUse "), "{lost}");
+                child.finish();
+            }
+        }
+    }
+    assert_eq!(winners.len(), 1, "hosts at the same time");
+    winners[0].kill();
+    let host = place
+        .host()
+        .open()
+        .expect("a killed host's name is free at once");
+    let mut guest = place.start("talker", Side::Guest);
+    guest.say("open");
+    connected(&host);
+}
+
+/// A guest that tells whether it was let in, and then its errors and statuses.
+fn knocker(parent: &'static Parent) {
+    let log = Log::new();
+    let link = parent
+        .builder()
+        .on_error(|_, e| parent.say(format!("error {:?}", e.kind())))
+        .on_status(log.statuses())
+        .open()
+        .unwrap();
+    parent.expect("wait");
+    match link.wait_connected(Duration::from_secs(1)) {
+        Ok(_) => parent.say("connected"),
+        Err(e) => parent.say(format!("failed {:?}", e.kind())),
+    }
+    parent.expect("wait");
+    connected(&link);
+    link.send(b"I am in").unwrap();
+    parent.say("connected");
+    parent.wait_for_the_end();
+}
+
+#[test]
+fn a_second_guest_is_told_busy_and_takes_over_when_the_first_has_gone() {
+    let _watchdog = Watchdog::new(120);
+    for kill in [false, true] {
+        let place = Place::new();
+        let host = place.host().open().unwrap();
+        let mut first = place.start("talker", Side::Guest);
+        first.say("open");
+        connected(&host);
+
+        let mut second = place.start("knocker", Side::Guest);
+        second.say("wait");
+        // Once, however often it tries: nothing else comes before the answer.
+        second.expect("error Busy");
+        second.expect("failed Busy");
+        assert_eq!(
+            host.peer().unwrap().pid,
+            first.pid(),
+            "the first is undisturbed"
+        );
+
+        second.say("wait");
+        if kill {
+            first.kill();
+        } else {
+            first.say("close");
+        }
+        second.expect("connected");
+        let e = host.recv().unwrap_err();
+        let expected = if kill {
+            ErrorKind::PeerGone
+        } else {
+            ErrorKind::Closed
+        };
+        assert_eq!(e.kind(), expected, "{e}");
+        assert_eq!(host.recv().unwrap(), b"I am in");
+        assert_eq!(host.peer().unwrap().pid, second.pid());
+        assert_eq!(second.kill(), [""; 0], "no further error");
+    }
+}
+
+/// A new guest that comes before the host has noticed the old one's death is let in, not "busy".
+#[test]
+fn a_dead_guest_does_not_keep_its_place() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let log = Log::new();
+    let host = place.host().on_error(log.errors()).open().unwrap();
+    let mut before: Option<Child> = None;
+    for _ in 0..rounds(40, 10) {
+        // Started first, so that only its connecting comes after the kill.
+        let mut next = place.start("quiet", Side::Guest);
+        next.expect("ready");
+        if let Some(mut before) = before.take() {
+            // Not reaped: a zombie is dead too.
+            before.kill_unreaped();
+            next.say("go");
+            next.expect("connected");
+            assert_eq!(host.recv().unwrap_err().kind(), ErrorKind::PeerGone);
+        } else {
+            next.say("go");
+            next.expect("connected");
+        }
+        before = Some(next);
+    }
+    assert_eq!(log.lines(), [""; 0]);
+}
+
+/// Opens when told, reports the first error or the connection, and does nothing.
+fn quiet(parent: &'static Parent) {
+    parent.say("ready");
+    parent.expect("go");
+    let link = parent
+        .builder()
+        .on_error(|_, e| parent.say(e))
+        .open()
+        .unwrap();
+    connected(&link);
+    parent.say("connected");
+    parent.wait_for_the_end();
+}
+
+#[test]
+fn without_a_peer_nothing_is_sent() {
+    let _watchdog = Watchdog::new(60);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let link = place.builder(side).open().unwrap();
+        let sends: [Call; 3] = [
+            |link| link.send(b"?"),
+            |link| link.try_send(b"?"),
+            |link| link.send_timeout(&[0; 10_000_000], LIMIT),
+        ];
+        let check = || {
+            for send in sends {
+                let e = send(&link).unwrap_err();
+                assert_eq!(e.kind(), ErrorKind::NotConnected, "{e}");
+                assert_eq!(e.link(), Some(place.name()));
+            }
+        };
+        check();
+        let e = link.wait_connected(Duration::from_millis(20)).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::TimedOut, "{e}");
+
+        let mut child = place.start("talker", side.opposite());
+        child.say("open");
+        connected(&link);
+        link.send(b"!").unwrap();
+        child.kill();
+        until("sends fail", || match link.send(b"?") {
+            // Not noticed yet.
+            Ok(()) => false,
+            Err(e) => {
+                use ErrorKind::{NotConnected, PeerGone};
+                assert!(matches!(e.kind(), PeerGone | NotConnected), "{e}");
+                true
+            }
+        });
+        until("the end is noticed", || !link.status().is_connected());
+        check();
+    }
+}
+
+/// All calls that can wait, each in a thread of its own, return `ClosedHere` when the link is
+/// closed. `calls` are made while the peer reads nothing.
+fn close_wakes(link: &Link, calls: &[Call]) {
+    let started = Barrier::new(calls.len() + 1);
+    thread::scope(|scope| {
+        let waiting: Vec<_> = calls
+            .iter()
+            .map(|call| {
+                scope.spawn(|| {
+                    started.wait();
+                    call(link)
+                })
+            })
+            .collect();
+        started.wait();
+        // Whether they wait by now or only then begin to makes no difference to what they return.
+        thread::sleep(Duration::from_millis(30));
+        assert!(
+            waiting.iter().all(|thread| !thread.is_finished()),
+            "a call did not wait"
+        );
+        link.close();
+        for thread in waiting {
+            let e = thread.join().unwrap().unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::ClosedHere, "{e}");
+        }
+    });
+}
+
+const RECEIVES: [Call; 4] = [
+    |link| link.recv().map(drop),
+    |link| link.recv_timeout(LIMIT).map(drop),
+    |link| link.recv_into(&mut Vec::new()).map(drop),
+    |link| match link.messages().next() {
+        // The iterator ends; said here as the error that the other calls give.
+        None => link.recv().map(drop),
+        Some(other) => panic!("{other:?}"),
+    },
+];
+
+#[test]
+fn close_wakes_everyone_who_waits_for_a_peer() {
+    let _watchdog = Watchdog::new(60);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let link = place.builder(side).open().unwrap();
+        let calls: Vec<_> = RECEIVES
+            .into_iter()
+            .chain([|link: &Link| link.wait_connected(LIMIT).map(drop)] as [Call; 1])
+            .collect();
+        close_wakes(&link, &calls);
+    }
+}
+
+#[test]
+fn close_wakes_everyone_who_waits_for_the_peer() {
+    let _watchdog = Watchdog::new(60);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let link = place.builder(side).open().unwrap();
+        let mut child = place.start("talker", side.opposite());
+        child.say("open");
+        child.expect("waiting");
+        child.hear();
+        // The peer never reads.
+        connected(&link);
+        while link.try_send(&[0; 1000]).is_ok() {}
+        while link.try_send(&[]).is_ok() {}
+        let calls: Vec<_> = RECEIVES
+            .into_iter()
+            .chain([
+                |link: &Link| link.send(&[0; 1000]),
+                |link: &Link| link.send(&[0; 100_000_000]),
+                |link: &Link| link.send_timeout(&[0; 100_000_000], LIMIT),
+                |link: &Link| link.send_timeout(&[0; 10], LIMIT),
+            ] as [Call; 4])
+            .collect();
+        close_wakes(&link, &calls);
+        child.expect("disconnected 1 Closed");
+
+        // Closing again does nothing, and every call says what has happened.
+        link.close();
+        assert_eq!(link.send(b"?").unwrap_err().kind(), ErrorKind::ClosedHere);
+        assert_eq!(
+            link.try_send(b"?").unwrap_err().kind(),
+            ErrorKind::ClosedHere
+        );
+        assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::ClosedHere);
+        assert_eq!(link.try_recv().unwrap_err().kind(), ErrorKind::ClosedHere);
+        assert_eq!(
+            link.wait_connected(LIMIT).unwrap_err().kind(),
+            ErrorKind::ClosedHere
+        );
+        assert!(link.messages().next().is_none());
+        assert_eq!(link.status(), Status::Closed);
+        assert_eq!(link.peer(), None);
+    }
+}
+
+#[test]
+fn many_threads_may_close_at_once() {
+    let _watchdog = Watchdog::new(60);
+    for round in 0..rounds(30, 10) {
+        let place = Place::new();
+        let log = Log::new();
+        let host = place.host().on_status(log.statuses()).open().unwrap();
+        let guest = place.guest().open().unwrap();
+        if round % 2 == 0 {
+            connected(&guest);
+        }
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| host.close());
+                scope.spawn(|| guest.close());
+            }
+        });
+        check_one_life(&log.wait_for_last("closed"));
+    }
+}
+
+/// Checks the statuses of a link that had one connection at most, which nobody was killed in.
+fn check_one_life(statuses: &[String]) {
+    let words: Vec<&str> = statuses
+        .iter()
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    let allowed: [&[&str]; 3] = [
+        &["waiting", "closed"],
+        &["waiting", "connected", "closed"],
+        &["waiting", "connected", "disconnected", "waiting", "closed"],
+    ];
+    assert!(allowed.contains(&&words[..]), "{statuses:?}");
+    if words.contains(&"disconnected") {
+        assert_eq!(statuses[2], "disconnected 1 Closed");
+    }
+}
+
+/// A handle that is dropped leaves the link open for those who wait with another; the last one
+/// closes it.
+#[test]
+fn the_last_handle_closes_the_link() {
+    let _watchdog = Watchdog::new(60);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let link = place.builder(side).open().unwrap();
+        let mut child = place.start("talker", side.opposite());
+        child.say("open");
+        child.expect("waiting");
+        child.hear();
+        connected(&link);
+
+        let clone = link.clone();
+        let (send_half, recv_half) = link.split();
+        let receiver = thread::spawn(move || recv_half.recv_timeout(Duration::from_millis(300)));
+        drop(clone);
+        drop(send_half);
+        let e = receiver.join().unwrap().unwrap_err();
+        assert_eq!(
+            e.kind(),
+            ErrorKind::TimedOut,
+            "it was not closed while somebody waited"
+        );
+        // The thread had the last handle.
+        child.expect("disconnected 1 Closed");
+        child.expect("waiting");
+    }
+}
+
+/// Both sides close at the same moment, with messages under way.
+#[test]
+fn both_sides_close_at_random_moments() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let mut child = place.start("closer", side.opposite());
+        let mut random = Random::unrepeatable();
+        for _ in 0..rounds(100, 30) {
+            let log = Log::new();
+            let link = place
+                .builder(side)
+                .ring_capacity(4096)
+                .on_status(log.statuses())
+                .open()
+                .unwrap();
+            child.say(random.below(3000));
+            // It may be over already.
+            until("there is a connection", || link.generation() == 1);
+            let life = Duration::from_micros(random.below(3000) as u64);
+            chatter(&link, side, life);
+            link.close();
+            // The child may have closed first, and then opened nothing new yet.
+            check_one_life(&log.wait_for_last("closed"));
+            child.expect("fine");
+        }
+    }
+}
+
+fn closer(parent: &'static Parent) {
+    loop {
+        let life = Duration::from_micros(parent.hear_as());
+        let link = parent.builder().ring_capacity(4096).open().unwrap();
+        // It may be over already.
+        until("there is a connection", || link.generation() == 1);
+        chatter(&link, parent.side, life);
+        link.close();
+        parent.say("fine");
+    }
+}
+
+/// Sends and receives for a while, or until the peer closes.
+fn chatter(link: &Link, side: Side, life: Duration) {
+    let over = |e: twinring::Error| {
+        use ErrorKind::{Closed, ClosedHere, NotConnected};
+        assert!(
+            matches!(e.kind(), Closed | ClosedHere | NotConnected),
+            "{e:?}"
+        );
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for i in 0.. {
+                if let Err(e) = link.send(&message(side as u64, i, len_of(i) / 10)) {
+                    return over(e);
+                }
+            }
+        });
+        scope.spawn(|| {
+            for i in 0.. {
+                match link.recv() {
+                    Ok(bytes) => check(&bytes, side.opposite() as u64, i, len_of(i) / 10),
+                    // It closed in the middle of a large message.
+                    Err(e) if e.kind() == ErrorKind::Aborted => {
+                        return over(link.recv().unwrap_err());
+                    }
+                    Err(e) => return over(e),
+                }
+            }
+        });
+        thread::sleep(life);
+        link.close();
+    });
+}
