@@ -1,0 +1,90 @@
+//! The second process: does what the first one asks, until told to end or killed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use twinring::{ErrorKind, Link, Wait};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::orders::{
+    ECHO, FLOOD, QUIT, SMALL, SMALL_DONE, STREAM, STREAM_DONE, Sum, Tally, sealed, small_number,
+};
+use crate::exit::{Exit, Failure};
+
+/// How long the first process may take to be there: it is already.
+const CONNECT: Duration = Duration::from_secs(20);
+
+/// `twinring demo-peer`
+#[derive(Args, Debug)]
+pub(crate) struct PeerArgs {
+    name: String,
+    directory: PathBuf,
+}
+
+pub(crate) fn run(args: &PeerArgs) -> Result<(), Failure> {
+    let link = Link::guest(&args.name)
+        .directory(&args.directory)
+        .wait(Wait::Adaptive)
+        .open()?;
+    link.wait_connected(CONNECT)?;
+    match obey(&link) {
+        Ok(()) => {
+            link.close();
+            Ok(())
+        }
+        // The first process has ended before the demo has: nobody needs this one any more.
+        Err(e) if e.is_disconnect() => Err(Failure::silent(Exit::PeerGone)),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn obey(link: &Link) -> twinring::Result<()> {
+    let mut message = Vec::new();
+    let mut tally = Tally::default();
+    let (mut bytes, mut hash) = (0, Xxh3::new());
+    loop {
+        match link.recv_into(&mut message) {
+            Err(e) if e.kind() == ErrorKind::Aborted => continue,
+            other => other?,
+        };
+        match message.first() {
+            Some(&ECHO) => link.send(&message)?,
+            Some(&SMALL) => {
+                if small_number(&message) != Some(tally.count) {
+                    tally.wrong += 1;
+                }
+                tally.count += 1;
+            }
+            Some(&SMALL_DONE) => link.send(&std::mem::take(&mut tally).encode())?,
+            Some(&STREAM) => {
+                bytes += message.len() as u64;
+                hash.update(&message);
+            }
+            Some(&STREAM_DONE) => {
+                let sum = Sum {
+                    bytes,
+                    hash: hash.digest(),
+                };
+                link.send(&sum.encode())?;
+                bytes = 0;
+                hash.reset();
+                // A process that is killed ends once the kernel has taken its memory back, which
+                // takes longer the more it has: the large message's is not needed any more.
+                message = Vec::new();
+            }
+            Some(&FLOOD) => flood(link)?,
+            Some(&QUIT) => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+fn flood(link: &Link) -> twinring::Result<()> {
+    let mut message = Vec::new();
+    for number in 0.. {
+        sealed(number, &mut message);
+        link.send(&message)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! How the program ends: the exit codes, and what is said along with them.
+
+use std::fmt;
+
+use twinring::{Error, ErrorKind};
+
+/// The part of `--help` that lists the exit codes.
+pub(crate) const HELP: &str = "\
+Exit codes:
+  0    all went well
+  1    something else failed
+  2    the command line is wrong (also a bad link name or option)
+  3    no peer came in the time given by --timeout
+  4    refused: the name is in use, the host is busy, access is denied, or the versions differ
+  5    the peer went away half-way
+  6    a file could not be read, written or verified, or exists already
+  130  interrupted (Ctrl-C)
+With --exec, the program's own exit code is passed on once it has run.";
+
+/// An exit code other than 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Other,
+    Usage,
+    NoPeer,
+    Refused,
+    PeerGone,
+    Files,
+    Interrupted,
+    /// The code of a program that was run with `--exec`.
+    Program(i32),
+}
+
+impl Exit {
+    pub(crate) fn code(self) -> i32 {
+        match self {
+            Exit::Other => 1,
+            Exit::Usage => 2,
+            Exit::NoPeer => 3,
+            Exit::Refused => 4,
+            Exit::PeerGone => 5,
+            Exit::Files => 6,
+            Exit::Interrupted => 130,
+            Exit::Program(code) => code,
+        }
+    }
+}
+
+/// Why the program ends without success.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    message: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Failure {
+        Failure {
+            exit,
+            message: Some(message.to_string()),
+        }
+    }
+
+    /// One of which nothing is said any more.
+    pub(crate) fn silent(exit: Exit) -> Failure {
+        Failure {
+            exit,
+            message: None,
+        }
+    }
+
+    pub(crate) fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(e: Error) -> Failure {
+        let exit = match e.kind() {
+            ErrorKind::InvalidName | ErrorKind::InvalidOption => Exit::Usage,
+            ErrorKind::TimedOut => Exit::NoPeer,
+            ErrorKind::NameInUse
+            | ErrorKind::Busy
+            | ErrorKind::WrongOwner
+            | ErrorKind::AccessDenied
+            | ErrorKind::Version => Exit::Refused,
+            ErrorKind::Closed | ErrorKind::PeerGone | ErrorKind::NotConnected => Exit::PeerGone,
+            // Only the interrupt handler closes a link under a call that does not expect it.
+            ErrorKind::ClosedHere => return Failure::silent(Exit::Interrupted),
+            _ => Exit::Other,
+        };
+        Failure::new(exit, e)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_lists_every_code() {
+        for exit in [
+            Exit::Other,
+            Exit::Usage,
+            Exit::NoPeer,
+            Exit::Refused,
+            Exit::PeerGone,
+            Exit::Files,
+            Exit::Interrupted,
+        ] {
+            let start = format!("\n  {:<4} ", exit.code());
+            assert!(HELP.contains(&start), "{exit:?} is not in the help");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! `twinring`: pipes, files and a demo over twinring links, from the command line.
+//!
+//! ```text
+//! talk        listen, connect ─┬─ exec         --exec: a program joined to the link
+//! send  ─┐                     ├─ framing      bytes of a stream ⇄ messages
+//! recv  ─┼─ protocol           └─ output       messages to a stream
+//!        └─ store, names       a file as it arrives; which names are allowed
+//! demo        two processes of this program, with figures
+//!
+//! session     a link opened with the options of the command line; statuses; the end
+//! exit        exit codes        interrupt  Ctrl-C        report, progress, size  texts
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod completions;
+mod demo;
+mod exec;
+mod exit;
+mod framing;
+mod interrupt;
+mod names;
+mod output;
+mod progress;
+mod protocol;
+mod recv;
+mod report;
+mod send;
+mod session;
+mod size;
+mod store;
+mod talk;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::Failure;
+use crate::report::say;
+
+const EXAMPLES: &str = "\
+Examples, each in two terminals:
+  twinring listen chat            |  twinring connect chat
+  twinring recv files -o inbox    |  twinring send files photo.jpg
+One process is enough for: twinring demo
+
+`twinring help COMMAND` tells more.
+";
+
+/// Messages, streams and files between two processes of one machine, over shared memory.
+///
+/// Two processes, one link name. Either side may start first, stop, be killed and come back; each is
+/// told at once when the other connects, closes or crashes.
+#[derive(Parser, Debug)]
+#[command(name = "twinring", version, after_help = after_help(), max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn after_help() -> String {
+    format!("{EXAMPLES}\n{}", exit::HELP)
+}
+
+fn with_codes(examples: &str) -> String {
+    format!("{examples}\n\n{}", exit::HELP)
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Host a link: input to the peer as messages, its messages to the output (as nc -l)
+    #[command(after_help = with_codes(talk::LISTEN_HELP))]
+    Listen(talk::ListenArgs),
+    /// Come to a link as its guest: as listen, from the other side (as nc)
+    #[command(after_help = with_codes(talk::CONNECT_HELP))]
+    Connect(talk::ConnectArgs),
+    /// Send files to a `twinring recv`
+    #[command(after_help = with_codes(send::HELP))]
+    Send(send::SendArgs),
+    /// Receive files from a `twinring send`
+    #[command(after_help = with_codes(recv::HELP))]
+    Recv(recv::RecvArgs),
+    /// Show what a link does: speed, a crash, a reconnection, in a few seconds
+    #[command(after_help = demo::HELP)]
+    Demo(demo::DemoArgs),
+    /// The second process of the demo
+    #[command(hide = true)]
+    DemoPeer(demo::PeerArgs),
+    /// Print the completions of a shell
+    #[command(after_help = completions::HELP)]
+    Completions(completions::CompletionsArgs),
+}
+
+fn main() {
+    let cli = Cli::parse();
+    interrupt::install();
+    let done = match &cli.command {
+        Command::Listen(args) => talk::listen(args),
+        Command::Connect(args) => talk::connect(args),
+        Command::Send(args) => send::run(args),
+        Command::Recv(args) => recv::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::DemoPeer(args) => demo::run_peer(args),
+        Command::Completions(args) => completions::run(args),
+    };
+    if let Err(failure) = done {
+        fail(&failure);
+    }
+}
+
+fn fail(failure: &Failure) {
+    if let Some(message) = failure.message() {
+        say(message);
+    }
+    std::process::exit(failure.exit.code());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,514 @@
+//! What `send` and `recv` say to each other: version 1 of the file protocol.
+//!
+//! One link message is one of these. The first byte says which; integers are little-endian.
+//!
+//! ```text
+//! sender                                   receiver
+//!   Start  0x01 "TWFILES\0" version:u32
+//!          files:u64                 ──►
+//!                                    ◄──   Welcome 0x81 version:u32
+//!   for each file
+//!   File   0x02 size:u64 has_time:u8
+//!          seconds:i64 nanos:u32 name ──►
+//!                                    ◄──   Accept 0x82, or Refused
+//!   Data   0x03 bytes…               ──►   as often as needed
+//!   End    0x04 length:u64 xxh3:u128 ──►
+//!                                    ◄──   Stored 0x83, or Refused 0x84 reason:u8 text
+//!   Done   0x06                      ──►
+//! ```
+//!
+//! A file has exactly one final answer: `Stored` or `Refused`. `Refused` may come at any time after
+//! `File`; the sender, when it sees it before its `End`, says `Cancel` (0x05 text) instead, as it does
+//! when it cannot read on. The receiver ignores data of a file that it has refused. A size of
+//! all ones is unknown.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The version spoken here.
+pub(crate) const VERSION: u32 = 1;
+/// Bytes in each `Data` but a file's last.
+pub(crate) const BLOCK: usize = 1024 * 1024;
+/// The longest message to a receiver.
+pub(crate) const MAX_TO_RECEIVER: u64 = BLOCK as u64 + 1;
+/// The longest message to a sender.
+pub(crate) const MAX_TO_SENDER: u64 = 64 * 1024;
+/// The longest text in a message; what is beyond is cut.
+const MAX_TEXT: usize = 4096;
+
+const MAGIC: &[u8; 8] = b"TWFILES\0";
+const UNKNOWN: u64 = u64::MAX;
+
+const START: u8 = 0x01;
+const FILE: u8 = 0x02;
+/// First byte of a data block, which is built in place.
+pub(crate) const DATA: u8 = 0x03;
+const END: u8 = 0x04;
+const CANCEL: u8 = 0x05;
+const DONE: u8 = 0x06;
+const WELCOME: u8 = 0x81;
+const ACCEPT: u8 = 0x82;
+const STORED: u8 = 0x83;
+const REFUSED: u8 = 0x84;
+
+/// From the sender to the receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ToReceiver<'a> {
+    Start { version: u32, files: u64 },
+    File(Header),
+    Data(&'a [u8]),
+    End { length: u64, hash: u128 },
+    Cancel(String),
+    Done,
+}
+
+/// What is known of a file before its data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) name: String,
+    /// A hint: the file may change while it is read.
+    pub(crate) size: Option<u64>,
+    pub(crate) modified: Option<Timestamp>,
+}
+
+/// A time as seconds since 1970 (possibly before it) and nanoseconds after that second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timestamp {
+    pub(crate) seconds: i64,
+    pub(crate) nanos: u32,
+}
+
+/// From the receiver to the sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ToSender {
+    Welcome { version: u32 },
+    Accept,
+    Stored,
+    Refused { reason: Reason, text: String },
+}
+
+/// Why a file was refused, for programs; the text beside it is for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Exists,
+    BadName,
+    NoSpace,
+    Mismatch,
+    Other,
+}
+
+/// Bytes that are no message of this protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed(&'static str);
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "not the file protocol of `twinring send` and `recv`: {}",
+            self.0
+        )
+    }
+}
+
+impl ToReceiver<'_> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            ToReceiver::Start { version, files } => {
+                out.push(START);
+                out.extend_from_slice(MAGIC);
+                out.extend_from_slice(&version.to_le_bytes());
+                out.extend_from_slice(&files.to_le_bytes());
+            }
+            ToReceiver::File(header) => {
+                let time = header.modified.unwrap_or(Timestamp {
+                    seconds: 0,
+                    nanos: 0,
+                });
+                out.push(FILE);
+                out.extend_from_slice(&header.size.unwrap_or(UNKNOWN).to_le_bytes());
+                out.push(header.modified.is_some().into());
+                out.extend_from_slice(&time.seconds.to_le_bytes());
+                out.extend_from_slice(&time.nanos.to_le_bytes());
+                out.extend_from_slice(header.name.as_bytes());
+            }
+            ToReceiver::Data(data) => {
+                out.push(DATA);
+                out.extend_from_slice(data);
+            }
+            ToReceiver::End { length, hash } => {
+                out.push(END);
+                out.extend_from_slice(&length.to_le_bytes());
+                out.extend_from_slice(&hash.to_le_bytes());
+            }
+            ToReceiver::Cancel(text) => {
+                out.push(CANCEL);
+                out.extend_from_slice(cut(text).as_bytes());
+            }
+            ToReceiver::Done => out.push(DONE),
+        }
+        out
+    }
+
+    pub(crate) fn decode(message: &[u8]) -> Result<ToReceiver<'_>, Malformed> {
+        let mut fields = Fields(message);
+        let decoded = match fields.u8()? {
+            START => {
+                if fields.take::<8>()? != *MAGIC {
+                    return Err(Malformed("another greeting"));
+                }
+                let version = fields.u32()?;
+                let files = fields.u64()?;
+                if version > VERSION {
+                    // A later version may say more; it is told which one we speak.
+                    fields = Fields(&[]);
+                }
+                ToReceiver::Start { version, files }
+            }
+            FILE => {
+                let size = fields.u64()?;
+                let has_time = fields.u8()?;
+                let time = Timestamp {
+                    seconds: i64::from_le_bytes(fields.take()?),
+                    nanos: fields.u32()?,
+                };
+                if has_time > 1 || time.nanos >= 1_000_000_000 {
+                    return Err(Malformed("an impossible time"));
+                }
+                ToReceiver::File(Header {
+                    name: fields.text()?,
+                    size: (size != UNKNOWN).then_some(size),
+                    modified: (has_time == 1).then_some(time),
+                })
+            }
+            DATA => ToReceiver::Data(fields.rest()),
+            END => ToReceiver::End {
+                length: fields.u64()?,
+                hash: u128::from_le_bytes(fields.take()?),
+            },
+            CANCEL => ToReceiver::Cancel(fields.text()?),
+            DONE => ToReceiver::Done,
+            _ => return Err(Malformed("an unknown message")),
+        };
+        fields.end()?;
+        Ok(decoded)
+    }
+}
+
+impl ToSender {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            ToSender::Welcome { version } => {
+                out.push(WELCOME);
+                out.extend_from_slice(&version.to_le_bytes());
+            }
+            ToSender::Accept => out.push(ACCEPT),
+            ToSender::Stored => out.push(STORED),
+            ToSender::Refused { reason, text } => {
+                out.push(REFUSED);
+                out.push(match reason {
+                    Reason::Other => 0,
+                    Reason::Exists => 1,
+                    Reason::BadName => 2,
+                    Reason::NoSpace => 3,
+                    Reason::Mismatch => 4,
+                });
+                out.extend_from_slice(cut(text).as_bytes());
+            }
+        }
+        out
+    }
+
+    pub(crate) fn decode(message: &[u8]) -> Result<ToSender, Malformed> {
+        let mut fields = Fields(message);
+        let decoded = match fields.u8()? {
+            WELCOME => ToSender::Welcome {
+                version: fields.u32()?,
+            },
+            ACCEPT => ToSender::Accept,
+            STORED => ToSender::Stored,
+            REFUSED => ToSender::Refused {
+                reason: match fields.u8()? {
+                    1 => Reason::Exists,
+                    2 => Reason::BadName,
+                    3 => Reason::NoSpace,
+                    4 => Reason::Mismatch,
+                    // Later versions may know more of them.
+                    _ => Reason::Other,
+                },
+                text: fields.text()?,
+            },
+            _ => return Err(Malformed("an unknown answer")),
+        };
+        fields.end()?;
+        Ok(decoded)
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Timestamp {
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => Timestamp {
+                seconds: i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
+                nanos: after.subsec_nanos(),
+            },
+            Err(e) => {
+                let before = e.duration();
+                let whole = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
+                match before.subsec_nanos() {
+                    0 => Timestamp {
+                        seconds: -whole,
+                        nanos: 0,
+                    },
+                    nanos => Timestamp {
+                        seconds: -whole - 1,
+                        nanos: 1_000_000_000 - nanos,
+                    },
+                }
+            }
+        }
+    }
+}
+
+impl Timestamp {
+    /// As the system counts, or `None` if it cannot say that time.
+    pub(crate) fn to_system(self) -> Option<SystemTime> {
+        let seconds = Duration::from_secs(self.seconds.unsigned_abs());
+        let second = if self.seconds < 0 {
+            UNIX_EPOCH.checked_sub(seconds)?
+        } else {
+            UNIX_EPOCH.checked_add(seconds)?
+        };
+        second.checked_add(Duration::from_nanos(self.nanos.into()))
+    }
+}
+
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// The part of a message not read yet.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (field, rest) = self
+            .0
+            .split_first_chunk()
+            .ok_or(Malformed("a message is too short"))?;
+        self.0 = rest;
+        Ok(*field)
+    }
+
+    fn u8(&mut self) -> Result<u8, Malformed> {
+        self.take().map(u8::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, Malformed> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, Malformed> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
+    }
+
+    fn text(&mut self) -> Result<String, Malformed> {
+        let text = self.rest();
+        if text.len() > MAX_TEXT {
+            return Err(Malformed("a text is too long"));
+        }
+        std::str::from_utf8(text)
+            .map(str::to_owned)
+            .map_err(|_| Malformed("a text is not UTF-8"))
+    }
+
+    fn end(self) -> Result<(), Malformed> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Malformed("a message is too long"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn header() -> impl Strategy<Value = Header> {
+        let time = prop::option::of((any::<i64>(), 0..1_000_000_000u32));
+        (any::<String>(), prop::option::of(0..u64::MAX), time).prop_map(|(name, size, time)| {
+            Header {
+                name: cut(&name).to_owned(),
+                size,
+                modified: time.map(|(seconds, nanos)| Timestamp { seconds, nanos }),
+            }
+        })
+    }
+
+    fn reason() -> impl Strategy<Value = Reason> {
+        prop::sample::select(vec![
+            Reason::Exists,
+            Reason::BadName,
+            Reason::NoSpace,
+            Reason::Mismatch,
+            Reason::Other,
+        ])
+    }
+
+    #[test]
+    fn bytes_are_fixed_for_ever() {
+        // Two versions of the program must understand each other: these may not change.
+        let start = ToReceiver::Start {
+            version: 1,
+            files: 2,
+        };
+        assert_eq!(start.encode(), b"\x01TWFILES\0\x01\0\0\0\x02\0\0\0\0\0\0\0");
+        let file = ToReceiver::File(Header {
+            name: "é".into(),
+            size: Some(258),
+            modified: Some(Timestamp {
+                seconds: -1,
+                nanos: 5,
+            }),
+        });
+        assert_eq!(
+            file.encode(),
+            b"\x02\x02\x01\0\0\0\0\0\0\x01\xff\xff\xff\xff\xff\xff\xff\xff\x05\0\0\0\xc3\xa9"
+        );
+        let refused = ToSender::Refused {
+            reason: Reason::NoSpace,
+            text: "no".into(),
+        };
+        assert_eq!(refused.encode(), b"\x84\x03no");
+        assert_eq!(ToSender::Stored.encode(), b"\x83");
+    }
+
+    #[test]
+    fn malformed() {
+        for message in [
+            &b""[..],
+            b"\x00",
+            b"\x07",
+            b"\x01",
+            b"\x01OTHERS\0\x01\0\0\0\x02\0\0\0\0\0\0\0",
+            b"\x02short",
+            b"\x04\0\0\0\0\0\0\0\0",
+            b"\x05\xff\xfe",
+            b"\x06more",
+            b"hello\n",
+        ] {
+            assert!(ToReceiver::decode(message).is_err(), "{message:?}");
+        }
+        for message in [
+            &b""[..],
+            b"\x01",
+            b"\x81\0",
+            b"\x82more",
+            b"\x84",
+            b"\x84\x01\xff",
+        ] {
+            assert!(ToSender::decode(message).is_err(), "{message:?}");
+        }
+        let time = b"\x02\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\xca\x9a\x3bname";
+        assert!(ToReceiver::decode(time).is_err());
+    }
+
+    #[test]
+    fn a_later_version_is_understood_as_such() {
+        let mut start = ToReceiver::Start {
+            version: 9,
+            files: 1,
+        }
+        .encode();
+        start.extend_from_slice(b"and more");
+        let decoded = ToReceiver::decode(&start).unwrap();
+        assert!(matches!(decoded, ToReceiver::Start { version: 9, .. }));
+    }
+
+    #[test]
+    fn times() {
+        for (seconds, nanos) in [
+            (0, 0),
+            (1, 5),
+            (-1, 5),
+            (-1, 0),
+            (1_700_000_000, 999_999_900),
+        ] {
+            let time = Timestamp { seconds, nanos };
+            let system = time.to_system().unwrap();
+            // Windows counts in units of 100 ns.
+            let back = Timestamp::from(system);
+            assert_eq!((back.seconds, back.nanos / 100), (seconds, nanos / 100));
+        }
+        // Impossible on some systems, a panic on none.
+        for seconds in [i64::MIN, i64::MAX] {
+            let _ = Timestamp { seconds, nanos: 0 }
+                .to_system()
+                .map(Timestamp::from);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn starts(version in 0..=VERSION, files in any::<u64>()) {
+            let message = ToReceiver::Start { version, files };
+            let encoded = message.encode();
+            prop_assert_eq!(ToReceiver::decode(&encoded), Ok(message));
+        }
+
+        #[test]
+        fn files(header in header()) {
+            let message = ToReceiver::File(header);
+            let encoded = message.encode();
+            prop_assert!(encoded.len() as u64 <= MAX_TO_RECEIVER);
+            prop_assert_eq!(ToReceiver::decode(&encoded), Ok(message));
+        }
+
+        #[test]
+        fn contents(data in prop::collection::vec(any::<u8>(), 0..100), length in any::<u64>(), hash in any::<u128>()) {
+            for message in [ToReceiver::Data(&data), ToReceiver::End { length, hash }, ToReceiver::Done] {
+                let encoded = message.encode();
+                prop_assert_eq!(ToReceiver::decode(&encoded), Ok(message));
+            }
+        }
+
+        #[test]
+        fn answers(version in any::<u32>(), reason in reason(), text in any::<String>()) {
+            let text = cut(&text).to_owned();
+            for message in [
+                ToSender::Welcome { version },
+                ToSender::Accept,
+                ToSender::Stored,
+                ToSender::Refused { reason, text },
+            ] {
+                let encoded = message.encode();
+                prop_assert!(encoded.len() as u64 <= MAX_TO_SENDER);
+                prop_assert_eq!(ToSender::decode(&encoded), Ok(message));
+            }
+        }
+
+        #[test]
+        fn any_bytes_decode_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), first in 0..0x90u8) {
+            let _ = ToReceiver::decode(&bytes);
+            let _ = ToSender::decode(&bytes);
+            let mut with_kind = vec![first];
+            with_kind.extend_from_slice(&bytes);
+            if let Ok(message) = ToReceiver::decode(&with_kind) && !matches!(message, ToReceiver::Start { .. } | ToReceiver::File(_)) {
+                prop_assert_eq!(message.encode(), with_kind.clone());
+            }
+            let _ = ToSender::decode(&with_kind);
+        }
+    }
+}
