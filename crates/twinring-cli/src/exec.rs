@@ -68,7 +68,7 @@ impl Program<'_> {
         let status = running.wait().map_err(cannot_wait)?;
         let _ = sender.join();
         match over {
-            Some(failure) if status.success() => Err(failure),
+            Some(failure) if status.success() || failure.exit == Exit::Interrupted => Err(failure),
             _ => self.report(status),
         }
     }

@@ -41,6 +41,8 @@ struct State {
     status: Status,
     /// Why the last attempt to connect failed, while there is no connection.
     failure: Option<(ErrorKind, String)>,
+    /// Generation and peer of the current or last connection.
+    last: Option<(u64, Peer)>,
     /// The keeper has said goodbye and given everything back.
     finished: bool,
 }
@@ -57,6 +59,7 @@ pub(crate) fn open(side: Side, name: Name, options: Options, callbacks: Callback
         state: Mutex::new(State {
             status: Status::Waiting,
             failure: None,
+            last: None,
             finished: false,
         }),
         changed: Condvar::new(),
@@ -159,11 +162,18 @@ impl Core {
 
     pub(crate) fn wait_connected(&self, deadline: Deadline) -> Result<Peer> {
         let mut state = self.state();
+        let before = state.last.as_ref().map_or(0, |last| last.0);
         loop {
             if self.is_closing() {
                 return Err(closed_here());
             }
             if let Status::Connected { peer, .. } = &state.status {
+                return Ok(peer.clone());
+            }
+            // One that came and went while this thread was waking up was there all the same.
+            if let Some((generation, peer)) = &state.last
+                && *generation > before
+            {
                 return Ok(peer.clone());
             }
             state = match deadline.left() {
@@ -273,6 +283,9 @@ impl Core {
     fn change(&self, status: Status, failure: Option<(ErrorKind, String)>) {
         {
             let mut state = self.state();
+            if let Status::Connected { generation, peer } = &status {
+                state.last = Some((*generation, peer.clone()));
+            }
             state.status = status.clone();
             state.failure = failure;
             self.changed.notify_all();

@@ -379,7 +379,10 @@ impl Link {
         Messages { link: self }
     }
 
-    /// Waits until a peer is connected and returns it; at once if one is.
+    /// Waits until a peer is connected and returns it; at once if one is. A peer that connects and
+    /// leaves again while this waits counts: what it sent is there to be received.
+    ///
+    /// A receiver need not call this: [`recv`](Link::recv) waits for a peer as well.
     ///
     /// # Errors
     /// At the end of `timeout`: why the last attempt to connect failed

@@ -1,5 +1,7 @@
 //! The process that is attacked.
 
+#![allow(dead_code, reason = "each system uses some of it")]
+
 use std::sync::mpsc;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! The handshake by hand, byte by byte as `docs/format.md` has it.
 
+#![allow(dead_code, reason = "each system uses some of it")]
+
 #[cfg(windows)]
 use std::fs::File;
 use std::io::{self, Read, Write};

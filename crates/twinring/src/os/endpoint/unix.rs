@@ -252,9 +252,10 @@ fn open_directory(path: &Path, private: bool) -> Result<OwnedFd, Error> {
     };
     if mode.intersects(others) {
         return Err(unusable(format!(
-            "is open to other users (mode {:o}); make it private: chmod {} {0}",
+            "is open to other users (mode {:o}); make it private: chmod {} {}",
             mode.as_raw_mode() & 0o7777,
             if private { "700" } else { "go-w" },
+            path.display(),
         )));
     }
     Ok(fd)
