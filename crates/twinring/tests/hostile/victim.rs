@@ -81,6 +81,7 @@ impl Victim {
     }
 
     /// Waits until it has said something that begins with each of these, in any order.
+    #[cfg(target_os = "linux")]
     #[track_caller]
     pub(crate) fn says_both(&mut self, beginnings: [&str; 2]) -> [String; 2] {
         let first = self.says_one_of(&beginnings);

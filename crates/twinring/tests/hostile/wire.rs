@@ -39,6 +39,7 @@ pub(crate) fn u32_at(packet: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(packet[at..at + 4].try_into().unwrap())
 }
 
+#[cfg(target_os = "linux")]
 pub(crate) fn u64_at(packet: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(packet[at..at + 8].try_into().unwrap())
 }
