@@ -83,7 +83,8 @@ pub enum ErrorKind {
     PeerGone,
     /// This side of the link has been closed.
     ClosedHere,
-    /// There is no room in the ring now.
+    /// There is no room in the ring now; or, told to `on_error`, too many earlier connections have
+    /// messages that were not received.
     Full,
     /// The time given was over.
     TimedOut,
@@ -116,7 +117,9 @@ impl Error {
             ),
             io::ErrorKind::OutOfMemory
             | io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded => (
+            | io::ErrorKind::QuotaExceeded
+            // A limit on the size of files counts for shared memory too.
+            | io::ErrorKind::FileTooLarge => (
                 ErrorKind::OutOfMemory,
                 "; use a smaller ring_capacity or free some memory",
             ),

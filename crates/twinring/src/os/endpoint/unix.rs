@@ -22,7 +22,7 @@ use rustix::net::{
 };
 use rustix::net::{SendFlags, sockopt};
 
-use super::{PACKET, Packet, PlaceOptions, Received, refused};
+use super::{HANDOVER, PACKET, Packet, PlaceOptions, Received, refused};
 use crate::error::{Error, ErrorKind};
 use crate::os::event::{Alarm, Bells, Deadline, Source, wait};
 use crate::os::memory::Memory;
@@ -443,6 +443,11 @@ impl Channel {
         }
         for fd in &fds {
             fcntl_setfd(fd, FdFlags::CLOEXEC)?;
+        }
+        if packet[HANDOVER].iter().any(|byte| *byte != 0) {
+            return Err(refused(
+                "a handshake message has bytes set that must be zero",
+            ));
         }
         Ok(Received {
             packet,
