@@ -228,7 +228,7 @@ impl Builder {
     /// # use twinring::*;
     /// # fn main() -> Result<()> {
     /// # let name = format!("access-example-{}", std::process::id());
-    /// let friend: User = if cfg!(windows) { "S-1-5-18" } else { "1000" }.parse().unwrap();
+    /// let friend = User::current().unwrap(); // or, from a configuration, "1000".parse()
     /// let link = Link::host(&name).access(Access::Users(vec![friend]));
     /// # Ok(()) }
     /// ```
