@@ -17,15 +17,9 @@ const LEN: usize = 5 * GIB + 12_345;
 /// Both processes hold the whole message.
 const NEED: u64 = 14 * GIB as u64;
 
-/// Wine copies at a fraction of the speed, so there it is less unless `TWINRING_HUGE` is set.
-fn len() -> usize {
-    let small = cfg!(windows) && std::env::var_os("TWINRING_HUGE").is_none();
-    if small { 300 << 20 } else { LEN }
-}
-
 fn sender(parent: &'static Parent) {
     let link = parent.builder().ring_capacity(CAPACITY).open().unwrap();
-    let huge = message(1, 0, len());
+    let huge = message(1, 0, LEN);
     connected(&link);
     parent.say("ready");
     parent.expect("go");
@@ -54,9 +48,9 @@ fn a_message_of_five_gib() {
     child.say("go");
     let huge = link.recv().unwrap();
     let took = start.elapsed();
-    let rate = len() as f64 / took.as_secs_f64() / GIB as f64;
-    println!("{} bytes in {took:?}: {rate:.2} GiB/s", len());
-    check(&huge, 1, 0, len());
+    let rate = LEN as f64 / took.as_secs_f64() / GIB as f64;
+    println!("{} bytes in {took:?}: {rate:.2} GiB/s", LEN);
+    check(&huge, 1, 0, LEN);
     assert_eq!(link.recv().unwrap(), b"and one more");
     child.expect("sent");
     child.say("end");
