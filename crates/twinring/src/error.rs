@@ -86,6 +86,8 @@ pub enum ErrorKind {
     /// There is no room in the ring now; or, told to `on_error`, too many earlier connections have
     /// messages that were not received.
     Full,
+    /// This process is a forked child of the one that opened the link.
+    Forked,
     /// The time given was over.
     TimedOut,
     /// The message is longer than the receiver takes.
@@ -259,7 +261,9 @@ impl From<Error> for io::Error {
             ErrorKind::NotConnected => io::ErrorKind::NotConnected,
             ErrorKind::Closed => io::ErrorKind::UnexpectedEof,
             ErrorKind::PeerGone => io::ErrorKind::ConnectionReset,
-            ErrorKind::ClosedHere | ErrorKind::Aborted => io::ErrorKind::ConnectionAborted,
+            ErrorKind::ClosedHere | ErrorKind::Aborted | ErrorKind::Forked => {
+                io::ErrorKind::ConnectionAborted
+            }
             ErrorKind::Full => io::ErrorKind::WouldBlock,
             ErrorKind::TimedOut => io::ErrorKind::TimedOut,
             ErrorKind::TooLarge => io::ErrorKind::FileTooLarge,

@@ -9,7 +9,7 @@ use super::connection::End;
 use super::core::Core;
 use super::recv::{Event, aborted};
 use super::status::Status;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::os::event::{Alarm, Deadline, wait};
 
 pub(crate) type OnMessage = Box<dyn FnMut(&Link, &[u8]) + Send>;
@@ -122,7 +122,7 @@ pub(crate) fn run(core: &Arc<Core>, mut callbacks: Callbacks) {
         callbacks.status(&link, &Status::Waiting);
     }
     let mut message = Vec::new();
-    loop {
+    while !core.is_forked() {
         let notice = core.notices.queue().and_then(|mut queue| queue.pop_front());
         match notice {
             Some(Notice::Status(status)) => {
@@ -186,6 +186,9 @@ impl Callbacks {
             }
             Ok(Event::Aborted) => self.error(link, &core.named(aborted())),
             Ok(Event::Interrupted) => news.clear(),
+            // The callback that just returned has forked: this thread is a child's, which has no
+            // link.
+            Err(e) if e.kind() == ErrorKind::Forked => return false,
             Err(_) if core.is_closing() => {
                 self.status(link, &Status::Closed);
                 return false;

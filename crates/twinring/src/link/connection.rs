@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::status::DisconnectReason;
 use crate::error::{Error, ErrorKind};
-use crate::os::event::{Alarm, Bells};
+use crate::os::event::{Alarm, Bells, Deadline, wait};
 use crate::os::process::{Peer, Process};
 use crate::ring::Fault;
 use crate::segment::layout::{GOODBYE_CLOSED, GOODBYE_FAULT};
@@ -94,6 +94,11 @@ impl Connection {
     pub(crate) fn note(&self, fault: Fault) -> Error {
         let _ = self.fault.set(fault);
         fault_error(fault)
+    }
+
+    /// Whether the peer's hang-up can be heard right now.
+    pub(crate) fn has_hung_up(&self) -> bool {
+        matches!(wait(&[self.bells.hung_up()], Deadline::Now), Ok(Some(_)))
     }
 
     /// Whether and why the connection is over, by what the peer, the kernel and our own threads

@@ -1,4 +1,4 @@
-//! What the handles of a link, its keeper thread and its callback thread share.
+//! What the handles of a link, the keeper and the link's callback thread share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,9 @@ use std::thread;
 use super::Link;
 use super::callbacks::{self, Callbacks, Notices};
 use super::connection::{Connection, End, Parts, closed_here};
-use super::keeper;
+use super::guest::{Guest, Outlook};
+use super::host::{Door, Host};
+use super::keeper::{Charge, KeeperBell, Post};
 use super::name::Name;
 use super::options::Options;
 use super::recv::Inbox;
@@ -15,7 +17,7 @@ use super::send::Outbox;
 use super::status::{DisconnectReason, Status};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::event::{Alarm, Deadline};
-use crate::os::process::Peer;
+use crate::os::process::{Peer, forks};
 use crate::segment::Side;
 
 #[derive(Debug)]
@@ -26,8 +28,9 @@ pub(crate) struct Core {
     closing: AtomicBool,
     /// Set once the link is being closed: breaks off handshakes.
     pub(crate) stop: Alarm,
-    /// Wakes the keeper, which clears it and looks around.
-    pub(crate) nudge: Alarm,
+    keeper: KeeperBell,
+    /// What [`forks`] said when the link was opened.
+    forks: u32,
     state: Mutex<State>,
     changed: Condvar,
     generation: AtomicU64,
@@ -50,12 +53,16 @@ struct State {
 /// Opens a link: the claim on the name, or the place of it, is got here, so that what is wrong
 /// with them is told at once; the rest is the keeper's.
 pub(crate) fn open(side: Side, name: Name, options: Options, callbacks: Callbacks) -> Result<Link> {
-    let alarm = || Alarm::new().map_err(|e| Error::from_io("cannot make an event", e));
-    let keeper = keeper::prepare(side, &name, &options)?;
+    let post = Post::new()?;
+    let prepared = match side {
+        Side::Host => Prepared::Host(Door::open(&post, &name, &options)?),
+        Side::Guest => Prepared::Guest(Outlook::new(&post, &name, &options)?),
+    };
     let core = Arc::new(Core {
         closing: AtomicBool::new(false),
-        stop: alarm()?,
-        nudge: alarm()?,
+        stop: Alarm::new().map_err(|e| Error::from_io("cannot make an event", e))?,
+        keeper: post.bell(),
+        forks: forks(),
         state: Mutex::new(State {
             status: Status::Waiting,
             failure: None,
@@ -71,33 +78,24 @@ pub(crate) fn open(side: Side, name: Name, options: Options, callbacks: Callback
         options,
     });
     core.notices.status(Status::Waiting);
-    spawn("twinring", {
-        let core = core.clone();
-        move || {
-            let finish = Finish(core);
-            keeper.run(&finish.0);
-        }
-    })?;
     if callbacks.any() {
-        let thread = spawn("twinring-calls", {
+        spawn("twinring-calls", {
             let core = core.clone();
             move || callbacks::run(&core, callbacks)
-        });
-        if let Err(e) = thread {
-            core.close();
-            return Err(e);
-        }
+        })?;
     }
+    let charge = match prepared {
+        Prepared::Host(door) => Charge::Host(Host::new(&core, door)),
+        Prepared::Guest(outlook) => Charge::Guest(Guest::new(&core, outlook)),
+    };
+    post.begin(core.clone(), charge);
     Ok(Link::owning(core))
 }
 
-/// Tells that the keeper has ended, also if it was a fault of ours that ended it: `close` waits.
-struct Finish(Arc<Core>);
-
-impl Drop for Finish {
-    fn drop(&mut self) {
-        self.0.finished();
-    }
+/// What the keeper needs for a link, before it begins.
+enum Prepared {
+    Host(Door),
+    Guest(Outlook),
 }
 
 /// Starts a thread of the library's own.
@@ -125,7 +123,35 @@ impl Core {
         self.closing.load(Ordering::Acquire)
     }
 
+    /// Calls the keeper to this link.
+    pub(crate) fn nudge(&self) {
+        self.keeper.ring();
+    }
+
+    /// Whether this process is a forked child of the one that opened the link. Then nothing of the
+    /// link may be touched: it is the parent's, and a thread that held a lock may be missing here.
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        forks() != self.forks
+    }
+
+    /// The error of every call in a forked child.
+    #[inline]
+    pub(crate) fn check_forked(&self) -> Result<()> {
+        if self.is_forked() {
+            return Err(self.named(Error::new(
+                ErrorKind::Forked,
+                "this process is a forked child of the one that opened the link; open another \
+                 link here, of another name",
+            )));
+        }
+        Ok(())
+    }
+
     pub(crate) fn status(&self) -> Status {
+        if self.is_forked() {
+            return Status::Closed;
+        }
         self.state().status.clone()
     }
 
@@ -134,6 +160,9 @@ impl Core {
     }
 
     pub(crate) fn peer(&self) -> Option<Peer> {
+        if self.is_forked() {
+            return None;
+        }
         match &self.state().status {
             Status::Connected { peer, .. } => Some(peer.clone()),
             _ => None,
@@ -161,6 +190,7 @@ impl Core {
     }
 
     pub(crate) fn wait_connected(&self, deadline: Deadline) -> Result<Peer> {
+        self.check_forked()?;
         let mut state = self.state();
         let before = state.last.as_ref().map_or(0, |last| last.0);
         loop {
@@ -201,8 +231,12 @@ impl Core {
     }
 
     /// Ends the link and waits until the peer has been told. The keeper never waits for anything
-    /// but the system, so neither does this.
+    /// but the system, so neither does this. In a forked child it does nothing: the link is the
+    /// parent's.
     pub(crate) fn close(&self) {
+        if self.is_forked() {
+            return;
+        }
         {
             let state = self.state();
             self.closing.store(true, Ordering::Release);
@@ -210,7 +244,7 @@ impl Core {
             drop(state);
         }
         self.stop.set();
-        self.nudge.set();
+        self.nudge();
         self.inbox.wake_all();
         self.notices.wake();
         let mut state = self.state();
@@ -293,7 +327,7 @@ impl Core {
         self.notices.status(status);
     }
 
-    fn finished(&self) {
+    pub(super) fn finished(&self) {
         self.change(Status::Closed, None);
         self.state().finished = true;
         self.changed.notify_all();

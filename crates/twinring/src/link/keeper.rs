@@ -1,322 +1,389 @@
-//! The thread that owns the life of a link: finds the peer, notices its end, tells everyone.
+//! The thread that owns the lives of all links of this process: finds their peers, notices their
+//! ends, tells everyone.
 //!
-//! It alone decides that a connection is over. Nothing here waits for a peer without a deadline,
-//! and nothing but the system is waited for without one.
+//! It alone decides that a connection is over. It never waits for a peer, nor for anything but the
+//! system: what takes time (a handshake, making memory) is done by threads that it starts, which
+//! come back with the result. So one link never holds up another.
 
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
 use std::time::Duration;
 
-use super::connection::{Connection, End};
 use super::core::{Core, spawn};
-use super::handshake::{self, Candidate};
-use super::name::Name;
-use super::options::Options;
-use super::status::DisconnectReason;
+use super::guest::Guest;
+use super::host::Host;
 use crate::error::{Error, ErrorKind, Result};
-use crate::os::endpoint::{Channel, Claim, Listener, Place};
-use crate::os::event::{Deadline, Source, wait};
-use crate::segment::Side;
+use crate::os::endpoint::Lookout;
+use crate::os::event::{Deadline, Hub, MOST_KEYS, Source, Watched};
+use crate::os::process::{count_forks, forks};
 
-/// A keeper that has what it needs but has not begun.
-pub(crate) enum Keeper {
-    Host { claim: Claim, listener: Listener },
-    Guest { place: Place },
+/// What the keeper heard of one link since it last attended to it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// A guest calls.
+    pub(super) called: bool,
+    /// Something happened at the link's place.
+    pub(super) place: bool,
+    /// The peers of these vigils hung up.
+    pub(super) hung_up: Vec<u32>,
 }
 
-/// Gets what can fail at once: a host's claim on the name, a guest's place to look.
-pub(crate) fn prepare(side: Side, name: &Name, options: &Options) -> Result<Keeper> {
-    let place = Place::new(&name.key(), &options.place())?;
-    match side {
-        Side::Guest => Ok(Keeper::Guest { place }),
-        Side::Host => {
-            let Some(claim) = place.claim(name.as_str())? else {
-                let who = place
-                    .claimant()
-                    .unwrap_or_else(|| "another process".to_owned());
-                return Err(Error::new(
-                    ErrorKind::NameInUse,
-                    format!("{who} hosts a link of this name; close that one or use another name"),
-                ));
-            };
-            let listener = claim.listen()?;
-            Ok(Keeper::Host { claim, listener })
+/// What can be heard of a link. What is heard of an earlier peer must not be taken for the present
+/// one's, so each vigil has a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sound {
+    Called,
+    Place,
+    HungUp(u32),
+    /// Only calls the keeper: whether the peer's process has ended is asked of the kernel.
+    Ended,
+}
+
+/// What a key says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Key {
+    link: u64,
+    sound: Sound,
+}
+
+impl Key {
+    /// The link in the upper half, then the number of the vigil, then the sound in 2 bits.
+    fn encode(self) -> u64 {
+        let (vigil, sound) = match self.sound {
+            Sound::Called => (0, 0),
+            Sound::Place => (0, 1),
+            Sound::HungUp(vigil) => (vigil & VIGILS, 2),
+            Sound::Ended => (0, 3),
+        };
+        self.link << 32 | u64::from(vigil) << 2 | sound
+    }
+
+    fn decode(key: u64) -> Key {
+        let sound = match key & 3 {
+            0 => Sound::Called,
+            1 => Sound::Place,
+            2 => Sound::HungUp((key as u32) >> 2),
+            _ => Sound::Ended,
+        };
+        let link = key >> 32;
+        Key { link, sound }
+    }
+}
+
+/// Numbers of vigils begin again after this one.
+pub(super) const VIGILS: u32 = u32::MAX >> 2;
+
+/// Links of one keeper have ids from 1, below this.
+const MOST_LINKS: u64 = MOST_KEYS >> 32;
+
+/// What is to be done next for a link.
+pub(super) enum Next {
+    /// Attend to it when something is heard of it, at the latest then.
+    Until(Deadline),
+    /// It is closed.
+    Finished,
+}
+
+/// A link's part of the keeper's work.
+pub(super) enum Charge {
+    Host(Host),
+    Guest(Guest),
+}
+
+impl Charge {
+    fn attend(&mut self, post: &Post, heard: &Heard) -> Next {
+        match self {
+            Charge::Host(host) => host.attend(post, heard),
+            Charge::Guest(guest) => guest.attend(post, heard),
         }
+    }
+}
+
+/// A charge on the keeper's books. In this order, so that the name is free when `close` returns.
+struct Kept {
+    charge: Charge,
+    finish: Finish,
+    due: Deadline,
+    post: Post,
+}
+
+/// Tells that a link is closed, also if it was a fault of ours that ended it: `close` waits.
+struct Finish(Arc<Core>);
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        self.0.finished();
+    }
+}
+
+pub(super) struct Keeper {
+    hub: Hub,
+    lookout: Lookout,
+    mail: Mutex<Mail>,
+    ids: AtomicU64,
+    /// How many posts there are. Changed only while the slot is locked.
+    posts: AtomicU64,
+    /// There are no posts any more, nor will be.
+    retired: AtomicBool,
+}
+
+/// What other threads have for the keeper.
+#[derive(Default)]
+struct Mail {
+    begun: Vec<(u64, Kept)>,
+    nudged: BTreeSet<u64>,
+}
+
+/// The lookout's key: no link has the id 0.
+const LOOKOUT: u64 = 0;
+
+/// After a failure that has no event to wait for.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// How many forks deep a process still has a keeper to itself.
+const SLOTS: usize = 64;
+
+/// Where the process's keeper is, while it has links. A forked child takes the next slot: in the
+/// one of its parent is a keeper without a thread, and maybe a lock that nobody will open.
+fn slot() -> MutexGuard<'static, Option<Arc<Keeper>>> {
+    static KEEPERS: [Mutex<Option<Arc<Keeper>>>; SLOTS] = [const { Mutex::new(None) }; SLOTS];
+    let slot = &KEEPERS[(forks() as usize).min(SLOTS - 1)];
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A link's place with the keeper; the keeper stays for as long as there are any.
+pub(super) struct Post {
+    keeper: Arc<Keeper>,
+    id: u64,
+}
+
+impl Post {
+    /// Makes a post, and the keeper if there is none.
+    pub(super) fn new() -> Result<Post> {
+        count_forks();
+        let mut slot = slot();
+        let keeper = match &*slot {
+            Some(keeper) => keeper.clone(),
+            None => slot.insert(Keeper::start()?).clone(),
+        };
+        let id = keeper.ids.fetch_add(1, Ordering::Relaxed);
+        if id >= MOST_LINKS {
+            return Err(Error::new(
+                ErrorKind::Os,
+                "this process has opened too many links; close them all to begin anew",
+            ));
+        }
+        keeper.posts.fetch_add(1, Ordering::Relaxed);
+        Ok(Post { keeper, id })
+    }
+
+    /// The way to call the keeper to this link.
+    pub(super) fn bell(&self) -> KeeperBell {
+        KeeperBell {
+            keeper: Arc::downgrade(&self.keeper),
+            id: self.id,
+        }
+    }
+
+    /// Lets the keeper hear when a source is ready, once.
+    pub(super) fn listen<T>(
+        &self,
+        owner: &Arc<T>,
+        source: fn(&T) -> Source<'_>,
+        sound: Sound,
+    ) -> Result<Watched<T>> {
+        self.keeper
+            .hub
+            .watch(owner, source, self.key(sound))
+            .map_err(|e| Error::from_io("cannot wait for an event", e))
+    }
+
+    pub(super) fn key(&self, sound: Sound) -> u64 {
+        let link = self.id;
+        Key { link, sound }.encode()
+    }
+
+    pub(super) fn hub(&self) -> &Hub {
+        &self.keeper.hub
+    }
+
+    pub(super) fn lookout(&self) -> &Lookout {
+        &self.keeper.lookout
+    }
+
+    /// Hands the link over to the keeper.
+    pub(super) fn begin(self, core: Arc<Core>, charge: Charge) {
+        let keeper = self.keeper.clone();
+        let id = self.id;
+        let kept = Kept {
+            charge,
+            finish: Finish(core),
+            due: Deadline::Never,
+            post: self,
+        };
+        let mut mail = keeper.mail();
+        mail.begun.push((id, kept));
+        mail.nudged.insert(id);
+        drop(mail);
+        keeper.hub.wake();
+    }
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        let mut slot = slot();
+        if self.keeper.posts.fetch_sub(1, Ordering::Relaxed) == 1 {
+            // The next link gets another keeper.
+            if slot.as_ref().is_some_and(|k| Arc::ptr_eq(k, &self.keeper)) {
+                *slot = None;
+            }
+            self.keeper.retired.store(true, Ordering::Release);
+            self.keeper.hub.wake();
+        }
+    }
+}
+
+/// Calls the keeper to a link. Does nothing once the link is closed.
+pub(super) struct KeeperBell {
+    /// A closed link must not hold on to what the keeper has of the system's.
+    keeper: Weak<Keeper>,
+    id: u64,
+}
+
+impl KeeperBell {
+    pub(super) fn ring(&self) {
+        if let Some(keeper) = self.keeper.upgrade()
+            && keeper.mail().nudged.insert(self.id)
+        {
+            keeper.hub.wake();
+        }
+    }
+}
+
+impl std::fmt::Debug for KeeperBell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeeperBell").finish_non_exhaustive()
     }
 }
 
 impl Keeper {
-    /// Keeps the link until it is closed.
-    pub(crate) fn run(self, core: &Arc<Core>) {
-        match self {
-            Keeper::Host { claim, listener } => {
-                Host::new(core, listener).run();
-                drop(claim);
-            }
-            Keeper::Guest { place } => guest(core, &place),
-        }
-    }
-}
-
-/// Handshakes that a host has open at once; further guests wait in the system's queue.
-const MOST_HANDSHAKES: usize = 8;
-
-/// How long a guest that was chosen may take to accept 512 bytes.
-const WELCOME_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How soon a host that could not take a call tries again.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-
-struct Host<'a> {
-    core: &'a Arc<Core>,
-    listener: Listener,
-    /// The connection, also seen by the handshakes, which ask whether its peer lives.
-    current: Arc<Mutex<Option<Arc<Connection>>>>,
-    handshakes: usize,
-    done: (Sender<Result<Candidate>>, Receiver<Result<Candidate>>),
-}
-
-impl<'a> Host<'a> {
-    fn new(core: &'a Arc<Core>, listener: Listener) -> Host<'a> {
-        Host {
-            core,
-            listener,
-            current: Arc::default(),
-            handshakes: 0,
-            done: mpsc::channel(),
-        }
+    fn start() -> Result<Arc<Keeper>> {
+        let failed = |e| Error::from_io("cannot make what the library's thread needs", e);
+        let hub = Hub::new().map_err(failed)?;
+        let lookout = Lookout::new(&hub, LOOKOUT).map_err(failed)?;
+        let keeper = Arc::new(Keeper {
+            hub,
+            lookout,
+            mail: Mutex::default(),
+            ids: AtomicU64::new(1),
+            posts: AtomicU64::new(0),
+            retired: AtomicBool::new(false),
+        });
+        spawn("twinring", {
+            let keeper = keeper.clone();
+            move || keeper.run()
+        })?;
+        Ok(keeper)
     }
 
-    fn current(&self) -> Option<Arc<Connection>> {
-        occupant(&self.current)
+    fn mail(&self) -> MutexGuard<'_, Mail> {
+        // Nothing can panic while it is held.
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_current(&self, connection: Option<Arc<Connection>>) {
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = connection;
-    }
-
-    fn run(&mut self) {
-        let mut hung_up = false;
-        let mut retry = Deadline::Never;
+    fn run(&self) {
+        let _clear = ClearMail(self);
+        let mut links = HashMap::new();
+        let mut keys = Vec::new();
         loop {
-            // First whether the peer has gone: a newcomer takes the place of a dead one.
-            if let Some(connection) = self.current() {
-                let end = match connection.verdict(hung_up) {
-                    _ if self.core.is_closing() => Some(End::ClosedHere),
-                    verdict => verdict.map(End::Disconnected),
+            for (id, heard) in self.due(&mut links, &mut keys) {
+                let Some(kept) = links.get_mut(&id) else {
+                    continue;
                 };
-                if let Some(end) = end {
-                    self.set_current(None);
-                    self.core.disconnected(&connection, end);
+                match kept.charge.attend(&kept.post, &heard) {
+                    Next::Until(deadline) => kept.due = deadline,
+                    Next::Finished => drop(links.remove(&id)),
                 }
             }
-            if self.core.is_closing() {
+            // Acquire: pairs with the last post's drop; its mail is there.
+            if links.is_empty() && self.retired.load(Ordering::Acquire) {
                 return;
             }
-            while let Ok(outcome) = self.done.1.try_recv() {
-                self.handshakes -= 1;
-                self.handshake_done(outcome);
-            }
-
-            let current = self.current();
-            // While too much is unread no newcomer is served, unless only to be told "busy".
-            let full = current.is_none() && self.core.inbox.is_full();
-            if full {
-                self.core.failed(self.core.inbox.full());
-            }
-            let listening = retry == Deadline::Never && self.handshakes < MOST_HANDSHAKES && !full;
-            let sources = [
-                self.core.nudge.source(),
-                current
-                    .as_ref()
-                    .map_or(Source::Never, |c| c.bells.hung_up()),
-                current
-                    .as_ref()
-                    .map_or(Source::Never, |c| c.process.ended()),
-                if listening {
-                    self.listener.source()
-                } else {
-                    Source::Never
-                },
-            ];
-            let woken = wait(&sources, retry);
-            hung_up = matches!(woken, Ok(Some(1)));
-            retry = Deadline::Never;
-            match woken {
-                Ok(Some(0)) => self.core.nudge.clear(),
-                Ok(Some(3)) => {
-                    if let Err(e) = self.take_call() {
-                        self.core.failed(e);
-                        retry = Deadline::after(ACCEPT_RETRY);
-                    }
+            let next = Deadline::first(links.values().map(|kept| kept.due));
+            if let Err(e) = self.hub.wait(next, &mut keys) {
+                let failed = format!("cannot wait for events: {e}");
+                for (id, kept) in &links {
+                    kept.finish.0.failed(Error::from_io(
+                        "the library's thread",
+                        std::io::Error::new(e.kind(), failed.clone()),
+                    ));
+                    self.mail().nudged.insert(*id);
                 }
-                Ok(_) => {}
-                Err(e) => {
-                    self.core
-                        .failed(Error::from_io("cannot wait for a guest", e));
-                    std::thread::sleep(ACCEPT_RETRY);
-                }
+                thread::sleep(RETRY);
             }
         }
     }
 
-    /// Accepts a guest and starts its handshake, on a thread of its own: a guest that does not
-    /// answer holds up nobody else.
-    fn take_call(&mut self) -> Result<()> {
-        let accepted = self
-            .listener
-            .accept()
-            .map_err(|e| Error::from_io("cannot accept a guest", e))?;
-        let Some(channel) = accepted else {
-            return Ok(());
-        };
-        let core = self.core.clone();
-        let done = self.done.0.clone();
-        let current = self.current.clone();
-        spawn("twinring-hello", move || {
-            let outcome = shake_hands(&core, channel, &current);
-            // Fails only if the keeper has ended; then nobody wants to know.
-            let _ = done.send(outcome);
-            core.nudge.set();
-        })?;
-        self.handshakes += 1;
-        Ok(())
-    }
-
-    fn handshake_done(&mut self, outcome: Result<Candidate>) {
-        let welcomed = outcome.and_then(|candidate| {
-            let deadline = Deadline::after(WELCOME_TIMEOUT);
-            if self.current().is_some_and(|c| !c.process.has_ended()) {
-                candidate.refuse_busy(&self.core.stop, deadline);
-                return Err(handshake::busy());
-            }
-            candidate.welcome(&self.core.stop, deadline)
-        });
-        match welcomed {
-            Ok(parts) => {
-                // One whose end had not been noticed yet.
-                if let Some(old) = self.current() {
-                    let reason = old.verdict(false).unwrap_or(DisconnectReason::Crashed);
-                    self.core.disconnected(&old, End::Disconnected(reason));
-                }
-                let connection = self.core.connected(parts);
-                self.set_current(Some(connection));
-            }
-            // A guest sent away is its own business.
-            Err(e) if e.kind() == ErrorKind::Busy => {}
-            Err(e) => self.core.failed(e),
+    /// The links to attend to now, with what was heard of each; takes what `keys` says.
+    fn due(&self, links: &mut HashMap<u64, Kept>, keys: &mut Vec<u64>) -> BTreeMap<u64, Heard> {
+        let mut due: BTreeMap<u64, Heard> = BTreeMap::new();
+        let mail = std::mem::take(&mut *self.mail());
+        links.extend(mail.begun);
+        for id in mail.nudged {
+            due.entry(id).or_default();
         }
+        if keys.contains(&LOOKOUT) {
+            self.lookout.changed(keys);
+        }
+        for key in keys.drain(..).map(Key::decode) {
+            let heard = due.entry(key.link).or_default();
+            match key.sound {
+                Sound::Called => heard.called = true,
+                Sound::Place => heard.place = true,
+                Sound::HungUp(vigil) => heard.hung_up.push(vigil),
+                Sound::Ended => {}
+            }
+        }
+        for (id, kept) in links {
+            if kept.due.passed() {
+                due.entry(*id).or_default();
+            }
+        }
+        due
     }
 }
 
-fn occupant(current: &Mutex<Option<Arc<Connection>>>) -> Option<Arc<Connection>> {
-    current
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone()
-}
+/// If the keeper ends by a fault of ours, nobody waits for it in vain.
+struct ClearMail<'a>(&'a Keeper);
 
-fn shake_hands(
-    core: &Core,
-    channel: Channel,
-    current: &Mutex<Option<Arc<Connection>>>,
-) -> Result<Candidate> {
-    handshake::host(
-        channel,
-        core.name.as_str(),
-        &core.options,
-        &core.stop,
-        // Asked of the kernel, right now.
-        || occupant(current).is_some_and(|c| !c.process.has_ended()),
-    )
-}
-
-/// A guest's first pause between two attempts.
-const RETRY_FIRST: Duration = Duration::from_millis(1);
-/// Its longest pause while it cannot be told that a host has come, or one has but is busy.
-const RETRY_LONGEST: Duration = Duration::from_millis(100);
-/// Its longest pause while it is told; only a notice that was lost costs this.
-const RETRY_WATCHED: Duration = Duration::from_secs(1);
-
-fn guest(core: &Arc<Core>, place: &Place) {
-    let watch = place.watch();
-    let mut pause = RETRY_FIRST;
-    while !core.is_closing() {
-        // Before looking for a host, so that one which comes after the look is noticed.
-        watch.clear();
-        let mut absent = false;
-        if core.inbox.is_full() {
-            core.failed(core.inbox.full());
-        } else {
-            match knock(core, place) {
-                Ok(Some(connection)) => {
-                    accompany(core, &connection);
-                    pause = RETRY_FIRST;
-                    continue;
-                }
-                Ok(None) => {
-                    absent = true;
-                    core.absent();
-                }
-                Err(e) => core.failed(e),
-            }
-        }
-        let longest = if absent && !watch.is_blind() {
-            RETRY_WATCHED
-        } else {
-            RETRY_LONGEST
-        };
-        pause = pause.min(longest);
-        match wait(
-            &[core.nudge.source(), watch.source()],
-            Deadline::after(pause),
-        ) {
-            Ok(Some(0)) => core.nudge.clear(),
-            Ok(Some(_)) => pause = RETRY_FIRST,
-            Ok(None) => pause = (pause * 2).min(longest),
-            Err(e) => {
-                core.failed(Error::from_io("cannot wait for a host", e));
-                std::thread::sleep(RETRY_LONGEST);
-            }
-        }
+impl Drop for ClearMail<'_> {
+    fn drop(&mut self) {
+        let mail = std::mem::take(&mut *self.0.mail());
+        drop(mail);
     }
 }
 
-/// One attempt to connect; `None` if no host is there.
-fn knock(core: &Arc<Core>, place: &Place) -> Result<Option<Arc<Connection>>> {
-    let channel = place
-        .connect()
-        .map_err(|e| Error::from_io("cannot reach the host", e))?;
-    let Some(channel) = channel else {
-        return Ok(None);
-    };
-    let parts = handshake::guest(channel, core.name.as_str(), &core.options, &core.stop)?;
-    Ok(Some(core.connected(parts)))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Stays with a connection until it is over.
-fn accompany(core: &Core, connection: &Connection) {
-    let mut hung_up = false;
-    loop {
-        let end = match connection.verdict(hung_up) {
-            _ if core.is_closing() => Some(End::ClosedHere),
-            verdict => verdict.map(End::Disconnected),
-        };
-        if let Some(end) = end {
-            core.disconnected(connection, end);
-            return;
-        }
-        let sources = [
-            core.nudge.source(),
-            connection.bells.hung_up(),
-            connection.process.ended(),
+    #[test]
+    fn keys_say_what_was_put_into_them() {
+        let sounds = [
+            Sound::Called,
+            Sound::Place,
+            Sound::HungUp(0),
+            Sound::HungUp(VIGILS),
+            Sound::Ended,
         ];
-        match wait(&sources, Deadline::Never) {
-            Ok(Some(0)) => core.nudge.clear(),
-            Ok(woken) => hung_up = woken == Some(1),
-            Err(e) => {
-                core.failed(Error::from_io("cannot watch the peer", e));
-                std::thread::sleep(RETRY_LONGEST);
+        for link in [1, 77, MOST_LINKS - 1] {
+            for sound in sounds {
+                let key = Key { link, sound };
+                assert_eq!(Key::decode(key.encode()), key);
+                assert_ne!(key.encode(), LOOKOUT);
+                assert!(key.encode() < MOST_KEYS);
             }
         }
     }

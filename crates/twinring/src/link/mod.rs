@@ -1,16 +1,18 @@
 //! A link: the handles that a program holds, and the life behind them.
 //!
 //! ```text
-//! Link, SendHalf, RecvHalf ──► core ◄── keeper      one thread: finds the peer, notices its end
-//!        │                      ▲  ▲
-//!        ▼                      │  └─── callbacks   one thread, if there are any
-//!   send, recv ──► frame ──► ring ──► segment       on the caller's own thread
+//! Link, SendHalf, RecvHalf ──► core ◄── host, guest ◄── keeper   one thread for all links:
+//!        │                      ▲       vigil                     finds peers, notices their ends
+//!        ▼                      └────── callbacks                 a thread, if there are any
+//!   send, recv ──► frame ──► ring ──► segment                     on the caller's own thread
 //! ```
 
 mod callbacks;
 mod connection;
 mod core;
+mod guest;
 mod handshake;
+mod host;
 mod keeper;
 pub(crate) mod name;
 pub(crate) mod options;
@@ -18,9 +20,11 @@ mod packet;
 mod recv;
 mod send;
 pub(crate) mod status;
+mod vigil;
 pub(crate) mod wait;
 
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +73,10 @@ struct Owner(Arc<Core>);
 
 impl Drop for Owner {
     fn drop(&mut self) {
+        if self.0.is_forked() {
+            // Nothing of the parent's is given back, for it is not ours to give.
+            mem::forget(self.0.clone());
+        }
         self.0.close();
     }
 }

@@ -162,6 +162,7 @@ impl Core {
         deadline: Deadline,
         interrupt: Option<&Alarm>,
     ) -> Result<Event> {
+        self.check_forked()?;
         let mut current = self.inbox.current.take(deadline).ok_or_else(timed_out)?;
         // A sender that never pauses must not keep a call beyond its deadline: after this many
         // bytes of one message the clock is looked at.
@@ -185,7 +186,7 @@ impl Core {
                     if let Event::Ended { .. } = event {
                         *current = None;
                         // The keeper may be waiting for the backlog to shrink.
-                        self.nudge.set();
+                        self.nudge();
                     }
                     return Ok(event);
                 }
@@ -199,7 +200,7 @@ impl Core {
                 Err(Failure::Peer(fault)) => {
                     let e = incoming.connection.note(fault);
                     incoming.broken = true;
-                    self.nudge.set();
+                    self.nudge();
                     return Err(e);
                 }
             }
@@ -218,7 +219,7 @@ impl Core {
                 return Err(closed_here());
             }
             if let Some(incoming) = arrivals.pop_front() {
-                self.nudge.set();
+                self.nudge();
                 return Ok(Some(incoming));
             }
             if let Some(interrupt) = interrupt {

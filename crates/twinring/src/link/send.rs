@@ -73,6 +73,7 @@ impl Core {
     /// Sends one message: committed when this returns `Ok`.
     #[inline]
     pub(crate) fn send(&self, message: &[u8], deadline: Deadline) -> Result<()> {
+        self.check_forked()?;
         let sent = self.send_message(message, deadline);
         // After the lane was given back; see `abort`.
         if self.outbox.abort_due.load(Ordering::SeqCst) != 0 {
@@ -318,7 +319,7 @@ impl Outgoing {
     fn checked<T>(&self, core: &Core, result: Result<T, Fault>) -> Result<T> {
         result.map_err(|fault| {
             let e = self.connection.note(fault);
-            core.nudge.set();
+            core.nudge();
             e
         })
     }

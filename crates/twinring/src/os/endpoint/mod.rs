@@ -3,7 +3,7 @@
 //! ```text
 //! host:   Place::new → claim → Claim ─ listen → Listener ─ accept → Channel ┐
 //! guest:  Place::new → connect ───────────────────────────────────→ Channel ┤
-//!                      watch (sleep until a host may be there)              │
+//!                      Lookout (notices that a host may be there)           │
 //!         both: Channel::identify, send and receive packets ←───────────────┘
 //!         host: Offer::make → Channel::send(.., Some(&offer)) → Offer::accepted
 //!         guest: Channel::receive → Handover::open → Taken::accepted
@@ -15,6 +15,7 @@
 
 use std::io;
 
+mod lookout;
 #[cfg(unix)]
 #[path = "unix.rs"]
 mod sys;
@@ -31,23 +32,23 @@ mod sys;
 /// * `claimant(&self) -> Option<String>`: who has it, as far as can be told, for an error message.
 /// * `connect(&self) -> io::Result<Option<Channel>>`: reaches the host, or `None` if none listens
 ///   now. Never waits.
-/// * `watch(&self) -> Watch`: from now on notices when a host begins to listen.
 pub(crate) use sys::Place;
 
-/// A name that is ours until drop: `listen(&self) -> Result<Listener, Error>`.
+/// A name that is ours until drop.
+///
+/// * `listen(&self) -> Result<Listener, Error>`;
+/// * `is_lost(&self) -> bool`: somebody has removed it behind our back, so that another process
+///   could take it as well.
 pub(crate) use sys::Claim;
 
-/// Takes calls: `source(&self) -> Source`, and `accept(&self) -> io::Result<Option<Channel>>`,
-/// which never waits.
+/// Takes calls.
+///
+/// * `source(&self) -> Source`: ready when somebody calls;
+/// * `accept(&self) -> io::Result<Option<Channel>>`: never waits;
+/// * `is_lost(&self) -> bool`: somebody has removed it, so that no guest finds us.
 pub(crate) use sys::Listener;
 
-/// Notices a new host: `source(&self) -> Source`, `clear(&self)`. Where the system gives no notice
-/// (`is_blind`), the guest looks more often.
-#[allow(
-    unused_imports,
-    reason = "named by the contract, used through `Place::watch`"
-)]
-pub(crate) use sys::Watch;
+pub(crate) use lookout::{Lookout, Watch};
 
 /// One connection between a host and a guest, during the handshake.
 ///

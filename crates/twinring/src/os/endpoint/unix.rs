@@ -11,10 +11,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, renameat,
-    statat, unlinkat,
+    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat, flock, fstat, mkdirat, openat,
+    renameat, statat, unlinkat,
 };
-use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd, ioctl_fionbio, read, write};
+use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio, read, write};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SocketAddrUnix, SocketType, accept, bind, connect,
@@ -38,10 +38,11 @@ const MOST_FDS: usize = 253;
 /// What an offer carries: the memory, and the guest's end of the bell for space.
 const OFFERED: usize = 2;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Place {
     directory: PathBuf,
-    fd: OwnedFd,
+    /// Whether nobody else may even reach the directory.
+    private: bool,
     key: String,
     socket: SocketAddrUnix,
     /// Whether users other than our own may connect.
@@ -54,7 +55,8 @@ impl Place {
             Some(directory) => directory.clone(),
             None => runtime_directory()?,
         };
-        let fd = open_directory(&directory, options.directory.is_none())?;
+        let private = options.directory.is_none();
+        open_directory(&directory, private)?;
         let path = directory.join(format!("{key}.sock"));
         let socket = SocketAddrUnix::new(&path).map_err(|e| {
             Error::new(
@@ -68,18 +70,27 @@ impl Place {
         })?;
         Ok(Place {
             directory,
-            fd,
+            private,
             key: key.to_owned(),
             socket,
             open: !options.guests.is_empty(),
         })
     }
 
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
     pub(crate) fn claim(&self, label: &str) -> Result<Option<Claim>, Error> {
+        let directory = open_directory(&self.directory, self.private)?;
         let path = format!("{}.lock", self.key);
         loop {
             let lock = openat(
-                &self.fd,
+                &directory,
                 &path,
                 OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW,
                 Mode::RUSR | Mode::WUSR,
@@ -94,8 +105,8 @@ impl Place {
             // Somebody may have removed the file between the two calls; a lock on a file that
             // has no name excludes nobody.
             let ours = fstat(&lock).map_err(|e| self.failed("look at the lock file", e))?;
-            match statat(&self.fd, &path, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(named) if (named.st_ino, named.st_dev) == (ours.st_ino, ours.st_dev) => {}
+            match statat(&directory, &path, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(named) if identity(&named) == identity(&ours) => {}
                 Ok(_) | Err(Errno::NOENT) => continue,
                 Err(e) => return Err(self.failed("look at the lock file", e)),
             }
@@ -106,9 +117,8 @@ impl Place {
                 format!("process {}: {label}\n", std::process::id()).as_bytes(),
             );
             return Ok(Some(Claim {
-                place: self
-                    .try_clone()
-                    .map_err(|e| self.failed("use the place", e))?,
+                place: self.clone(),
+                directory,
                 lock,
             }));
         }
@@ -117,8 +127,8 @@ impl Place {
     pub(crate) fn claimant(&self) -> Option<String> {
         let path = format!("{}.lock", self.key);
         let lock = openat(
-            &self.fd,
-            &path,
+            CWD,
+            self.directory.join(path),
             OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK,
             Mode::empty(),
         )
@@ -137,20 +147,6 @@ impl Place {
             Err(Errno::NOENT | Errno::CONNREFUSED | Errno::AGAIN | Errno::INPROGRESS) => Ok(None),
             Err(e) => Err(e.into()),
         }
-    }
-
-    pub(crate) fn watch(&self) -> Watch {
-        Watch::new(&self.directory, &self.fd)
-    }
-
-    fn try_clone(&self) -> Result<Place, Errno> {
-        Ok(Place {
-            directory: self.directory.clone(),
-            fd: fcntl_dupfd_cloexec(&self.fd, 0)?,
-            key: self.key.clone(),
-            socket: self.socket.clone(),
-            open: self.open,
-        })
     }
 
     fn failed(&self, what: &str, e: Errno) -> Error {
@@ -225,7 +221,7 @@ fn open_directory(path: &Path, private: bool) -> Result<OwnedFd, Error> {
         Mode::empty(),
     )
     .map_err(|e| match e {
-        Errno::ACCESS | Errno::PERM => Error::from_io(
+        Errno::ACCESS | Errno::PERM | Errno::MFILE | Errno::NFILE => Error::from_io(
             &format!("cannot open the runtime directory {}", path.display()),
             e.into(),
         ),
@@ -280,9 +276,23 @@ fn prepare(fd: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
+/// What tells one file from every other, whatever its name.
+fn identity(stat: &Stat) -> (u64, u64) {
+    // Of other types on macOS.
+    #[allow(clippy::unnecessary_cast, reason = "not on every system")]
+    (stat.st_dev as u64, stat.st_ino as u64)
+}
+
+/// Whether `path` leads to the file of this identity.
+fn leads_to(path: &Path, file: (u64, u64)) -> bool {
+    statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|named| identity(&named) == file)
+}
+
 #[derive(Debug)]
 pub(crate) struct Claim {
     place: Place,
+    /// The directory that was checked, whatever its path leads to now.
+    directory: OwnedFd,
     lock: OwnedFd,
 }
 
@@ -297,7 +307,7 @@ impl Claim {
             )
         };
         // We hold the lock, so whatever lies here is a dead host's.
-        match unlinkat(&place.fd, &fresh, AtFlags::empty()) {
+        match unlinkat(&self.directory, &fresh, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(e) => return Err(fail(e.into())),
         }
@@ -306,28 +316,42 @@ impl Claim {
         bind(&fd, &at).map_err(|e| fail(e.into()))?;
         let mode = if place.open { 0o666 } else { 0o600 };
         rustix::fs::chmodat(
-            &place.fd,
+            &self.directory,
             &fresh,
             Mode::from_raw_mode(mode),
             AtFlags::empty(),
         )
         .map_err(|e| fail(e.into()))?;
         listen(&fd, BACKLOG).map_err(|e| fail(e.into()))?;
-        renameat(&place.fd, &fresh, &place.fd, format!("{}.sock", place.key))
+        let made = statat(&self.directory, &fresh, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|e| fail(e.into()))?;
-        Ok(Listener { socket: fd })
+        let name = format!("{}.sock", place.key);
+        renameat(&self.directory, &fresh, &self.directory, &name).map_err(|e| fail(e.into()))?;
+        Ok(Listener {
+            socket: fd,
+            path: place.directory.join(name),
+            file: identity(&made),
+        })
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        let path = self
+            .place
+            .directory
+            .join(format!("{}.lock", self.place.key));
+        !fstat(&self.lock).is_ok_and(|ours| leads_to(&path, identity(&ours)))
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // The lock is still held, so this is our own socket. A killed host leaves it behind, which
-        // costs the next guest one refused connect.
-        let _ = unlinkat(
-            &self.place.fd,
-            format!("{}.sock", self.place.key),
-            AtFlags::empty(),
-        );
+        // The lock is still held, so this is our own socket, if this is still the directory that
+        // guests come to. A killed host leaves it behind, which costs the next guest one refused
+        // connect.
+        if !self.is_lost() {
+            let name = format!("{}.sock", self.place.key);
+            let _ = unlinkat(&self.directory, name, AtFlags::empty());
+        }
         // Unlocked by word and not only by closing it: a process that another thread is just
         // starting holds a copy of the descriptor for a moment.
         let _ = flock(&self.lock, FlockOperation::Unlock);
@@ -337,9 +361,16 @@ impl Drop for Claim {
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: OwnedFd,
+    path: PathBuf,
+    /// The identity of the socket's file.
+    file: (u64, u64),
 }
 
 impl Listener {
+    pub(crate) fn is_lost(&self) -> bool {
+        !leads_to(&self.path, self.file)
+    }
+
     pub(crate) fn source(&self) -> Source<'_> {
         Source::Readable(self.socket.as_fd())
     }
@@ -548,80 +579,5 @@ pub(crate) struct Taken {
 impl Taken {
     pub(crate) fn accepted(self, channel: Channel) -> io::Result<Bells> {
         Bells::new(channel.socket, self.space)
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Watch {
-    notice: Option<OwnedFd>,
-}
-
-impl Watch {
-    #[cfg(target_os = "linux")]
-    fn new(directory: &Path, _: &OwnedFd) -> Watch {
-        use rustix::fs::inotify;
-        let notice = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
-            .and_then(|fd| {
-                inotify::add_watch(&fd, directory, inotify::WatchFlags::MOVED_TO)?;
-                Ok(fd)
-            })
-            .ok();
-        Watch { notice }
-    }
-
-    #[cfg(target_os = "macos")]
-    fn new(_: &Path, directory: &OwnedFd) -> Watch {
-        use rustix::event::kqueue::{Event, EventFilter, EventFlags, VnodeEvents, kevent, kqueue};
-        use std::os::fd::AsRawFd;
-        let notice = kqueue().and_then(|queue| {
-            fcntl_setfd(&queue, FdFlags::CLOEXEC)?;
-            let event = Event::new(
-                EventFilter::Vnode {
-                    vnode: directory.as_raw_fd(),
-                    flags: VnodeEvents::WRITE,
-                },
-                EventFlags::ADD | EventFlags::CLEAR,
-                std::ptr::null_mut(),
-            );
-            // With no room for events this only registers, and says at once if it cannot.
-            let mut none: [Event; 0] = [];
-            // SAFETY: the directory is open now; closing it, should the place go before its watch,
-            // takes this event out of the queue and nothing else.
-            unsafe { kevent(&queue, &[event], &mut none, Some(std::time::Duration::ZERO)) }?;
-            Ok(queue)
-        });
-        Watch {
-            notice: notice.ok(),
-        }
-    }
-
-    pub(crate) fn is_blind(&self) -> bool {
-        self.notice.is_none()
-    }
-
-    pub(crate) fn source(&self) -> Source<'_> {
-        match &self.notice {
-            Some(fd) => Source::Readable(fd.as_fd()),
-            None => Source::Never,
-        }
-    }
-
-    #[cfg(target_os = "linux")]
-    pub(crate) fn clear(&self) {
-        let mut events = [0u8; 4096];
-        if let Some(fd) = &self.notice {
-            while matches!(read(fd, &mut events), Ok(n) if n > 0) {}
-        }
-    }
-
-    #[cfg(target_os = "macos")]
-    pub(crate) fn clear(&self) {
-        use rustix::event::kqueue::{Event, kevent};
-        // One thing is watched, so there is never more than one event.
-        let mut events = [MaybeUninit::<Event>::uninit(); 1];
-        if let Some(fd) = &self.notice {
-            // SAFETY: no descriptor is added, so none has to stay open.
-            let _ = unsafe { kevent(fd, &[], &mut events, Some(std::time::Duration::ZERO)) };
-        }
     }
 }

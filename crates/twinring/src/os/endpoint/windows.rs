@@ -78,7 +78,7 @@ impl Place {
         let access = self.private().map_err(|e| failed("describe", e))?;
         let mutex = claim::open(&name, &access).map_err(|e| failed("open", e))?;
         self.check_owner(&mutex, "mutex", &name)?;
-        let held = claim::hold(mutex).map_err(|e| failed("take", e))?;
+        let held = claim::hold(&name, mutex).map_err(|e| failed("take", e))?;
         Ok(held.map(|held| Claim {
             place: self.clone(),
             _held: held,
@@ -94,12 +94,6 @@ impl Place {
         Ok(pipe::open(&self.pipe_name())?.map(Channel::of_guest))
     }
 
-    pub(crate) fn watch(&self) -> Watch {
-        Watch {
-            notice: self.open_notice().ok(),
-        }
-    }
-
     fn pipe_name(&self) -> String {
         format!(r"\\.\pipe\{}", self.name)
     }
@@ -108,7 +102,8 @@ impl Place {
         format!(r"Global\{}-host", self.name)
     }
 
-    fn open_notice(&self) -> io::Result<OwnedHandle> {
+    /// The event that a guest waits for while there is no host.
+    pub(super) fn notice(&self) -> io::Result<Notice> {
         let access = self.private()?;
         // SAFETY: a string that ends with a zero, and attributes that live as long as the call.
         let event = unsafe {
@@ -123,7 +118,7 @@ impl Place {
         if owner(event.as_handle())? != self.user {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        Ok(event)
+        Ok(Notice { event })
     }
 
     /// Wakes the guests that wait for a host. Without one there is no such event.
@@ -217,6 +212,11 @@ impl Claim {
         })
     }
 
+    /// As [`Listener::is_lost`].
+    pub(crate) fn is_lost(&self) -> bool {
+        false
+    }
+
     /// The instance that makes the pipe, so that its access list is ours.
     fn first_instance(&self, name: &str) -> Result<OwnedHandle, Error> {
         let place = &self.place;
@@ -247,6 +247,11 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
+    /// Names of the kernel stay for as long as their objects.
+    pub(crate) fn is_lost(&self) -> bool {
+        false
+    }
+
     pub(crate) fn source(&self) -> Source<'_> {
         Source::Handle(self.called.as_handle())
     }
@@ -270,29 +275,19 @@ impl Listener {
     }
 }
 
+/// Set when a host begins to listen.
 #[derive(Debug)]
-pub(crate) struct Watch {
-    notice: Option<OwnedHandle>,
+pub(super) struct Notice {
+    event: OwnedHandle,
 }
 
-impl Watch {
-    pub(crate) fn is_blind(&self) -> bool {
-        self.notice.is_none()
+impl Notice {
+    pub(super) fn source(&self) -> Source<'_> {
+        Source::Handle(self.event.as_handle())
     }
 
-    pub(crate) fn source(&self) -> Source<'_> {
-        match &self.notice {
-            Some(event) => Source::Handle(event.as_handle()),
-            None => Source::Never,
-        }
-    }
-
-    /// Another guest may still be asleep when we clear the event that both of us wait for; it then
-    /// finds the host at its next look.
-    pub(crate) fn clear(&self) {
-        if let Some(event) = &self.notice {
-            reset(event);
-        }
+    pub(super) fn clear(&self) {
+        reset(&self.event);
     }
 }
 

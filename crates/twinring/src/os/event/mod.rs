@@ -8,12 +8,15 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+mod hub;
 #[cfg(unix)]
 #[path = "unix.rs"]
 mod sys;
 #[cfg(windows)]
 #[path = "windows.rs"]
 mod sys;
+
+pub(crate) use hub::{Hub, MOST_KEYS, Watched};
 
 /// Something to wait for. Borrowed from its owner for the length of one wait.
 pub(crate) use sys::Source;
@@ -74,6 +77,12 @@ impl Deadline {
             Deadline::At(at) => Some(at.saturating_duration_since(Instant::now())),
             Deadline::Now => Some(Duration::ZERO),
         }
+    }
+
+    /// The one that passes first.
+    pub(crate) fn first(all: impl IntoIterator<Item = Deadline>) -> Deadline {
+        let left = |deadline: &Deadline| deadline.left().unwrap_or(Duration::MAX);
+        all.into_iter().min_by_key(left).unwrap_or(Deadline::Never)
     }
 
     pub(crate) fn passed(self) -> bool {

@@ -8,6 +8,7 @@ use rustix::fs::{
     fstat, fstatfs, ftruncate, memfd_create,
 };
 use rustix::io::Errno;
+use rustix::mm::{Advice, madvise};
 
 use super::unix::map;
 pub(super) use super::unix::unmap;
@@ -40,7 +41,15 @@ pub(super) fn create(len: usize) -> io::Result<(Memory, OwnedFd)> {
         }
     }
     fcntl_add_seals(&fd, SEALS)?;
-    Ok((map(&fd, len)?, fd))
+    Ok((map_here(&fd, len)?, fd))
+}
+
+/// Not in a forked child: it would keep the memory from being freed, and could reach the ring.
+fn map_here(fd: &OwnedFd, len: usize) -> io::Result<Memory> {
+    let memory = map(fd, len)?;
+    // SAFETY: the mapping is our own and new; what the advice is about are children.
+    unsafe { madvise(memory.base.as_ptr().cast(), len, Advice::LinuxDontFork) }?;
+    Ok(memory)
 }
 
 pub(super) fn open(fd: OwnedFd, len: usize) -> io::Result<Memory> {
@@ -74,5 +83,5 @@ pub(super) fn open(fd: OwnedFd, len: usize) -> io::Result<Memory> {
             "the memory handed over is not reserved (it has holes)",
         ));
     }
-    map(&fd, len)
+    map_here(&fd, len)
 }

@@ -7,6 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::SystemTime;
 
+#[cfg(unix)]
+mod fork;
 #[cfg(target_os = "linux")]
 #[path = "linux.rs"]
 mod sys;
@@ -18,6 +20,13 @@ mod sys;
 mod sys;
 #[cfg(unix)]
 mod unix;
+
+/// Whether this process is a forked child: `count_forks()` once, before `forks() -> u32`, which in
+/// a child is another number than it was in its parent.
+#[cfg(unix)]
+pub(crate) use fork::{count_forks, forks};
+#[cfg(windows)]
+pub(crate) use sys::{count_forks, forks};
 
 /// The handle by which the kernel tells that a process has ended.
 ///

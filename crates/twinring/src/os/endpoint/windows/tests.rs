@@ -150,8 +150,8 @@ fn what_is_made_here_belongs_to_this_user() {
     let host = host(&place);
     let guest = place.connect().unwrap().unwrap();
     assert_eq!(owner(guest.pipe.as_handle()).unwrap(), place.user);
-    let notice = place.watch().notice.unwrap();
-    assert_eq!(owner(notice.as_handle()).unwrap(), place.user);
+    let notice = place.notice().unwrap();
+    assert_eq!(owner(notice.event.as_handle()).unwrap(), place.user);
     drop(host);
 }
 
@@ -168,13 +168,12 @@ fn without_a_host_there_is_nobody_to_connect_to() {
 #[test]
 fn a_guest_is_told_that_a_host_has_come() {
     let place = place(&key());
-    let watch = place.watch();
-    assert!(!watch.is_blind());
-    assert_eq!(wait(&[watch.source()], Deadline::Now).unwrap(), None);
+    let notice = place.notice().unwrap();
+    assert_eq!(wait(&[notice.source()], Deadline::Now).unwrap(), None);
     let _host = host(&place);
-    assert_eq!(wait(&[watch.source()], soon()).unwrap(), Some(0));
-    watch.clear();
-    assert_eq!(wait(&[watch.source()], Deadline::Now).unwrap(), None);
+    assert_eq!(wait(&[notice.source()], soon()).unwrap(), Some(0));
+    notice.clear();
+    assert_eq!(wait(&[notice.source()], Deadline::Now).unwrap(), None);
 }
 
 #[test]
@@ -424,7 +423,7 @@ fn count_handles() {
     let place = place(&key());
     let round = |i: u32| {
         let host = host(&place);
-        let watch = place.watch();
+        let notice = place.notice().unwrap();
         shake_hands(&place, &host, i.is_multiple_of(2));
         // Broken off: by both sides before and after handles have been given.
         for identify in [true, false] {
@@ -446,7 +445,7 @@ fn count_handles() {
                 assert!(ours.send(&packet(2), Some(&offer), soon(), &stop).is_err());
             }
         }
-        drop(watch);
+        drop(notice);
     };
     (0..6).for_each(round);
     let before = handles();
