@@ -26,7 +26,7 @@ use super::{HANDOVER, PACKET, Packet, PlaceOptions, Received, refused};
 use crate::error::{Error, ErrorKind};
 use crate::os::event::{Alarm, Bells, Deadline, Source, wait};
 use crate::os::memory::Memory;
-use crate::os::process::{Peer, Process};
+use crate::os::process::{NotInChildren, Peer, Process};
 
 /// Guests that may wait to be accepted; a further one tries again.
 const BACKLOG: i32 = 16;
@@ -119,7 +119,7 @@ impl Place {
             return Ok(Some(Claim {
                 place: self.clone(),
                 directory,
-                lock,
+                lock: NotInChildren::new(lock),
             }));
         }
     }
@@ -293,7 +293,7 @@ pub(crate) struct Claim {
     place: Place,
     /// The directory that was checked, whatever its path leads to now.
     directory: OwnedFd,
-    lock: OwnedFd,
+    lock: NotInChildren,
 }
 
 impl Claim {
@@ -328,7 +328,7 @@ impl Claim {
         let name = format!("{}.sock", place.key);
         renameat(&self.directory, &fresh, &self.directory, &name).map_err(|e| fail(e.into()))?;
         Ok(Listener {
-            socket: fd,
+            socket: NotInChildren::new(fd),
             path: place.directory.join(name),
             file: identity(&made),
         })
@@ -360,7 +360,7 @@ impl Drop for Claim {
 
 #[derive(Debug)]
 pub(crate) struct Listener {
-    socket: OwnedFd,
+    socket: NotInChildren,
     path: PathBuf,
     /// The identity of the socket's file.
     file: (u64, u64),

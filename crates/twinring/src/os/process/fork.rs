@@ -3,8 +3,9 @@
 //! A child of `fork` has copies of all that a link is made of, but not its threads, and what it did
 //! with them would be done to its parent's link: the same sockets, the same lock, the same rings.
 
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 /// How often this process, its parent, and so on were forked since the first link was opened.
 static FORKS: AtomicU32 = AtomicU32::new(0);
@@ -13,8 +14,8 @@ static FORKS: AtomicU32 = AtomicU32::new(0);
 pub(crate) fn count_forks() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the function only touches a static atomic, which is allowed between `fork` and
-        // `exec`. It fails only for want of memory; then forks go unnoticed.
+        // SAFETY: the function only touches static atomics and calls `close`, which is allowed
+        // between `fork` and `exec`. It fails only for want of memory; then forks go unnoticed.
         unsafe { libc::pthread_atfork(None, None, Some(forked)) };
     });
 }
@@ -22,10 +23,57 @@ pub(crate) fn count_forks() {
 extern "C" fn forked() {
     // Relaxed: the child has one thread.
     FORKS.fetch_add(1, Ordering::Relaxed);
+    for slot in &CLOSED_IN_CHILDREN {
+        let entry = slot.swap(0, Ordering::Relaxed);
+        if entry != 0 {
+            // SAFETY: the descriptor was open in the parent, so this copy of it is; and its owner
+            // belongs to the keeper, of which there is nothing here but memory.
+            unsafe { libc::close(entry - 1) };
+        }
+    }
 }
 
 /// The number of forks that led here; differs from an earlier one if this is a child since then.
 #[inline]
 pub(crate) fn forks() -> u32 {
     FORKS.load(Ordering::Relaxed)
+}
+
+/// A descriptor that a forked child must not keep: for as long as it did, nobody could have what
+/// its parent had, even if that is dead. (One that is inherited through `exec` is no such case:
+/// all of ours are closed by that.)
+#[derive(Debug)]
+pub(crate) struct NotInChildren {
+    fd: OwnedFd,
+    slot: Option<usize>,
+}
+
+/// What the child closes, each plus 1; 0 is a free slot. The child may not wait for a lock.
+static CLOSED_IN_CHILDREN: [AtomicI32; 4096] = [const { AtomicI32::new(0) }; 4096];
+
+impl NotInChildren {
+    /// With all slots taken the descriptor is one as any other.
+    pub(in crate::os) fn new(fd: OwnedFd) -> NotInChildren {
+        let entry = fd.as_raw_fd() + 1;
+        let slot = CLOSED_IN_CHILDREN.iter().position(|slot| {
+            // Relaxed: a fork is far behind or far ahead of this thread, or is its own.
+            slot.compare_exchange(0, entry, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        });
+        NotInChildren { fd, slot }
+    }
+}
+
+impl AsFd for NotInChildren {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for NotInChildren {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            CLOSED_IN_CHILDREN[slot].store(0, Ordering::Relaxed);
+        }
+    }
 }

@@ -24,6 +24,8 @@ mod unix;
 /// Whether this process is a forked child: `count_forks()` once, before `forks() -> u32`, which in
 /// a child is another number than it was in its parent.
 #[cfg(unix)]
+pub(in crate::os) use fork::NotInChildren;
+#[cfg(unix)]
 pub(crate) use fork::{count_forks, forks};
 #[cfg(windows)]
 pub(crate) use sys::{count_forks, forks};

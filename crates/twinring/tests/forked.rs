@@ -1,0 +1,201 @@
+//! A process with a connected link forks: in the child the link is dead, in the parent it is as if
+//! nothing had happened.
+#![cfg(unix)]
+
+mod common;
+
+use std::io::Read;
+use std::time::Duration;
+
+use common::{LIMIT, Parent, Place, Side, Watchdog, connected, peers};
+use rustix::process::{Pid, WaitOptions, waitpid};
+use twinring::{Error, ErrorKind, Link, Status};
+
+peers!(echo, forker, bereaved, calling);
+
+/// Sends back what comes, until the peer closes.
+fn echo(parent: &'static Parent) {
+    let link = parent.builder().open().unwrap();
+    let e = loop {
+        match link.recv() {
+            Ok(message) => link.send(&message).unwrap(),
+            Err(e) => break e,
+        }
+    };
+    parent.say(format!("{:?}", e.kind()));
+}
+
+/// Runs `child` in a forked child of this process, and returns its exit code.
+///
+/// The child does nothing that needs a lock which another thread may have held: it allocates and
+/// uses the library, as programs do that fork.
+fn in_child(child: impl FnOnce() -> i32) -> i32 {
+    // SAFETY: the child runs `child` and ends, without going back to the test harness.
+    match unsafe { libc::fork() } {
+        0 => {
+            let code = child();
+            // SAFETY: ends the child at once.
+            unsafe { libc::_exit(code) }
+        }
+        pid => {
+            let pid = Pid::from_raw(pid).expect("a child");
+            let (_, status) = waitpid(Some(pid), WaitOptions::empty()).unwrap().unwrap();
+            status.exit_status().unwrap_or(-1)
+        }
+    }
+}
+
+/// 0 if every call says `Forked`, or the number of the first that does not.
+fn all_refused(link: Link) -> i32 {
+    let is = |e: Option<Error>| e.is_some_and(|e| e.kind() == ErrorKind::Forked);
+    let short = Duration::from_millis(10);
+    let checks = [
+        is(link.send(b"x").err()),
+        is(link.send_timeout(&[0; 3_000_000], short).err()),
+        is(link.try_send(b"x").err()),
+        is(link.recv().err()),
+        is(link.recv_timeout(short).err()),
+        is(link.try_recv().err()),
+        is(link.wait_connected(short).err()),
+        link.status() == Status::Closed,
+        link.peer().is_none(),
+        is(link.messages().next().and_then(Result::err)),
+    ];
+    link.close();
+    drop(link);
+    checks
+        .iter()
+        .position(|ok| !ok)
+        .map_or(0, |failed| failed as i32 + 1)
+}
+
+/// Forks in the role of a test, whose own process has too many threads to fork in peace.
+fn forker(parent: &'static Parent) {
+    let link = parent.builder().open().unwrap();
+    connected(&link);
+    for round in 0..20u32 {
+        let handle = link.clone();
+        let (sender, receiver) = link.clone().split();
+        let code = in_child(move || {
+            let code = all_refused(handle);
+            drop((sender, receiver));
+            code
+        });
+        assert_eq!(code, 0, "the child's call of this number did not refuse");
+        link.send(&round.to_le_bytes()).unwrap();
+        assert_eq!(link.recv().unwrap(), round.to_le_bytes());
+        assert_eq!(link.generation(), 1, "the peer noticed nothing");
+    }
+    // A child may have links of its own.
+    let place = parent.place.name().to_owned();
+    let directory = parent.place.directory().to_owned();
+    let code = in_child(|| {
+        let name = format!("{place} of a child");
+        let host = Link::host(&name).directory(&directory).open().unwrap();
+        let guest = Link::guest(&name).directory(&directory).open().unwrap();
+        connected(&guest);
+        host.wait_connected(LIMIT).unwrap();
+        guest.send(b"in the child").unwrap();
+        i32::from(host.recv().unwrap() != b"in the child")
+    });
+    assert_eq!(code, 0);
+    // The claim, if this is the host, is still the parent's.
+    if parent.side == Side::Host {
+        let e = parent.builder().open().unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::NameInUse);
+    }
+    link.send(b"still here").unwrap();
+    assert_eq!(link.recv().unwrap(), b"still here");
+    link.close();
+    parent.say("done");
+}
+
+#[test]
+fn a_forked_child_cannot_touch_the_link() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let mut peer = place.start("echo", side.opposite());
+        let mut forker = place.start("forker", side);
+        forker.expect("done");
+        peer.expect("Closed");
+        forker.finish();
+        peer.finish();
+    }
+}
+
+/// Forks a child that outlives it.
+fn bereaved(parent: &'static Parent) {
+    let link = parent.builder().open().unwrap();
+    connected(&link);
+    // SAFETY: the child only sleeps until the test lets go of the pipe that it has from us.
+    if unsafe { libc::fork() } == 0 {
+        let mut byte = [0u8; 1];
+        while matches!(std::io::stdin().read(&mut byte), Ok(n) if n > 0) {}
+        // SAFETY: ends the child at once.
+        unsafe { libc::_exit(0) }
+    }
+    parent.say("forked");
+    parent.wait_for_the_end();
+}
+
+/// A forked child that lives on holds nothing: the peer learns that its parent has died, and the
+/// name is free.
+#[test]
+fn a_child_that_lives_on_holds_nothing() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let link = place.builder(side.opposite()).open().unwrap();
+        let mut child = place.start("bereaved", side);
+        child.expect("forked");
+        child.kill_unreaped();
+        assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::PeerGone);
+        let next = place.builder(side).open().unwrap();
+        connected(&next);
+        next.send(b"next").unwrap();
+        assert_eq!(link.recv().unwrap(), b"next");
+    }
+}
+
+/// Forks in its callback; the child returns from it, and its thread with it.
+fn calling(parent: &'static Parent) {
+    let link = parent
+        .builder()
+        .on_message(move |link, message| {
+            // SAFETY: the child does nothing but to return from here.
+            match unsafe { libc::fork() } {
+                0 => {}
+                pid => {
+                    let pid = Pid::from_raw(pid).expect("a child");
+                    let (_, status) = waitpid(Some(pid), WaitOptions::empty()).unwrap().unwrap();
+                    let answer = format!("{:?}", status.exit_status());
+                    link.send(if message == b"fork" {
+                        answer.as_bytes()
+                    } else {
+                        message
+                    })
+                    .unwrap();
+                }
+            }
+        })
+        .open()
+        .unwrap();
+    parent.expect("end");
+    link.close();
+}
+
+#[test]
+fn a_callback_forks() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let link = place.host().open().unwrap();
+    let mut child = place.start("calling", Side::Guest);
+    connected(&link);
+    for _ in 0..3 {
+        link.send(b"fork").unwrap();
+        assert_eq!(link.recv().unwrap(), b"Some(0)");
+    }
+    child.say("end");
+    child.finish();
+}
