@@ -4,7 +4,7 @@
 //! What is asked of a tracee must be asked by the thread that seized it, so everything here stays
 //! with the thread that made it.
 
-#![allow(dead_code, reason = "each test file uses some of it")]
+#![allow(dead_code, unused_imports, reason = "each test file uses some of it")]
 
 mod process;
 mod thread;

@@ -47,8 +47,11 @@ impl Process {
             let options = Options::PTRACE_O_TRACESYSGOOD
                 | Options::PTRACE_O_TRACECLONE
                 | Options::PTRACE_O_EXITKILL;
-            ptrace::seize(tid, options).expect("a child's thread can be seized");
-            ptrace::interrupt(tid).expect("a seized thread can be stopped");
+            match ptrace::seize(tid, options).and_then(|()| ptrace::interrupt(tid)) {
+                // One that was about to end.
+                Err(Errno::ESRCH) => continue,
+                other => other.expect("a child's thread can be seized"),
+            }
             process.threads.insert(tid, false);
         }
         process
