@@ -155,7 +155,10 @@ impl Survivor {
         if operation != Operation::SendToSleeper {
             self.begin("end");
         }
-        let said = self.child.hear();
+        let said = match self.child.hear_or_end() {
+            Some(line) => line,
+            None => "nothing: it has failed".to_owned(),
+        };
         let came = |last: u64| format!("{:?}", (fate.taken + 1..=last).collect::<Vec<u64>>());
         let (without, with) = (came(fate.filled), came(fate.filled + 1));
         let what = format!("{operation:?}, killed after {n} instructions ({fate:?}): {said}");
@@ -166,7 +169,8 @@ impl Survivor {
             }
             _ => {
                 assert!(!(operation.sends() && fate.finished), "lost: {what}");
-                said.strip_prefix(&without).expect(&what)
+                said.strip_prefix(&without)
+                    .unwrap_or_else(|| panic!("{what}"))
             }
         };
         match end {
