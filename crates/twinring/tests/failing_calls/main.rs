@@ -40,6 +40,8 @@ struct Target {
     /// is the business of few of them.
     skip: usize,
     way: usize,
+    /// How many of them in a row.
+    times: usize,
 }
 
 /// What failed.
@@ -68,7 +70,12 @@ fn fail_in(phase: Phase, side: Side) {
         let name = *name;
         let (mut count, mut skip, mut way, mut missed) = (0, 0, 0, 0);
         loop {
-            let target = Target { name, skip, way };
+            let target = Target {
+                name,
+                skip,
+                way,
+                times: 1,
+            };
             let (failure, seen) = fail(place.start("victim", side), phase, Some(target));
             names.extend(seen);
             let Some(failure) = failure else {
@@ -116,7 +123,10 @@ fn fail(
         said.push(line);
     }
     let through = said.last().is_some_and(|line| line == "through");
-    let wrong = said.iter().any(|line| line.starts_with("wrong"));
+    // An answer that did not come in time is a wake-up that was lost.
+    let wrong = said
+        .iter()
+        .any(|line| line.starts_with("wrong") || line.contains("TimedOut"));
     assert!(
         through && !wrong,
         "{phase:?}, {text}: the victim says {said:#?}"
@@ -133,11 +143,13 @@ fn inject(
     let mut names = BTreeSet::new();
     while !matches!(process.next(), Event::Mark) {}
     let mut skipped = 0;
+    let mut failures = 0;
+    let mut failure = None;
     loop {
         let (tid, mut regs) = match process.next() {
             Event::Call(tid, regs) => (tid, regs),
             Event::Return(..) => continue,
-            Event::Mark | Event::End => return (None, names),
+            Event::Mark | Event::End => return (failure, names),
         };
         let Some(call) = Call::of(tid, &regs) else {
             continue;
@@ -167,11 +179,14 @@ fn inject(
                 _ => {}
             }
         }
-        let failure = Failure {
+        failure.get_or_insert_with(|| Failure {
             text: format!("{} number {} fails with {errno}", call.text, skipped + 1),
             ways: call.errors.len(),
-        };
-        return (Some(failure), names);
+        });
+        failures += 1;
+        if failures == target.times {
+            return (failure, names);
+        }
     }
 }
 
@@ -208,4 +223,28 @@ phases! {
     talk_of_a_guest: Talk, Guest;
     close_of_a_host: Close, Host;
     close_of_a_guest: Close, Guest;
+}
+
+/// For so long that it is given up: the connection ends instead of sleeping for ever, and the next
+/// one works.
+#[test]
+fn a_bell_cannot_be_rung_for_long() {
+    let _watchdog = Watchdog::new(300);
+    if !is_permitted() {
+        return;
+    }
+    for side in Side::BOTH {
+        let place = Place::new();
+        let mut echo = place.start("echo", side.opposite());
+        echo.expect("ready");
+        let target = Target {
+            name: "sendto",
+            skip: 0,
+            way: 0,
+            times: 150,
+        };
+        let (failure, _) = fail(place.start("victim", side), Phase::Talk, Some(target));
+        assert!(failure.is_some(), "the {side} rings no bell");
+        assert_eq!(echo.heard(), [""; 0]);
+    }
 }

@@ -1,9 +1,7 @@
 //! All threads of a child, stopped at each of their system calls.
 
-use std::collections::HashMap;
-
 use nix::errno::Errno;
-use nix::libc::user_regs_struct;
+use nix::libc::{self, user_regs_struct};
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
@@ -14,8 +12,6 @@ use crate::common::Child;
 
 pub(crate) struct Process {
     leader: Pid,
-    /// The threads that are traced; true while one is in a system call.
-    threads: HashMap<Pid, bool>,
     /// The thread to let go on before the next event.
     stopped: Option<Pid>,
 }
@@ -36,11 +32,6 @@ pub(crate) enum Event {
 impl Process {
     /// Seizes all threads that a child has, and with them those that it will start.
     pub(crate) fn seize(child: &Child) -> Process {
-        let mut process = Process {
-            leader: pid(child),
-            threads: HashMap::new(),
-            stopped: None,
-        };
         for entry in std::fs::read_dir(format!("/proc/{}/task", child.pid())).unwrap() {
             let tid = entry.unwrap().file_name();
             let tid = Pid::from_raw(tid.to_str().unwrap().parse().unwrap());
@@ -52,9 +43,11 @@ impl Process {
                 Err(Errno::ESRCH) => continue,
                 other => other.expect("a child's thread can be seized"),
             }
-            process.threads.insert(tid, false);
         }
-        process
+        Process {
+            leader: pid(child),
+            stopped: None,
+        }
     }
 
     /// Lets the child run to the next system call of any of its threads.
@@ -69,29 +62,23 @@ impl Process {
             };
             match status {
                 WaitStatus::PtraceSyscall(_) => {
-                    let inside = self.threads.entry(tid).or_default();
-                    *inside = !*inside;
-                    let inside = *inside;
                     self.stopped = Some(tid);
                     // It may have been killed while it stood still.
-                    let Ok(regs) = ptrace::getregs(tid) else {
+                    let (Ok(call), Ok(regs)) = (ptrace::syscall_info(tid), ptrace::getregs(tid))
+                    else {
                         continue;
                     };
-                    return match inside {
-                        true => Event::Call(tid, regs),
-                        false if regs.orig_rax as i64 == MARK => Event::Mark,
-                        false => Event::Return(tid, regs),
+                    return match call.op {
+                        libc::PTRACE_SYSCALL_INFO_ENTRY => Event::Call(tid, regs),
+                        _ if regs.orig_rax as i64 == MARK => Event::Mark,
+                        _ => Event::Return(tid, regs),
                     };
                 }
                 WaitStatus::Stopped(_, signal) => self.go_on(tid, Some(signal)),
                 // A new thread, or one that the seizing has stopped.
-                WaitStatus::PtraceEvent(..) => {
-                    self.threads.entry(tid).or_default();
-                    self.go_on(tid, None);
-                }
-                _ => {
-                    self.threads.remove(&tid);
-                }
+                WaitStatus::PtraceEvent(..) => self.go_on(tid, None),
+                // One of several threads has ended.
+                _ => {}
             }
         }
     }
