@@ -15,6 +15,7 @@
     reason = "each test file uses some of it"
 )]
 
+mod audit;
 mod child;
 mod log;
 mod parent;
@@ -23,6 +24,7 @@ mod place;
 mod random;
 mod watchdog;
 
+pub(crate) use audit::Audit;
 pub(crate) use child::Child;
 pub(crate) use log::{Log, text};
 pub(crate) use parent::{Parent, play, run_beside};

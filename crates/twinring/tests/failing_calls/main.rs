@@ -1,0 +1,250 @@
+//! Each system call that a process makes for its link is made to fail, one in each run, for all
+//! the ways in which it can fail: an error at worst, and the link works again.
+//!
+//! The test traces a child, the victim, with ptrace, and lets one of its system calls between
+//! two marks fail without being executed. The victim then has to get through all the same: a second
+//! attempt of what failed succeeds, a message goes both ways, another link of the process has
+//! noticed nothing, and after `close` nothing is left. Only on Linux x86-64: elsewhere there is
+//! nothing in this file.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod calls;
+#[path = "../common/mod.rs"]
+mod common;
+mod echo;
+mod phase;
+#[path = "../tracer/mod.rs"]
+mod tracer;
+mod victim;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+
+use common::{Child, LIMIT, Place, Side, Watchdog};
+use nix::sys::signal::{Signal, kill};
+use phase::Phase;
+use tracer::{Event, Process, is_permitted, sitter};
+
+use calls::Call;
+use echo::echo;
+use victim::victim;
+
+common::peers!(victim, echo, sitter);
+
+/// Which call is to fail, and how.
+#[derive(Clone, Copy)]
+struct Target {
+    name: &'static str,
+    /// How many calls of that name come before it: threads take turns as they like, but each name
+    /// is the business of few of them.
+    skip: usize,
+    way: usize,
+    /// How many of them in a row.
+    times: usize,
+}
+
+/// What failed.
+struct Failure {
+    text: String,
+    /// In how many ways that call can fail.
+    ways: usize,
+}
+
+/// How often a call of some name must be missing until there is no such call.
+const MISSES: usize = 2;
+
+/// Fails each call of a phase in turn.
+fn fail_in(phase: Phase, side: Side) {
+    let _watchdog = Watchdog::new(900);
+    if !is_permitted() {
+        return;
+    }
+    let place = Place::new();
+    let mut echo = place.start("echo", side.opposite());
+    echo.expect("ready");
+    let mut failed: BTreeMap<&str, usize> = BTreeMap::new();
+    // Once without a failure, to see which calls there are; later runs may show more.
+    let (_, mut names) = fail(place.start("victim", side), phase, None);
+    while let Some(name) = names.iter().find(|name| !failed.contains_key(**name)) {
+        let name = *name;
+        let (mut count, mut skip, mut way, mut missed) = (0, 0, 0, 0);
+        loop {
+            let target = Target {
+                name,
+                skip,
+                way,
+                times: 1,
+            };
+            let (failure, seen) = fail(place.start("victim", side), phase, Some(target));
+            names.extend(seen);
+            let Some(failure) = failure else {
+                // Who waits for whom, and so who makes which call, is not the same in every run.
+                missed += 1;
+                if missed > MISSES {
+                    break;
+                }
+                continue;
+            };
+            let wrong = echo.heard();
+            assert!(wrong.is_empty(), "{}: the peer: {wrong:?}", failure.text);
+            count += 1;
+            way += 1;
+            if way >= failure.ways {
+                (skip, way) = (skip + 1, 0);
+            }
+        }
+        failed.insert(name, count);
+    }
+    let total: usize = failed.values().sum();
+    println!("{phase:?} of the {side}: {total} failures: {failed:?}");
+    assert!(total > 0);
+}
+
+/// Runs a victim of which a call fails, if it makes that call, and checks that it got through.
+/// Also returns the calls that it made before.
+fn fail(
+    mut child: Child,
+    phase: Phase,
+    target: Option<Target>,
+) -> (Option<Failure>, BTreeSet<&'static str>) {
+    child.say(format!("{phase:?}"));
+    child.expect("ready");
+    let guard = Guard::new(&child);
+    let mut process = Process::seize(&child);
+    child.say("go");
+    let (failure, names) = inject(&mut process, target);
+    process.reap();
+    drop(guard);
+
+    let text = failure.as_ref().map_or("nothing fails", |f| &f.text);
+    let mut said = Vec::new();
+    while let Some(line) = child.hear_or_end() {
+        said.push(line);
+    }
+    let through = said.last().is_some_and(|line| line == "through");
+    // An answer that did not come in time is a wake-up that was lost.
+    let wrong = said
+        .iter()
+        .any(|line| line.starts_with("wrong") || line.contains("TimedOut"));
+    assert!(
+        through && !wrong,
+        "{phase:?}, {text}: the victim says {said:#?}"
+    );
+    child.finish();
+    (failure, names)
+}
+
+/// Lets the calls between the two marks happen, except one.
+fn inject(
+    process: &mut Process,
+    target: Option<Target>,
+) -> (Option<Failure>, BTreeSet<&'static str>) {
+    let mut names = BTreeSet::new();
+    while !matches!(process.next(), Event::Mark) {}
+    let mut skipped = 0;
+    let mut failures = 0;
+    let mut failure = None;
+    loop {
+        let (tid, mut regs) = match process.next() {
+            Event::Call(tid, regs) => (tid, regs),
+            Event::Return(..) => continue,
+            Event::Mark | Event::End => return (failure, names),
+        };
+        let Some(call) = Call::of(tid, &regs) else {
+            continue;
+        };
+        names.insert(call.name);
+        let Some(target) = target.filter(|target| target.name == call.name) else {
+            continue;
+        };
+        if skipped < target.skip {
+            skipped += 1;
+            continue;
+        }
+        let errno = call.errors[target.way % call.errors.len()];
+        if !call.happens {
+            regs.orig_rax = u64::MAX;
+            process.set(tid, regs);
+        }
+        // Other threads run on meanwhile.
+        loop {
+            match process.next() {
+                Event::Return(other, mut regs) if other == tid => {
+                    regs.rax = -(errno as i64) as u64;
+                    process.set(tid, regs);
+                    break;
+                }
+                Event::End => break,
+                _ => {}
+            }
+        }
+        failure.get_or_insert_with(|| Failure {
+            text: format!("{} number {} fails with {errno}", call.text, skipped + 1),
+            ways: call.errors.len(),
+        });
+        failures += 1;
+        if failures == target.times {
+            return (failure, names);
+        }
+    }
+}
+
+/// Kills a victim that hangs, so that the test can say in what.
+struct Guard(#[allow(dead_code, reason = "its drop is the signal")] mpsc::Sender<()>);
+
+impl Guard {
+    fn new(child: &Child) -> Guard {
+        let (alive, ended) = mpsc::channel();
+        let pid = tracer::pid(child);
+        thread::spawn(move || {
+            if ended.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+                // It may just have ended.
+                let _ = kill(pid, Signal::SIGKILL);
+            }
+        });
+        Guard(alive)
+    }
+}
+
+macro_rules! phases {
+    ($($test:ident: $phase:ident, $side:ident;)+) => {$(
+        #[test]
+        fn $test() {
+            fail_in(Phase::$phase, Side::$side);
+        }
+    )+};
+}
+
+phases! {
+    open_of_a_host: Open, Host;
+    open_of_a_guest: Open, Guest;
+    talk_of_a_host: Talk, Host;
+    talk_of_a_guest: Talk, Guest;
+    close_of_a_host: Close, Host;
+    close_of_a_guest: Close, Guest;
+}
+
+/// For so long that it is given up: the connection ends instead of sleeping for ever, and the next
+/// one works.
+#[test]
+fn a_bell_cannot_be_rung_for_long() {
+    let _watchdog = Watchdog::new(300);
+    if !is_permitted() {
+        return;
+    }
+    for side in Side::BOTH {
+        let place = Place::new();
+        let mut echo = place.start("echo", side.opposite());
+        echo.expect("ready");
+        let target = Target {
+            name: "sendto",
+            skip: 0,
+            way: 0,
+            times: 150,
+        };
+        let (failure, _) = fail(place.start("victim", side), Phase::Talk, Some(target));
+        assert!(failure.is_some(), "the {side} rings no bell");
+        assert_eq!(echo.heard(), [""; 0]);
+    }
+}

@@ -1,0 +1,92 @@
+//! Killed at each system call of `open` and the handshake, right before and right after it.
+//!
+//! What happens between two system calls nobody else can see: the memory that a host fills in is
+//! handed over by one, and a guest writes nothing to it before it is connected.
+
+use crate::common::{Child, Parent, Place, Side, connected, labelled, read_label};
+use crate::survivor::Survivor;
+use crate::tracer::{Event, Process, mark};
+use crate::{is_permitted, watchdog};
+
+/// Opens the link and exchanges a message, between two marks.
+pub(crate) fn comer(parent: &'static Parent) {
+    let incarnation: u64 = parent.hear_as();
+    parent.say("ready");
+    parent.expect("go");
+    mark();
+    let link = parent.builder().open().unwrap();
+    connected(&link);
+    mark();
+    link.send(&labelled(incarnation, 0, 0)).unwrap();
+    assert_eq!(read_label(&link.recv().unwrap()), Ok((0, incarnation)));
+    parent.say("met");
+    parent.wait_for_the_end();
+}
+
+/// The next victim, ready to begin.
+fn start(place: &Place, side: Side, incarnation: u64) -> Child {
+    let mut child = place.start("comer", side);
+    child.say(incarnation);
+    child.expect("ready");
+    child
+}
+
+/// Kills a victim at the `n`th stop. Whether it was connected by then.
+fn kill_at(mut child: Child, n: usize) -> bool {
+    let mut process = Process::seize(&child);
+    child.say("go");
+    while !matches!(process.next(), Event::Mark) {}
+    let mut stops = 0;
+    let connected = loop {
+        if stops == n {
+            break false;
+        }
+        match process.next() {
+            Event::Call(..) | Event::Return(..) => stops += 1,
+            Event::Mark => break true,
+            Event::End => panic!("a victim has ended by itself after {stops} stops"),
+        }
+    };
+    child.kill_now();
+    process.reap();
+    child.kill();
+    connected
+}
+
+fn kill_in_handshake(side: Side) {
+    let _watchdog = watchdog();
+    if !is_permitted() {
+        return;
+    }
+    let place = Place::new();
+    let mut survivor = Survivor::start(&place, side.opposite());
+    let mut incarnation = 0;
+    let mut before = None;
+    for n in 0.. {
+        let connected = kill_at(start(&place, side, u64::MAX), n);
+        // Whatever the victim has left, the next one is served.
+        incarnation += 1;
+        let mut next = start(&place, side, incarnation);
+        next.say("go");
+        survivor.find(incarnation);
+        next.expect("met");
+        next.kill();
+        before.get_or_insert_with(|| survivor.audit());
+        if connected {
+            println!("handshake of the {side}: killed at each of {n} stops");
+            break;
+        }
+    }
+    survivor.gives_back(&before.unwrap());
+    assert_eq!(place.files(), ["lock", "sock"]);
+}
+
+#[test]
+fn handshake_of_a_guest() {
+    kill_in_handshake(Side::Guest);
+}
+
+#[test]
+fn handshake_of_a_host() {
+    kill_in_handshake(Side::Host);
+}

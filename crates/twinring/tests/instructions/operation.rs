@@ -1,0 +1,69 @@
+//! What the victims are killed in.
+
+use std::str::FromStr;
+
+/// Bytes of a ring: the smallest there is, so that a large message is few instructions.
+pub(crate) const CAPACITY: u64 = 4096;
+
+/// A small message, and one of several chunks that fits into the ring; both beside their label.
+pub(crate) const SMALL: usize = 84;
+pub(crate) const LARGE: usize = 2900;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    /// Of a small message.
+    Send,
+    /// The same, to a receiver that has to be woken.
+    SendToSleeper,
+    /// Of a message that does not fit between the tail and the end of the ring's memory.
+    SendAround,
+    SendChunks,
+    /// Waits for room.
+    SendFull,
+    /// Of a small message.
+    Recv,
+    /// The same, from a sender that waits for room and has to be woken.
+    RecvForSleeper,
+    RecvChunks,
+    /// Waits for a message.
+    RecvEmpty,
+    Close,
+}
+
+impl Operation {
+    const ALL: [Operation; 10] = [
+        Operation::Send,
+        Operation::SendToSleeper,
+        Operation::SendAround,
+        Operation::SendChunks,
+        Operation::SendFull,
+        Operation::Recv,
+        Operation::RecvForSleeper,
+        Operation::RecvChunks,
+        Operation::RecvEmpty,
+        Operation::Close,
+    ];
+
+    /// Whether it sends a message.
+    pub(crate) fn sends(self) -> bool {
+        matches!(
+            self,
+            Operation::Send
+                | Operation::SendToSleeper
+                | Operation::SendAround
+                | Operation::SendChunks
+                | Operation::SendFull
+        )
+    }
+}
+
+impl FromStr for Operation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Operation, String> {
+        Operation::ALL
+            .into_iter()
+            .find(|operation| format!("{operation:?}") == text)
+            .ok_or_else(|| format!("{text:?} is no operation"))
+    }
+}

@@ -1,0 +1,194 @@
+//! The side that is killed.
+
+use std::thread;
+
+use twinring::{ErrorKind, Link, Wait};
+
+use crate::common::{Child, Parent, Place, Side, connected, labelled, read_label};
+use crate::operation::{CAPACITY, LARGE, Operation, SMALL};
+use crate::survivor::Survivor;
+use crate::tracer::{Step, Thread, mark};
+
+/// Connects, exchanges a message, and does one operation between two marks.
+pub(crate) fn victim(parent: &'static Parent) {
+    let operation: Operation = parent.hear_as();
+    let incarnation: u64 = parent.hear_as();
+    let link = parent
+        .builder()
+        .ring_capacity(CAPACITY)
+        .wait(Wait::Sleep)
+        .open()
+        .unwrap();
+    connected(&link);
+    link.send(&labelled(incarnation, 0, 0)).unwrap();
+    assert_eq!(read_label(&link.recv().unwrap()), Ok((0, incarnation)));
+    // Not the process's first thread, whose end the test harness waits for.
+    let thread = thread::spawn(move || operate(parent, &link, operation, incarnation));
+    thread.join().unwrap();
+    parent.wait_for_the_end();
+}
+
+fn operate(parent: &Parent, link: &Link, operation: Operation, incarnation: u64) {
+    let filled = fill(link, operation, incarnation);
+    let last = |len| labelled(incarnation, filled + 1, len);
+    let (small, large) = (last(SMALL), last(LARGE));
+    let mut buffer = Vec::new();
+    parent.say(filled);
+    parent.say(rustix::thread::gettid().as_raw_nonzero());
+    parent.expect("go");
+    match operation {
+        Operation::Send
+        | Operation::SendToSleeper
+        | Operation::SendAround
+        | Operation::SendFull => {
+            mark();
+            let sent = link.send(&small);
+            mark();
+            sent.unwrap();
+        }
+        Operation::SendChunks => {
+            mark();
+            let sent = link.send(&large);
+            mark();
+            sent.unwrap();
+        }
+        Operation::Recv
+        | Operation::RecvForSleeper
+        | Operation::RecvChunks
+        | Operation::RecvEmpty => {
+            mark();
+            let received = link.recv_into(&mut buffer);
+            mark();
+            received.unwrap();
+            assert_eq!(read_label(&buffer), Ok((0, 1)));
+        }
+        Operation::Close => {
+            mark();
+            link.close();
+            mark();
+        }
+    }
+}
+
+/// Sends what the operation finds in the ring, and returns how many messages that were.
+fn fill(link: &Link, operation: Operation, incarnation: u64) -> u64 {
+    let len = match operation {
+        // Almost all of the ring; the survivor takes it out again.
+        Operation::SendAround => {
+            for i in 1..=4 {
+                link.send(&labelled(incarnation, i, 980)).unwrap();
+            }
+            return 4;
+        }
+        Operation::SendFull => SMALL,
+        _ => return 0,
+    };
+    for i in 1.. {
+        if let Err(e) = link.try_send(&labelled(incarnation, i, len)) {
+            assert_eq!(e.kind(), ErrorKind::Full, "{e}");
+            return i - 1;
+        }
+    }
+    unreachable!("a ring is full at some time")
+}
+
+/// A child in that role.
+pub(crate) struct Victim {
+    child: Child,
+    operation: Operation,
+    fate: Fate,
+}
+
+/// How a victim ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Fate {
+    /// Messages that it had sent before the operation, and how many of them the survivor had
+    /// taken before the end.
+    pub(crate) filled: u64,
+    pub(crate) taken: u64,
+    /// How far it came.
+    pub(crate) instructions: usize,
+    /// That was all of the operation.
+    pub(crate) finished: bool,
+    /// What the operation sent has arrived.
+    pub(crate) delivered: bool,
+}
+
+impl Victim {
+    pub(crate) fn start(
+        place: &Place,
+        side: Side,
+        operation: Operation,
+        incarnation: u64,
+    ) -> Victim {
+        let mut child = place.start("victim", side);
+        child.say(format!("{operation:?}"));
+        child.say(incarnation);
+        Victim {
+            child,
+            operation,
+            fate: Fate::default(),
+        }
+    }
+
+    /// Lets both sides do what comes before the operation.
+    #[track_caller]
+    pub(crate) fn prepare(&mut self, survivor: &mut Survivor) {
+        self.fate.filled = self.child.hear().parse().unwrap();
+        match self.operation {
+            Operation::SendToSleeper => survivor.begin("end"),
+            Operation::SendAround => self.make_room(survivor),
+            Operation::Recv => survivor.order(format!("give {SMALL}"), "given"),
+            Operation::RecvForSleeper => survivor.order("pour", "pours"),
+            Operation::RecvChunks => survivor.order(format!("give {LARGE}"), "given"),
+            _ => {}
+        }
+    }
+
+    fn make_room(&mut self, survivor: &mut Survivor) {
+        survivor.order(format!("take {}", self.fate.filled), "taken");
+        self.fate.taken = self.fate.filled;
+    }
+
+    /// Ends the victim's sleep, if that is the survivor's to do.
+    fn wake(&mut self, survivor: &mut Survivor) {
+        match self.operation {
+            Operation::SendFull => self.make_room(survivor),
+            Operation::RecvEmpty => survivor.order(format!("give {SMALL}"), "given"),
+            // Another thread of its own wakes it.
+            _ => {}
+        }
+    }
+
+    /// Kills the victim `n` instructions into its operation, or at the end of it if that comes
+    /// first.
+    #[track_caller]
+    pub(crate) fn kill_after(mut self, n: usize, survivor: &mut Survivor) -> Fate {
+        let tid = self.child.hear().parse().unwrap();
+        let mut thread = Thread::seize(&self.child, tid);
+        thread.run_to_mark(|| self.child.say("go"));
+        let mut slept = false;
+        while self.fate.instructions < n {
+            match thread.step() {
+                Step::Done => {}
+                Step::Asleep if slept => {}
+                Step::Asleep => {
+                    slept = true;
+                    // Killed in its sleep if this is where it is to be killed.
+                    if self.fate.instructions + 1 < n {
+                        self.wake(survivor);
+                    }
+                }
+                Step::Mark => {
+                    self.fate.finished = true;
+                    break;
+                }
+            }
+            self.fate.instructions += 1;
+        }
+        self.child.kill_now();
+        thread.reap();
+        self.child.kill();
+        self.fate
+    }
+}
