@@ -29,6 +29,9 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// it could not get its place back.
 const PLACE_RETRY: Duration = Duration::from_secs(1);
 
+/// How soon after the first attempt, which whoever is just removing things may have spoilt.
+const PLACE_FIRST_RETRY: Duration = Duration::from_millis(20);
+
 /// The claim on the name, and the ear at the endpoint. Given back in this order.
 pub(super) struct Door {
     listening: Watched<Listener>,
@@ -106,6 +109,8 @@ pub(super) struct Host {
     retry: Option<Deadline>,
     /// When to look at the place, if not when something is heard of it.
     look: Deadline,
+    /// The last attempt to get the place back has failed.
+    lost: bool,
     seat: Arc<Seat>,
     vigil: Option<Vigil>,
     handshakes: usize,
@@ -119,6 +124,7 @@ impl Host {
             door,
             retry: None,
             look: Deadline::Now,
+            lost: false,
             seat: Arc::default(),
             vigil: None,
             handshakes: 0,
@@ -161,17 +167,25 @@ impl Host {
     }
 
     fn look_at_place(&mut self, post: &Post) {
-        let mut found = !self.door.is_lost();
-        if !found {
-            match self.door.reopen(post, &self.core) {
-                Ok(()) => found = !self.door.is_lost(),
-                Err(e) => self.core.failed(e),
+        let reopened = match self.door.is_lost() {
+            true => self.door.reopen(post, &self.core),
+            false => Ok(()),
+        };
+        self.look = match reopened {
+            // What happened until the watch was on the new place is not told.
+            Ok(()) if !self.door.is_lost() && !self.door.watch.is_blind() => {
+                self.lost = false;
+                Deadline::Never
             }
-        }
-        self.look = if found && !self.door.watch.is_blind() {
-            Deadline::Never
-        } else {
-            Deadline::after(PLACE_RETRY)
+            Err(e) if self.lost => {
+                self.core.failed(e);
+                Deadline::after(PLACE_RETRY)
+            }
+            Err(_) => {
+                self.lost = true;
+                Deadline::after(PLACE_FIRST_RETRY)
+            }
+            Ok(()) => Deadline::after(PLACE_RETRY),
         };
     }
 
