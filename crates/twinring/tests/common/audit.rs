@@ -1,0 +1,68 @@
+//! What a process has of the system's things, and whether it grows.
+
+/// The names of what [`count`] counts.
+#[cfg(target_os = "linux")]
+pub(crate) const AUDITED: &[&str] = &[
+    "descriptors",
+    "threads",
+    "mappings of rings",
+    "bytes of memory",
+];
+#[cfg(all(unix, not(target_os = "linux")))]
+pub(crate) const AUDITED: &[&str] = &["descriptors"];
+#[cfg(windows)]
+pub(crate) const AUDITED: &[&str] = &["handles"];
+
+/// How much of each this process has now.
+#[cfg(target_os = "linux")]
+pub(crate) fn count() -> Vec<u64> {
+    count_of("self")
+}
+
+/// How much of each a process has now.
+#[cfg(target_os = "linux")]
+pub(crate) fn count_of(process: impl std::fmt::Display) -> Vec<u64> {
+    let entries = |what| {
+        std::fs::read_dir(format!("/proc/{process}/{what}"))
+            .unwrap()
+            .count() as u64
+    };
+    let text = |what| std::fs::read_to_string(format!("/proc/{process}/{what}")).unwrap();
+    let rings = text("maps")
+        .lines()
+        .filter(|line| line.contains("twinring"))
+        .count() as u64;
+    // What is its own; shared pages count for the mappings.
+    let kib: u64 = text("status")
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))
+        .and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok())
+        .expect("Linux tells how much memory a process has");
+    vec![entries("fd"), entries("task"), rings, kib * 1024]
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+pub(crate) fn count() -> Vec<u64> {
+    vec![std::fs::read_dir("/dev/fd").unwrap().count() as u64]
+}
+
+#[cfg(windows)]
+pub(crate) fn count() -> Vec<u64> {
+    use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessHandleCount};
+    let mut count = 0;
+    // SAFETY: a handle that is always valid, and room for the result.
+    let ok = unsafe { GetProcessHandleCount(GetCurrentProcess(), &mut count) };
+    assert_ne!(ok, 0);
+    vec![count.into()]
+}
+
+/// By how much `y` grows with each step of `x`: the line that fits the points best (least
+/// squares).
+pub(crate) fn slope(points: &[(f64, f64)]) -> f64 {
+    let n = points.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / n;
+    let (x, y) = (mean(|p| p.0), mean(|p| p.1));
+    let both: f64 = points.iter().map(|p| (p.0 - x) * (p.1 - y)).sum();
+    let square: f64 = points.iter().map(|p| (p.0 - x).powi(2)).sum();
+    both / square
+}
