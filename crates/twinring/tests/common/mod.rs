@@ -17,6 +17,7 @@
 
 mod audit;
 mod child;
+mod freeze;
 mod log;
 mod parent;
 mod payload;
@@ -29,6 +30,7 @@ mod watchdog;
 pub(crate) use audit::count_of;
 pub(crate) use audit::{AUDITED, count, slope};
 pub(crate) use child::Child;
+pub(crate) use freeze::{freeze, thaw};
 pub(crate) use log::{Log, text};
 pub(crate) use parent::{Parent, play, run_beside};
 pub(crate) use payload::{check, labelled, message, read_label};

@@ -37,7 +37,8 @@ struct Talker {
 }
 
 /// Is told `INCARNATION MOMENT LEDGER`. Says:
-/// `at` when it comes to its moment; `closed` when it has closed the link;
+/// `at` when it comes to its moment; `claiming` when the name is not free yet; `closed` when it has
+/// closed the link;
 /// `status ...` when that changes; `end ...` when a peer has gone of which it got messages;
 /// `wrong ...` if something is.
 pub(crate) fn talker(parent: &'static Parent) {
@@ -70,6 +71,7 @@ pub(crate) fn talker(parent: &'static Parent) {
 
 /// A host that was killed just now may hold the name for a moment yet.
 fn open(parent: &'static Parent) -> Link {
+    let mut claiming = false;
     loop {
         let opened = parent
             .builder()
@@ -89,7 +91,13 @@ fn open(parent: &'static Parent) -> Link {
             .open();
         match opened {
             Ok(link) => return link,
-            Err(e) if e.kind() == ErrorKind::NameInUse => thread::sleep(PAUSE),
+            Err(e) if e.kind() == ErrorKind::NameInUse => {
+                if !claiming {
+                    claiming = true;
+                    parent.say("claiming");
+                }
+                thread::sleep(PAUSE);
+            }
             Err(e) => {
                 parent.say(format!("wrong: open: {e:?}"));
                 parent.wait_for_the_end();

@@ -1,19 +1,22 @@
 //! A talker, as the test sees it: all that it says is checked, and what it leaves behind.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use twinring::Status;
 
-use crate::common::{Child, Place, Side, microseconds};
+use crate::common::{Child, LIMIT, Place, Side, microseconds};
 use crate::ledger::{Deeds, Page};
 use crate::moment::Moment;
 
+#[derive(Debug)]
 pub(crate) struct Watched {
     child: Child,
     incarnation: u64,
     moment: Moment,
     page: Page,
     at: bool,
+    /// The name was not free yet when it came.
+    claiming: bool,
     /// It has said that it has closed the link.
     closed: bool,
     /// The connections that it had, by their generations less 1.
@@ -68,6 +71,7 @@ impl Watched {
             moment,
             page,
             at: false,
+            claiming: false,
             closed: false,
             connections: Vec::new(),
             ends: Vec::new(),
@@ -85,6 +89,7 @@ impl Watched {
         match word() {
             "at" => self.at = true,
             "closing" => {}
+            "claiming" => self.claiming = true,
             "closed" => self.closed = true,
             "end" => {
                 let mut number = || word().parse::<u64>().unwrap();
@@ -146,6 +151,24 @@ impl Watched {
         }
     }
 
+    /// As [`come_to_its_moment`](Watched::come_to_its_moment), with an eye on the other side, on
+    /// which it depends.
+    pub(crate) fn come_to_its_moment_beside(&mut self, other: &mut Watched) {
+        let start = Instant::now();
+        while !self.at && self.moment != Moment::Any {
+            self.hear_all();
+            other.hear_all();
+            std::thread::sleep(Duration::from_micros(100));
+            assert!(start.elapsed() < LIMIT, "{self:?} waits beside {other:?}");
+        }
+    }
+
+    fn hear_all(&mut self) {
+        for line in self.child.heard() {
+            self.note(&line);
+        }
+    }
+
     /// Begins to kill it.
     pub(crate) fn kill_now(&mut self) {
         self.killed = microseconds();
@@ -190,9 +213,7 @@ impl Watched {
         {
             self.hear_one();
         }
-        for line in self.child.heard() {
-            self.note(&line);
-        }
+        self.hear_all();
         self.connections[since..]
             .iter()
             .rfind(|c| knew(c) && c.end.is_some())
