@@ -218,7 +218,9 @@ fn a_guest_frozen_at_any_moment() {
     let (mut passed, mut busy) = (0, 0);
     for round in 0..rounds(60, 10) {
         let place = Place::new();
-        let host = place.host().open().unwrap();
+        // Only the frozen one waits for this deadline.
+        let hour = Duration::from_secs(3600);
+        let host = place.host().handshake_timeout(hour).open().unwrap();
         let mut frozen = place.start("comer", Side::Guest);
         frozen.expect("opening");
         if round % 4 == 0 {

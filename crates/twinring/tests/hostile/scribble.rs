@@ -220,7 +220,8 @@ fn scribbled_over(victims: Side, everywhere: bool) {
             }
             i
         });
-        while start.elapsed() < attack() {
+        // A process takes a while to start on some systems.
+        while start.elapsed() < attack() || attacks <= 5 {
             assert!(!exchange.is_finished(), "the other link has suffered");
             let mut scribbler = place.start("scribbler", victims.opposite());
             scribbler.say(everywhere);
@@ -261,7 +262,7 @@ fn scribbled_over(victims: Side, everywhere: bool) {
         "the {victims} was attacked {attacks} times; {ended} scribblers were sent away, {died} \
          died of it, {caught} times it said what was wrong; {exchanged} messages on the other link meanwhile"
     );
-    assert!(attacks > 5 && caught > 0 && exchanged > 10);
+    assert!(caught > 0 && exchanged > 10);
     assert_eq!(honest.generation(), 1);
 
     until("what the attacked link took is given back", || {
