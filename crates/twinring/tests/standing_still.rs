@@ -1,5 +1,4 @@
-//! Peers that stand still: a stopped process is alive, and an idle link costs nothing.
-#![cfg(unix)]
+//! Peers that stand still: a frozen process is alive, and an idle link costs nothing.
 
 mod common;
 
@@ -7,17 +6,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{
-    Child, LIMIT, Parent, Place, Random, Side, Watchdog, connected, labelled, peers, read_label,
+    Child, LIMIT, Parent, Place, Random, Side, Watchdog, connected, freeze, labelled, peers,
+    read_label, rounds, thaw,
 };
-use rustix::process::{Pid, Signal, kill_process};
-use rustix::time::{ClockId, clock_gettime};
-use twinring::ErrorKind;
+use twinring::{ErrorKind, Link};
 
-peers!(counter, idler);
-
-fn signal(child: &Child, signal: Signal) {
-    kill_process(Pid::from_raw(child.pid() as i32).unwrap(), signal).unwrap();
-}
+#[cfg(not(unix))]
+peers!(counter, comer);
+#[cfg(unix)]
+peers!(counter, comer, idler);
 
 /// Sends back what it gets, and says how the connection ended.
 fn counter(parent: &'static Parent) {
@@ -25,8 +22,9 @@ fn counter(parent: &'static Parent) {
     connected(&link);
     parent.say("connected");
     let e = loop {
-        match link.recv().and_then(|bytes| link.send(&bytes)) {
-            Ok(()) => {}
+        match link.recv() {
+            // If the connection is over, the next `recv` tells.
+            Ok(bytes) => drop(link.send(&bytes)),
             Err(e) if e.kind() == ErrorKind::Aborted => parent.say("Aborted"),
             Err(e) => break e,
         }
@@ -34,35 +32,44 @@ fn counter(parent: &'static Parent) {
     parent.say(format!("{:?}", e.kind()));
 }
 
-/// Stopped and continued at random moments, a peer loses nothing and is never taken for dead.
+/// Freezes a child and lets it run on, at random moments, until `done`.
+fn flicker(child: &Child, done: impl Fn() -> bool) -> usize {
+    let mut random = Random::unrepeatable();
+    let mut times = 0;
+    while !done() {
+        freeze(child);
+        thread::sleep(Duration::from_micros(random.below(5000) as u64));
+        thaw(child);
+        thread::sleep(Duration::from_micros(random.below(2000) as u64));
+        times += 1;
+    }
+    times
+}
+
+/// Frozen at random moments, a peer loses nothing and is never taken for dead.
 #[test]
-fn a_stopped_peer_is_alive() {
-    let _watchdog = Watchdog::new(120);
+fn a_frozen_peer_is_alive() {
+    let _watchdog = Watchdog::new(240);
+    let count = rounds(20_000, 4000) as u64;
     for side in Side::BOTH {
         let place = Place::new();
         let link = place.builder(side).ring_capacity(4096).open().unwrap();
         let mut child = place.start("counter", side.opposite());
         child.expect("connected");
         connected(&link);
-        let mut random = Random::unrepeatable();
-        const COUNT: u64 = 20_000;
         thread::scope(|scope| {
             let sender = scope.spawn(|| {
-                for i in 0..COUNT {
+                for i in 0..count {
                     link.send(&labelled(1, i, (i % 300) as usize)).unwrap();
                 }
             });
             let receiver = scope.spawn(|| {
-                for i in 0..COUNT {
+                for i in 0..count {
                     assert_eq!(read_label(&link.recv().unwrap()), Ok((1, i)));
                 }
             });
-            while !sender.is_finished() || !receiver.is_finished() {
-                signal(&child, Signal::STOP);
-                thread::sleep(Duration::from_micros(random.below(5000) as u64));
-                signal(&child, Signal::CONT);
-                thread::sleep(Duration::from_micros(random.below(2000) as u64));
-            }
+            let times = flicker(&child, || sender.is_finished() && receiver.is_finished());
+            println!("the {} was frozen {times} times", side.opposite());
         });
         assert_eq!(link.generation(), 1);
         link.close();
@@ -71,57 +78,238 @@ fn a_stopped_peer_is_alive() {
     }
 }
 
-/// Calls beside a stopped peer end at their deadlines, and `close` ends at once; the peer is told
-/// when it runs again.
+/// Calls with a deadline keep it although the peer is frozen again and again; what they gave up is
+/// not delivered, what they did is, in order.
 #[test]
-fn a_stopped_peer_holds_nobody_up() {
-    let _watchdog = Watchdog::new(120);
+fn deadlines_hold_beside_a_frozen_peer() {
+    let _watchdog = Watchdog::new(240);
+    let count = rounds(1000, 200) as u64;
+    let short = Duration::from_millis(2);
+    // Calls `attempt` until it is in time; how often it was not.
+    let insist = |attempt: &mut dyn FnMut() -> twinring::Result<()>| {
+        let mut late = 0;
+        loop {
+            let start = Instant::now();
+            let outcome = attempt();
+            let took = start.elapsed();
+            assert!(took < LIMIT / 6, "{took:?} instead of {short:?}");
+            match outcome {
+                Ok(()) => return late,
+                Err(e) => assert_eq!(e.kind(), ErrorKind::TimedOut, "{e}"),
+            }
+            late += 1;
+        }
+    };
     for side in Side::BOTH {
         let place = Place::new();
         let link = place.builder(side).ring_capacity(4096).open().unwrap();
         let mut child = place.start("counter", side.opposite());
         child.expect("connected");
         connected(&link);
-        signal(&child, Signal::STOP);
-
-        let short = Duration::from_millis(100);
-        assert_eq!(
-            link.recv_timeout(short).unwrap_err().kind(),
-            ErrorKind::TimedOut
-        );
-        let e = link.send_timeout(&[0; 100_000], short).unwrap_err();
-        assert_eq!(e.kind(), ErrorKind::TimedOut, "{e}");
-        assert!(link.status().is_connected());
-        if side == Side::Host {
-            // Alive, so its place is taken.
-            let other = place.guest().open().unwrap();
-            let e = other.wait_connected(short).unwrap_err();
-            assert_eq!(e.kind(), ErrorKind::Busy, "{e}");
-        }
-
-        let start = Instant::now();
+        thread::scope(|scope| {
+            let sender = scope.spawn(|| {
+                (0..count)
+                    // Some are larger than the ring, and are given up half-way.
+                    .map(|i| labelled(1, i, Random::new(i).len(300, 5, 10_000)))
+                    .map(|message| insist(&mut || link.send_timeout(&message, short)))
+                    .sum::<u64>()
+            });
+            let receiver = scope.spawn(|| {
+                let mut late = 0;
+                for i in 0..count {
+                    let mut bytes = Vec::new();
+                    late += insist(&mut || link.recv_into_timeout(&mut bytes, short).map(drop));
+                    assert_eq!(read_label(&bytes), Ok((1, i)));
+                }
+                late
+            });
+            let times = flicker(&child, || sender.is_finished() && receiver.is_finished());
+            let late = [sender.join().unwrap(), receiver.join().unwrap()];
+            println!("frozen {times} times; {late:?} sends and receives gave up");
+            assert!(late.iter().all(|late| *late > 0), "each has to be met");
+        });
+        assert_eq!(link.generation(), 1);
         link.close();
-        assert!(
-            start.elapsed() < LIMIT / 6,
-            "close took {:?}",
-            start.elapsed()
-        );
-        if side == Side::Host {
-            // Whoever comes next is served, although the stopped one has not noticed anything.
-            let again = place.host().ring_capacity(4096).open().unwrap();
-            let mut next = place.start("counter", Side::Guest);
-            next.expect("connected");
-            connected(&again);
+        child.hear_until(|line| line == "Closed");
+    }
+}
+
+/// `close` ends at once whatever the peer was doing when it was frozen; whoever comes next is
+/// served, and the frozen one is told when it runs again.
+#[test]
+fn close_does_not_wait_for_the_frozen() {
+    let _watchdog = Watchdog::new(240);
+    let mut random = Random::unrepeatable();
+    for side in Side::BOTH {
+        let place = Place::new();
+        for _ in 0..rounds(25, 4) {
+            let link = place.builder(side).ring_capacity(4096).open().unwrap();
+            let mut child = place.start("counter", side.opposite());
+            child.expect("connected");
+            connected(&link);
+            // Talking, and with a message half-way that nobody will take.
+            thread::scope(|scope| {
+                let sender = scope.spawn(|| {
+                    let mut sent: Vec<usize> = Vec::new();
+                    loop {
+                        let len = [0, 100, 5000][sent.len() % 3];
+                        match link.send(&labelled(1, sent.len() as u64, len)) {
+                            Ok(()) => sent.push(len),
+                            Err(e) => return e.kind(),
+                        }
+                    }
+                });
+                let receiver = scope.spawn(|| {
+                    loop {
+                        if let Err(e) = link.recv() {
+                            return e.kind();
+                        }
+                    }
+                });
+                thread::sleep(Duration::from_micros(random.below(5000) as u64));
+                freeze(&child);
+                let start = Instant::now();
+                link.close();
+                let took = start.elapsed();
+                assert!(took < LIMIT / 6, "close took {took:?}");
+                assert_eq!(sender.join().unwrap(), ErrorKind::ClosedHere);
+                assert_eq!(receiver.join().unwrap(), ErrorKind::ClosedHere);
+            });
+            if side == Side::Host {
+                let again = place.host().ring_capacity(4096).open().unwrap();
+                let mut next = place.start("counter", Side::Guest);
+                next.expect("connected");
+                connected(&again);
+            }
+            thaw(&child);
+            child.hear_until(|line| line == "Closed");
+            child.finish();
         }
-        signal(&child, Signal::CONT);
-        // The message that had no time, and the end.
-        child.expect("Aborted");
-        child.expect("Closed");
-        child.finish();
+    }
+}
+
+/// Says when it is about to open the link, each error, and when it is connected.
+fn comer(parent: &'static Parent) {
+    parent.say("opening");
+    let link = parent
+        .builder()
+        .on_error(|_, e| parent.say(format!("error {:?}", e.kind())))
+        .open()
+        .unwrap();
+    connected(&link);
+    parent.say("connected");
+    // Until it is killed, or the connection ends.
+    let e = link.recv().unwrap_err();
+    parent.say(format!("{:?}", e.kind()));
+    parent.wait_for_the_end();
+}
+
+/// From the first system call of the handshake to its end, at random.
+fn somewhere_in_the_handshake(random: &mut Random) -> Duration {
+    Duration::from_micros(random.below(rounds(2000, 20_000)) as u64)
+}
+
+/// A guest that is frozen while it shakes hands holds up nobody. One that is frozen once it is
+/// connected keeps its place, being alive; killed while it is frozen, it makes room.
+#[test]
+fn a_guest_frozen_at_any_moment() {
+    let _watchdog = Watchdog::new(300);
+    let mut random = Random::unrepeatable();
+    let (mut passed, mut busy) = (0, 0);
+    for round in 0..rounds(60, 10) {
+        let place = Place::new();
+        // Only the frozen one waits for this deadline.
+        let hour = Duration::from_secs(3600);
+        let host = place.host().handshake_timeout(hour).open().unwrap();
+        let mut frozen = place.start("comer", Side::Guest);
+        frozen.expect("opening");
+        if round % 4 == 0 {
+            frozen.expect("connected");
+        } else {
+            thread::sleep(somewhere_in_the_handshake(&mut random));
+        }
+        freeze(&frozen);
+        let mut next = place.start("comer", Side::Guest);
+        next.expect("opening");
+        match next.hear().as_str() {
+            "connected" => passed += 1,
+            "error Busy" => {
+                busy += 1;
+                assert_eq!(host.peer().unwrap().pid, frozen.pid());
+                frozen.kill();
+                next.expect("connected");
+                assert_eq!(host.recv().unwrap_err().kind(), ErrorKind::PeerGone);
+            }
+            other => panic!("{other}"),
+        }
+        connected(&host);
+        assert_eq!(host.peer().unwrap().pid, next.pid());
+    }
+    println!("{passed} were not held up, {busy} were told busy");
+    assert!(passed > 0 && busy > 0, "both have to be met");
+}
+
+/// A host that is frozen while it shakes hands: the guest's deadlines hold, it can close, and the
+/// next guest is served once the host runs again.
+#[test]
+fn a_host_frozen_at_any_moment() {
+    let _watchdog = Watchdog::new(300);
+    let mut random = Random::unrepeatable();
+    for _ in 0..rounds(40, 8) {
+        let place = Place::new();
+        let guest = place.guest().open().unwrap();
+        let mut host = place.start("comer", Side::Host);
+        host.expect("opening");
+        thread::sleep(somewhere_in_the_handshake(&mut random));
+        freeze(&host);
+        let start = Instant::now();
+        if let Err(e) = guest.wait_connected(Duration::from_millis(20)) {
+            assert_eq!(e.kind(), ErrorKind::TimedOut, "{e}");
+        }
+        guest.close();
+        assert!(start.elapsed() < LIMIT / 6, "{:?}", start.elapsed());
+        let next = place.guest().open().unwrap();
+        thaw(&host);
+        connected(&next);
+        assert_eq!(next.peer().unwrap().pid, host.pid());
+    }
+}
+
+type Call = fn(&Link) -> twinring::Result<()>;
+
+/// Who waits beside a frozen peer is told when that is killed, frozen as it is.
+#[test]
+fn killed_while_frozen() {
+    let _watchdog = Watchdog::new(120);
+    let calls: [Call; 2] = [
+        |link| link.recv().map(drop),
+        |link| link.send(&vec![0; 1_000_000]),
+    ];
+    for side in Side::BOTH {
+        let place = Place::new();
+        let link = place.builder(side).ring_capacity(4096).open().unwrap();
+        for call in calls {
+            let mut child = place.start("counter", side.opposite());
+            child.expect("connected");
+            connected(&link);
+            freeze(&child);
+            thread::scope(|scope| {
+                let waiting = scope.spawn(|| call(&link));
+                thread::sleep(Duration::from_millis(20));
+                assert!(!waiting.is_finished());
+                child.kill_now();
+                let e = waiting.join().unwrap().unwrap_err();
+                assert_eq!(e.kind(), ErrorKind::PeerGone, "{e}");
+            });
+            // A sender leaves the end for the receiver.
+            while link.try_recv().is_ok_and(|bytes| bytes.is_some()) {}
+            common::until("it waits again", || !link.status().is_connected());
+        }
     }
 }
 
 /// Waits for a message, and says how much processor time it has taken.
+#[cfg(unix)]
 fn idler(parent: &'static Parent) {
     let link = parent.builder().open().unwrap();
     connected(&link);
@@ -136,12 +324,15 @@ fn idler(parent: &'static Parent) {
     assert_eq!(receiver.join().unwrap(), b"wake up");
 }
 
+#[cfg(unix)]
 fn processor_time() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// An idle link, with a thread that waits for messages, uses no processor time.
+#[cfg(unix)]
 #[test]
 fn an_idle_link_costs_nothing() {
     let _watchdog = Watchdog::new(60);

@@ -121,6 +121,11 @@ impl Child {
         self.lines.try_iter().collect()
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_some()
+    }
+
     /// Kills the child, like SIGKILL or the task manager, and returns what it said to the end.
     pub(crate) fn kill(&mut self) -> Vec<String> {
         self.kill_now();

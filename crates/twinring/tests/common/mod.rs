@@ -17,20 +17,26 @@
 
 mod audit;
 mod child;
+mod freeze;
 mod log;
 mod parent;
 mod payload;
 mod place;
 mod random;
+mod times;
 mod watchdog;
 
-pub(crate) use audit::Audit;
+pub(crate) use audit::{AUDITED, count, slope};
+#[cfg(target_os = "linux")]
+pub(crate) use audit::{Audit, count_of};
 pub(crate) use child::Child;
+pub(crate) use freeze::{freeze, thaw};
 pub(crate) use log::{Log, text};
 pub(crate) use parent::{Parent, play, run_beside};
 pub(crate) use payload::{check, labelled, message, read_label};
 pub(crate) use place::{Place, Side};
 pub(crate) use random::Random;
+pub(crate) use times::{Times, between, microseconds};
 pub(crate) use watchdog::{LIMIT, Watchdog};
 
 use std::time::{Duration, Instant};

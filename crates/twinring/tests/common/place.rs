@@ -89,6 +89,11 @@ impl Place {
         }
     }
 
+    /// Another name in the directory of a place that lives longer.
+    pub(crate) fn at(name: &str, directory: &Path) -> Place {
+        Place::of_parent(name.to_owned(), directory.to_owned())
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }

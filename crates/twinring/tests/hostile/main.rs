@@ -3,14 +3,19 @@
 //!
 //! The victim is a child process with an ordinary link; the test attacks it by hand.
 
+#[cfg(target_os = "linux")]
+mod bells;
 #[path = "../common/mod.rs"]
 mod common;
 #[cfg(target_os = "linux")]
 mod fds;
 #[cfg(target_os = "linux")]
+mod intruder;
+#[cfg(target_os = "linux")]
 mod limits;
 #[cfg(unix)]
 mod places;
+mod scribble;
 mod strangers;
 mod victim;
 mod wire;
@@ -23,11 +28,19 @@ mod wrong_memory;
 use limits::{few_descriptors, little_memory};
 #[cfg(unix)]
 use places::opener;
+use scribble::{scribbler, two_links};
 use victim::victim;
 
 #[cfg(target_os = "linux")]
-common::peers!(victim, opener, few_descriptors, little_memory);
+common::peers!(
+    victim,
+    opener,
+    few_descriptors,
+    little_memory,
+    scribbler,
+    two_links,
+);
 #[cfg(all(unix, not(target_os = "linux")))]
-common::peers!(victim, opener);
+common::peers!(victim, opener, scribbler, two_links);
 #[cfg(windows)]
-common::peers!(victim);
+common::peers!(victim, scribbler, two_links);

@@ -8,7 +8,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
 use rustix::fs::{
-    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
+    FallocateFlags, MemfdFlags, OFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate,
+    memfd_create,
 };
 
 use crate::common::{Place, Side, Watchdog};
@@ -182,6 +183,80 @@ fn the_memory_is_not_safe_to_map() {
     }))
     .unwrap();
     refused(&good, &[read_only.as_fd(), bell.as_fd()], "not sealed");
+}
+
+/// Memory that is of the right kind by some signs only, and what else can be handed over in its
+/// place.
+#[test]
+fn the_memory_is_of_another_kind() {
+    let _watchdog = Watchdog::new(240);
+    let good = hello([CAPACITY; 2]);
+    let (memory, bell) = (good_memory(), good_bell());
+    let reopened = |flags| {
+        let path = format!("/proc/self/fd/{}", {
+            use std::os::fd::AsRawFd;
+            memory.as_raw_fd()
+        });
+        rustix::fs::open(path, flags, rustix::fs::Mode::empty()).unwrap()
+    };
+    // A sealed memfd, of which there is only a handle that cannot be used.
+    let path = reopened(OFlags::PATH | OFlags::CLOEXEC);
+    refused(&good, &[path.as_fd(), bell.as_fd()], "is no memfd");
+    // Sealed, reserved, and only to be read: mapping it fails.
+    let read_only = reopened(OFlags::RDONLY | OFlags::CLOEXEC);
+    let told = host(LONG, |guest| {
+        fds::send(&guest, &good, &[read_only.as_fd(), bell.as_fd()]);
+        let (answer, _) = fds::receive(&guest);
+        assert_eq!(u32_at(&answer, 8), REFUSE);
+    });
+    assert!(told.starts_with("error AccessDenied "), "{told}");
+
+    // Far larger than said, and hardly there at all.
+    let huge = memory_of(1 << 40);
+    refused(
+        &good,
+        &[huge.as_fd(), bell.as_fd()],
+        "has 1099511627776 bytes",
+    );
+    // Reserved, and then taken back in the middle: seals do not forbid it.
+    let holed = good_memory();
+    let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    fallocate(&holed, punch, 4096, 4096).unwrap();
+    refused(&good, &[holed.as_fd(), bell.as_fd()], "not reserved");
+
+    // Pages of another size: they can be missing at the first touch.
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::HUGETLB;
+    if let Ok(large) = memfd_create("hostile", flags) {
+        fcntl_add_seals(&large, SEALS).unwrap();
+        refused(&good, &[large.as_fd(), bell.as_fd()], "other than tmpfs");
+    } else {
+        println!("this Linux has no pages of another size");
+    }
+    // A file of the same file system as a memfd.
+    let path = format!("/dev/shm/hostile-{}", std::process::id());
+    if let Ok(file) = File::options()
+        .create_new(true)
+        .read(true)
+        .write(true)
+        .open(&path)
+    {
+        std::fs::remove_file(&path).unwrap();
+        fallocate(&file, FallocateFlags::empty(), 0, LEN).unwrap();
+        refused(
+            &good,
+            &[file.as_fd(), bell.as_fd()],
+            "the memory handed over is n",
+        );
+    }
+
+    // The two the wrong way round; the memory twice.
+    refused(&good, &[bell.as_fd(), memory.as_fd()], "is no memfd");
+    refused(&good, &[memory.as_fd(), memory.as_fd()], "no stream socket");
+}
+
+/// A sealed memfd of this length with nothing in it.
+fn memory_of(len: u64) -> OwnedFd {
+    memory(len, 0, &header(), SEALS)
 }
 
 #[test]

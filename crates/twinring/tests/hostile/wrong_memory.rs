@@ -1,123 +1,12 @@
 //! A guest that shakes hands as it should and then writes what it likes into the shared memory.
 
-use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::common::{Place, Random, Side, Watchdog};
 use crate::fds;
+use crate::intruder::{DATA_WAIT, GOODBYE, HEAD, Intruder, LEN, RING, SPACE_WAIT, TAIL, frame};
 use crate::victim::{CAPACITY, MAX_MESSAGE, Victim};
-use crate::wire::{ACK, HELLO, LONG, Stranger, WELCOME, knock, packet, put, u32_at, u64_at};
-
-const LEN: usize = 16 * 1024;
-const RING: usize = CAPACITY as usize;
-
-/// Words of a ring, by their offsets.
-const TAIL: usize = 0;
-const HEAD: usize = 128;
-const DATA_WAIT: usize = 256;
-const SPACE_WAIT: usize = 384;
-const GOODBYE: usize = 512;
-
-/// What a guest holds of a connection.
-struct Intruder {
-    connection: Stranger,
-    space: OwnedFd,
-    base: *mut u8,
-}
-
-impl Drop for Intruder {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `enter`, and nothing refers to it any more.
-        unsafe { munmap(self.base.cast(), LEN) }.unwrap();
-    }
-}
-
-impl Intruder {
-    /// Connects by the book.
-    fn enter(place: &Place) -> Intruder {
-        let mut connection = Stranger::connect(place);
-        connection.send(&knock(place.name()));
-        let (hello, mut fds) = fds::receive(&connection.0);
-        assert_eq!(
-            u32_at(&hello, 8),
-            HELLO,
-            "{:?}",
-            String::from_utf8_lossy(&hello)
-        );
-        assert_eq!([u64_at(&hello, 48), u64_at(&hello, 56)], [CAPACITY; 2]);
-        let space = fds.pop().unwrap();
-        let memory = fds.pop().unwrap();
-        let prot = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping, of a file that has this length for ever.
-        let base = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                LEN,
-                prot,
-                MapFlags::SHARED,
-                &memory,
-                0,
-            )
-        };
-        let mut ack = packet(ACK);
-        put(&mut ack, 32, &hello[32..48]);
-        connection.send(&ack);
-        let (welcome, _) = fds::receive(&connection.0);
-        assert_eq!(u32_at(&welcome, 8), WELCOME);
-        Intruder {
-            connection,
-            space,
-            base: base.unwrap().cast(),
-        }
-    }
-
-    fn u64_at(&self, offset: usize) -> &AtomicU64 {
-        assert!(offset.is_multiple_of(8) && offset + 8 <= LEN);
-        // SAFETY: aligned, within the mapping, which lives as long as `self`.
-        unsafe { AtomicU64::from_ptr(self.base.add(offset).cast()) }
-    }
-
-    fn u32_at(&self, offset: usize) -> &AtomicU32 {
-        assert!(offset.is_multiple_of(4) && offset + 4 <= LEN);
-        // SAFETY: as above.
-        unsafe { AtomicU32::from_ptr(self.base.add(offset).cast()) }
-    }
-
-    /// A word of the ring that the guest writes.
-    fn ours(&self, word: usize) -> &AtomicU64 {
-        self.u64_at(2048 + word)
-    }
-
-    /// A word of the ring that the host writes.
-    fn theirs(&self, word: usize) -> &AtomicU64 {
-        self.u64_at(1024 + word)
-    }
-
-    /// Writes frame headers and lengths, one after the other, from the beginning of our ring, and
-    /// publishes up to `tail`.
-    fn frames(&self, frames: &[(usize, u64)], tail: u64) {
-        for (at, header) in frames {
-            self.u64_at(4096 + RING + at).store(*header, Relaxed);
-        }
-        self.ours(TAIL).store(tail, Relaxed);
-        self.ring();
-    }
-
-    /// Rings both bells, whether anybody sleeps or not.
-    fn ring(&self) {
-        use rustix::net::{SendFlags, send};
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let _ = send(&self.connection.0, &[1], flags);
-        let _ = send(&self.space, &[1], flags);
-    }
-}
-
-/// A frame's header.
-const fn frame(len: u32, kind: u8, flags: u8) -> u64 {
-    len as u64 | (kind as u64) << 32 | (flags as u64) << 40
-}
+use crate::wire::{ACK, LONG, Stranger, knock, packet, put};
 
 const DATA: u8 = 1;
 const PADDING: u8 = 2;
@@ -409,6 +298,31 @@ fn surplus_descriptors_are_closed() {
         }
         drop(stranger);
         victim.says("error ");
+        victim.serves(&place, Side::Guest);
+    }
+    crate::common::until("all of them are closed", || open() <= before);
+}
+
+/// Nor may any come with the last word of the handshake.
+#[test]
+fn descriptors_with_the_ack_are_closed() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let mut victim = Victim::start(&place, Side::Host, LONG);
+    victim.serves(&place, Side::Guest);
+    let files = format!("/proc/{}/fd", victim.child.pid());
+    let open = || std::fs::read_dir(&files).unwrap().count();
+    let before = open();
+    for count in [1, 2, fds::MOST] {
+        let mut stranger = Stranger::connect(&place);
+        stranger.send(&knock(place.name()));
+        let (hello, theirs) = fds::receive(&stranger.0);
+        let mut ack = packet(ACK);
+        put(&mut ack, 32, &hello[32..48]);
+        // Their own, handed back to them.
+        fds::send(&stranger.0, &ack, &fds::copies(&theirs[0], count));
+        stranger.refusal();
+        victim.says("error Protocol ");
         victim.serves(&place, Side::Guest);
     }
     crate::common::until("all of them are closed", || open() <= before);

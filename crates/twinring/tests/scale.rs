@@ -1,0 +1,293 @@
+//! A thousand links in one process, half of whose peers die at once.
+//!
+//! The peers are a few children with a hundred guests each. What a link costs is measured and
+//! printed, and must not grow when links come and go.
+
+mod common;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{
+    AUDITED, Child, LIMIT, Log, Parent, Place, Side, Watchdog, connected, count, labelled, peers,
+    read_label, rounds,
+};
+use twinring::{ErrorKind, Link, Status, Wait};
+
+peers!(crowd);
+
+/// Guests of one child.
+const CROWD: usize = 100;
+const CAPACITY: u64 = 4096;
+
+/// Both tests count what the whole process has: one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many links there are in all.
+fn links() -> usize {
+    rounds(1000, 200)
+}
+
+/// The place of one link of many.
+fn place_of(place: &Place, number: usize) -> Place {
+    Place::at(&format!("{} {number}", place.name()), place.directory())
+}
+
+/// All that the system lets a process have: a link takes a handful of descriptors.
+fn raise_limit() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let limit = getrlimit(Resource::Nofile);
+        let all = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
+        setrlimit(Resource::Nofile, all).unwrap();
+    }
+}
+
+/// Opens [`CROWD`] guests from a number on, and says when all are connected. Sends back what each
+/// gets whenever it is told to.
+fn crowd(parent: &'static Parent) {
+    raise_limit();
+    let from: usize = parent.hear_as();
+    let guests: Vec<Link> = (from..from + CROWD)
+        .map(|number| place_of(&parent.place, number).guest().open().unwrap())
+        .collect();
+    guests.iter().for_each(connected);
+    parent.say("all are connected");
+    loop {
+        parent.expect("echo");
+        for guest in &guests {
+            let bytes = guest.recv_timeout(LIMIT).unwrap();
+            guest.send_timeout(&bytes, LIMIT).unwrap();
+        }
+    }
+}
+
+/// Hosts, and the children that are their guests.
+struct Crowds {
+    place: Place,
+    hosts: Vec<Link>,
+    children: Vec<Child>,
+    log: Log,
+}
+
+impl Crowds {
+    fn open(links: usize) -> Crowds {
+        let (place, log) = (Place::new(), Log::new());
+        let hosts = (0..links)
+            .map(|number| {
+                let log = log.clone();
+                place_of(&place, number)
+                    .host()
+                    .ring_capacity(CAPACITY)
+                    .wait(Wait::Sleep)
+                    .on_status(move |_, status| {
+                        if let Status::Disconnected { reason, .. } = status {
+                            log.push(format!("{number} {reason:?}"));
+                        }
+                    })
+                    .open()
+                    .unwrap()
+            })
+            .collect();
+        let mut crowds = Crowds {
+            place,
+            hosts,
+            children: Vec::new(),
+            log,
+        };
+        crowds.fill();
+        crowds
+    }
+
+    /// Starts the children that are missing.
+    fn fill(&mut self) {
+        let first = self.children.len();
+        for number in first..self.hosts.len() / CROWD {
+            let mut child = self.place.start("crowd", Side::Guest);
+            child.say(number * CROWD);
+            self.children.push(child);
+        }
+        for child in &mut self.children[first..] {
+            child.expect("all are connected");
+        }
+        self.hosts.iter().for_each(connected);
+    }
+
+    /// One message to and fro on each link that still has its child, all under way at once.
+    fn exchange(&mut self) {
+        for child in &mut self.children {
+            child.say("echo");
+        }
+        let alive = &self.hosts[..self.children.len() * CROWD];
+        for (number, host) in alive.iter().enumerate() {
+            let message = labelled(number as u64, 0, number % 2000);
+            host.send_timeout(&message, LIMIT).unwrap();
+        }
+        for (number, host) in alive.iter().enumerate() {
+            let bytes = host.recv_timeout(LIMIT).unwrap();
+            assert_eq!(read_label(&bytes), Ok((number as u64, 0)));
+        }
+    }
+}
+
+impl Drop for Crowds {
+    fn drop(&mut self) {
+        // All of them first, so that one does not end after the other.
+        self.children.iter_mut().for_each(Child::kill_now);
+    }
+}
+
+fn print_counts(what: &str, counts: &[u64], links: usize) {
+    for (kind, count) in AUDITED.iter().zip(counts) {
+        let each = *count as f64 / links as f64;
+        println!("{what}: {count} {kind}, {each:.2} for each link");
+    }
+}
+
+#[test]
+fn a_thousand_links_and_half_their_peers_killed_at_once() {
+    let _alone = alone();
+    let _watchdog = Watchdog::new(600);
+    raise_limit();
+    let links = links();
+    // What the first links load and start stays; what the later ones take must be given back.
+    Crowds::open(CROWD).exchange();
+    let without = settled();
+    let start = Instant::now();
+    let mut crowds = Crowds::open(links);
+    println!("{links} links after {:?}", start.elapsed());
+    crowds.exchange();
+    let mut before: Vec<u64> = Vec::new();
+    for round in 0..3 {
+        let now = settled();
+        let taken: Vec<u64> = now
+            .iter()
+            .zip(&without)
+            .map(|(now, without)| now - without)
+            .collect();
+        print_counts(&format!("round {round}"), &taken, links);
+        match round {
+            0 => {}
+            // Once warm, nothing grows with the peers that were lost.
+            1 => before = now,
+            _ => {
+                for (i, kind) in AUDITED.iter().enumerate() {
+                    let slack = if *kind == "bytes of memory" {
+                        4 << 20
+                    } else {
+                        0
+                    };
+                    assert!(
+                        now[i] <= before[i] + slack,
+                        "{kind}: {} before, {} now",
+                        before[i],
+                        now[i]
+                    );
+                }
+            }
+        }
+
+        let dead = crowds.children.len() / 2 * CROWD;
+        let mut doomed = crowds
+            .children
+            .split_off(crowds.children.len() - dead / CROWD);
+        let told = crowds.log.lines().len();
+        let start = Instant::now();
+        doomed.iter_mut().for_each(Child::kill_now);
+        // The others do not notice.
+        crowds.exchange();
+        let lines = crowds.log.wait_for(told + dead);
+        println!("{dead} peers killed, all told after {:?}", start.elapsed());
+        let mut lines: Vec<&str> = lines[told..].iter().map(String::as_str).collect();
+        lines.sort_unstable();
+        let mut expected: Vec<String> = (links - dead..links)
+            .map(|number| format!("{number} Crashed"))
+            .collect();
+        expected.sort_unstable();
+        assert_eq!(lines, expected, "each once, and for what it was");
+        for host in &crowds.hosts[links - dead..] {
+            assert_eq!(host.recv().unwrap_err().kind(), ErrorKind::PeerGone);
+        }
+        for host in &crowds.hosts[..links - dead] {
+            assert_eq!(host.generation(), 1);
+        }
+        crowds.exchange();
+
+        let start = Instant::now();
+        crowds.fill();
+        println!("{dead} peers again after {:?}", start.elapsed());
+        crowds.exchange();
+    }
+    let start = Instant::now();
+    crowds.hosts.iter().for_each(Link::close);
+    println!("{links} links closed after {:?}", start.elapsed());
+    // The children too, which cost this process pipes and threads.
+    drop(crowds);
+    let now = settled();
+    println!("{without:?} before, {now:?} after");
+    // All but memory, which allocators keep.
+    let given_back = now
+        .iter()
+        .zip(&without)
+        .take(3)
+        .all(|(now, before)| now <= before);
+    assert!(given_back, "{without:?} before, {now:?} after");
+}
+
+/// What this process has, once no handshake or callback is under way.
+fn settled() -> Vec<u64> {
+    let mut last = count();
+    loop {
+        thread::sleep(Duration::from_millis(100));
+        let now = count();
+        if now.iter().zip(&last).take(3).all(|(now, last)| now == last) {
+            return now;
+        }
+        last = now;
+    }
+}
+
+/// One thread waits for all links of a process.
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_do_not_grow_with_links() {
+    let _alone = alone();
+    let _watchdog = Watchdog::new(300);
+    raise_limit();
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    let place = Place::new();
+    let open = |number| {
+        place_of(&place, number)
+            .host()
+            .ring_capacity(CAPACITY)
+            .open()
+            .unwrap()
+    };
+    let mut hosts: Vec<Link> = (0..CROWD).map(open).collect();
+    let mut child = place.start("crowd", Side::Guest);
+    child.say(0);
+    child.expect("all are connected");
+    settled();
+    let (few, some) = (threads(), hosts.len());
+    hosts.extend((CROWD..2 * CROWD).map(open));
+    let mut other = place.start("crowd", Side::Guest);
+    other.say(CROWD);
+    other.expect("all are connected");
+    settled();
+    let many = threads();
+    println!(
+        "{few} threads with {some} links, {many} with {}",
+        hosts.len()
+    );
+    // One more listens to the other child.
+    assert!(many <= few + 1, "{few} threads, then {many}");
+}
