@@ -50,7 +50,7 @@ impl Side {
 }
 
 /// What a segment is like, as the handshake says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Shape {
     /// Capacity of ring 0 and ring 1 in bytes.
     pub(crate) capacities: [u64; 2],
