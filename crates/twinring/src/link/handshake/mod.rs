@@ -7,6 +7,8 @@
 
 mod guest;
 mod host;
+#[cfg(test)]
+mod model;
 
 use std::io;
 use std::sync::Arc;
