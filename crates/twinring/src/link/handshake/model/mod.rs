@@ -59,7 +59,11 @@ fn run(rules: Rules) -> Result<Report, Found> {
     let start = Instant::now();
     let result = search(&rules, &Terms::new());
     if let Ok(report) = &result {
-        println!("{rules:?}: {report:?} in {:?}", start.elapsed());
+        let (states, moves) = (report.states, report.moves);
+        println!(
+            "{rules:?}: {states} states, {moves} moves, {:?}",
+            start.elapsed()
+        );
     }
     result
 }

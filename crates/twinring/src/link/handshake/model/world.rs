@@ -505,7 +505,6 @@ impl World {
         let (rules, terms) = (*moves.rules, moves.terms);
         let label = |what| (what, h as u8);
         let Handshake { channel: c, state } = handshake;
-        let channel = *self.at(c);
         let mut machine = host::Host::new(&terms.name, &terms.options);
         machine.state = state;
         let fails = |w: &mut World, reason: Reason| {
@@ -667,7 +666,6 @@ impl World {
     ) {
         let (rules, terms) = (*moves.rules, moves.terms);
         let label = |what| (what, g as u8);
-        let channel = *self.at(c);
         let mut machine = guest::Guest::new(&terms.name, &terms.options);
         machine.state = state;
         let fails = |w: &mut World, refuses: bool| {
