@@ -9,6 +9,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{LockResult, Mutex as Plain};
 use std::time::Duration;
 
+use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar as Once, Mutex as Inner, MutexGuard as InnerGuard};
 
 #[derive(Debug, Default)]
@@ -47,6 +48,8 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 pub(crate) struct Condvar {
     /// No thread of the model is ever switched while this is locked.
     waiters: Plain<VecDeque<Arc<Waiter>>>,
+    /// Changed by each call, so that the model tries them in either order.
+    calls: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +91,7 @@ impl Condvar {
     }
 
     pub(crate) fn notify_one(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         let first = self.all().pop_front();
         if let Some(waiter) = first {
             *waiter.notified.lock().unwrap() = true;
@@ -97,6 +101,7 @@ impl Condvar {
 
     /// From here on it can be notified.
     fn begin(&self) -> Arc<Waiter> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         let waiter = Arc::new(Waiter::default());
         self.all().push_back(waiter.clone());
         waiter
