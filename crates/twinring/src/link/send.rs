@@ -76,7 +76,7 @@ impl Core {
         self.check_forked()?;
         let sent = self.send_message(message, deadline);
         // After the lane was given back; see `abort`.
-        if self.outbox.abort_due.load(Ordering::SeqCst) != 0 {
+        if self.outbox.abort_due.load(Ordering::Relaxed) != 0 {
             self.flush_abort();
         }
         sent.map_err(|e| self.named(e))
@@ -191,21 +191,30 @@ impl Core {
     /// waiting for the lane: its holder may be waiting for room for as long as it takes.
     ///
     /// The note is left first and the lane tried then; the holder gives the lane back first and
-    /// looks for the note then. All four are SeqCst, so one of the two sees the other.
+    /// looks for the note then. Both pass the lane's gate in between, if they meet at all, so one
+    /// of the two sees the other; the note itself orders nothing (`sync/turn/model.rs`).
     fn abort(&self, connection: &Connection) {
         self.outbox
             .abort_due
-            .store(connection.generation, Ordering::SeqCst);
+            .store(connection.generation, Ordering::Relaxed);
         self.flush_abort();
     }
 
     #[cold]
     fn flush_abort(&self) {
-        if let Some(mut lane) = self.outbox.lane.take(Deadline::Now)
-            && let Some(outgoing) = lane.as_mut()
-        {
-            // A violation has been passed on to the keeper, which is all that is to be done.
-            let _ = outgoing.write_due_abort(self);
+        // Again after giving it back: another note may have been left meanwhile.
+        while self.outbox.abort_due.load(Ordering::Relaxed) != 0 {
+            let Some(mut lane) = self.outbox.lane.take(Deadline::Now) else {
+                return;
+            };
+            // Without a connection, or after a violation (which has been passed on to the keeper),
+            // there is nothing to be done.
+            let Some(outgoing) = lane.as_mut() else {
+                return;
+            };
+            if outgoing.write_due_abort(self).is_err() {
+                return;
+            }
         }
     }
 }
@@ -262,7 +271,7 @@ impl Outgoing {
     /// for it.
     fn write_due_abort(&mut self, core: &Core) -> Result<()> {
         let due = &core.outbox.abort_due;
-        let generation = due.load(Ordering::SeqCst);
+        let generation = due.load(Ordering::Relaxed);
         if generation == 0 {
             return Ok(());
         }
@@ -273,7 +282,7 @@ impl Outgoing {
                 self.connection.bells.ring_data();
             }
         }
-        let _ = due.compare_exchange(generation, 0, Ordering::SeqCst, Ordering::SeqCst);
+        let _ = due.compare_exchange(generation, 0, Ordering::Relaxed, Ordering::Relaxed);
         Ok(())
     }
 

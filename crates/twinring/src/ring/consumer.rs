@@ -75,10 +75,9 @@ impl Consumer {
     }
 
     /// Looks a last time: the producer has ended, so what it has published by now is all.
-    #[cfg(not(loom))]
     pub(crate) fn seal(&mut self) -> Result<(), Fault> {
         if !self.sealed {
-            self.refresh()?;
+            self.refresh()?; // last look
             self.sealed = true;
         }
         Ok(())

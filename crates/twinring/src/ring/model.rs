@@ -10,6 +10,8 @@ use loom::thread;
 
 use super::{Consumer, Producer, Wake};
 use crate::segment::RingMemory;
+use crate::segment::layout::GOODBYE_CLOSED;
+use crate::sync::{Deadline, Turn, killed_after, step};
 
 #[derive(Default)]
 struct Bells {
@@ -111,4 +113,165 @@ fn model_full_ring() {
 #[test]
 fn model_wrapping_ring() {
     exchange(16, 3, Some(3));
+}
+
+/// A process as the kernel shows it to its peer, and the bell that it rings: one wait for both.
+#[derive(Default)]
+struct Sender {
+    rung_or_dead: Mutex<(bool, bool)>,
+    changed: Condvar,
+}
+
+impl Sender {
+    fn ring(&self) {
+        self.rung_or_dead.lock().unwrap().0 = true;
+        self.changed.notify_one();
+    }
+
+    fn die(&self) {
+        self.rung_or_dead.lock().unwrap().1 = true;
+        self.changed.notify_one();
+    }
+
+    fn is_dead(&self) -> bool {
+        self.rung_or_dead.lock().unwrap().1
+    }
+
+    fn wait(&self) {
+        let mut state = self.rung_or_dead.lock().unwrap();
+        while !state.0 && !state.1 {
+            state = self.changed.wait(state).unwrap();
+        }
+        state.0 = false;
+    }
+}
+
+/// As `Incoming::next` of `link/recv.rs`: first whether the sender has ended, then the look at the
+/// ring. `looks_again` is what makes it right.
+fn drain(consumer: &mut Consumer, sender: &Sender, looks_again: bool) -> u64 {
+    let mut got = 0;
+    loop {
+        let ended = sender.is_dead();
+        if ended {
+            if !looks_again {
+                return got;
+            }
+            consumer.seal().unwrap();
+        }
+        if consumer.readable().unwrap() > 0 {
+            got += 1;
+            assert_eq!(consumer.read_word(), got);
+            let _ = consumer.release(8);
+        } else if ended {
+            return got;
+        } else {
+            if !consumer.begin_wait().unwrap() {
+                sender.wait();
+            }
+            consumer.end_wait();
+        }
+    }
+}
+
+/// A sender of two words is killed after so many steps: before or after it writes, publishes, looks
+/// at the flag and rings, for each of them.
+fn death(steps: u32, looks_again: bool) {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(move || {
+        let ring = RingMemory::new(16);
+        let sender = Arc::new(Sender::default());
+        // For the test only, so not loom's.
+        let committed = std::sync::Arc::new(AtomicU64::new(0));
+        let sending = {
+            let (sender, committed) = (sender.clone(), committed.clone());
+            let mut producer = Producer::new(ring.clone());
+            thread::spawn(move || {
+                killed_after(steps, || {
+                    for word in 1..=2 {
+                        producer.write_word(0, word);
+                        if producer.publish(8) == Wake::Needed {
+                            step();
+                            sender.ring();
+                        }
+                        // Here `send` has returned.
+                        committed.store(word, Ordering::Relaxed);
+                    }
+                });
+                sender.die();
+            })
+        };
+        let got = drain(&mut Consumer::new(ring), &sender, looks_again);
+        sending.join().unwrap();
+        let committed = committed.load(Ordering::Relaxed);
+        assert!(got >= committed, "lost: {got} of {committed}");
+    });
+}
+
+/// The most steps that a sender of two words does.
+const ALL_STEPS: u32 = 8;
+
+#[test]
+fn model_death_against_drain() {
+    for steps in 0..=ALL_STEPS {
+        death(steps, true);
+    }
+}
+
+/// The model above can fail: without the look after the death committed words are lost.
+#[test]
+#[should_panic(expected = "lost")]
+fn model_death_without_a_second_look() {
+    death(ALL_STEPS, false);
+}
+
+/// The lane is emptied and goodbye is said while a sender sends: whoever sees the goodbye sees all
+/// that was sent before it.
+#[test]
+fn model_close_against_send() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let ring = RingMemory::new(16);
+        let lane = Arc::new(Turn::new(Some(Producer::new(ring.clone()))));
+        let committed = std::sync::Arc::new(AtomicU64::new(0));
+        let sending = {
+            let (lane, committed) = (lane.clone(), committed.clone());
+            thread::spawn(move || {
+                for word in 1..=2 {
+                    let mut lane = lane.take(Deadline::Never).unwrap();
+                    let Some(producer) = lane.as_mut() else {
+                        return;
+                    };
+                    producer.write_word(0, word);
+                    let _ = producer.publish(8);
+                    committed.store(word, Ordering::Relaxed);
+                }
+            })
+        };
+        let closing = thread::spawn(move || {
+            let mut lane = lane.take(Deadline::Never).unwrap();
+            lane.take().unwrap().say_goodbye(GOODBYE_CLOSED);
+        });
+        let mut consumer = Consumer::new(ring.clone());
+        // Something may have been read before.
+        let mut got = consumer.readable().unwrap() / 8;
+        let closed = ring.goodbye() == GOODBYE_CLOSED;
+        if closed {
+            consumer.seal().unwrap();
+            got = consumer.readable().unwrap() / 8;
+            for word in 1..=got {
+                assert_eq!(consumer.read_word(), word);
+                let _ = consumer.release(8);
+            }
+        }
+        sending.join().unwrap();
+        closing.join().unwrap();
+        let committed = committed.load(Ordering::Relaxed);
+        assert!(!closed || got == committed, "lost: {got} of {committed}");
+    });
 }

@@ -105,9 +105,8 @@ impl Producer {
     }
 
     /// Tells the peer why nothing more comes: a `GOODBYE` value of the layout.
-    #[cfg(not(loom))]
     pub(crate) fn say_goodbye(&mut self, goodbye: u32) {
-        // Release: pairs with `Segment::goodbye_of`; all that was published is seen before it.
+        // Release: pairs with `RingMemory::goodbye`; all that was published is seen before it.
         self.ring
             .words()
             .goodbye

@@ -99,15 +99,9 @@ impl Segment {
         }
     }
 
-    /// What `side` said when it ended the connection: one of the `GOODBYE` values, or anything,
-    /// if it is hostile.
+    /// What `side` said when it ended the connection; see [`RingMemory::goodbye`].
     pub(crate) fn goodbye_of(self: &Arc<Segment>, side: Side) -> u32 {
-        // Acquire: pairs with `Producer::say_goodbye`; what was published before it is seen.
-        self.ring_from(side)
-            .words()
-            .goodbye
-            .0
-            .load(Ordering::Acquire)
+        self.ring_from(side).goodbye()
     }
 
     /// Whether the ring that `side` writes has nothing in it, by the words as they are now.

@@ -20,8 +20,19 @@ pub(crate) use model::RingMemory;
 
 use std::ops::RangeInclusive;
 
+use crate::sync::Ordering;
+
 /// Capacities that a ring may have, in bytes; always a power of two.
 pub(crate) const CAPACITIES: RangeInclusive<u64> = 4 * 1024..=1024 * 1024 * 1024;
+
+impl RingMemory {
+    /// What the producer said when it ended: one of the `GOODBYE` values, or anything, if it is
+    /// hostile.
+    pub(crate) fn goodbye(&self) -> u32 {
+        // Acquire: pairs with `Producer::say_goodbye`; what was published before it is seen.
+        self.words().goodbye.0.load(Ordering::Acquire)
+    }
+}
 
 /// The two ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +61,7 @@ impl Side {
 }
 
 /// What a segment is like, as the handshake says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Shape {
     /// Capacity of ring 0 and ring 1 in bytes.
     pub(crate) capacities: [u64; 2],

@@ -1,9 +1,11 @@
-//! A ring in the model checker's memory: its atomics, and cells that report a data race.
+//! A ring in the model checker's memory: its atomics, and cells that report a data race. Whoever uses
+//! it can be killed at each access.
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 
 use super::layout::RingWords;
+use crate::sync::step;
 
 /// As the real one, with a ring of a few words.
 #[derive(Clone, Debug)]
@@ -36,10 +38,12 @@ impl RingMemory {
     }
 
     pub(crate) fn words(&self) -> &RingWords {
+        step();
         &self.shared.words
     }
 
     pub(crate) fn write_word(&self, offset: u64, word: u64) {
+        step();
         // SAFETY: loom panics if another thread accesses the cell at the same time.
         self.shared.cells[offset as usize / 8].with_mut(|cell| unsafe { *cell = word });
     }

@@ -1,15 +1,26 @@
 //! Atomics, from `core` or, under `--cfg loom`, from the model checker; and the lock that sends
 //! and receives take turns with.
 
-#[cfg(not(loom))]
+#[cfg(loom)]
+mod loomed;
 mod turn;
 
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-#[cfg(not(loom))]
+#[cfg(all(loom, test))]
+pub(crate) use loomed::killed_after;
+#[cfg(loom)]
+pub(crate) use loomed::{Deadline, step};
 pub(crate) use turn::{Turn, TurnGuard};
+
+#[cfg(not(loom))]
+use crate::os::event::Deadline;
+#[cfg(loom)]
+use loomed::{Condvar, Mutex, MutexGuard};
+#[cfg(not(loom))]
+use std::sync::{Condvar, Mutex, MutexGuard};
 
 /// A sequentially consistent fence: no later load is done before an earlier store is seen by all.
 ///
@@ -17,7 +28,10 @@ pub(crate) use turn::{Turn, TurnGuard};
 #[inline]
 pub(crate) fn full_fence() {
     #[cfg(loom)]
-    fence(Ordering::SeqCst);
+    {
+        step();
+        fence(Ordering::SeqCst);
+    }
     #[cfg(not(loom))]
     core::sync::atomic::fence(Ordering::SeqCst);
 }

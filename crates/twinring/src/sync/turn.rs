@@ -4,12 +4,14 @@
 //! Drepper's "Futexes Are Tricky" with a `std` mutex and condition variable in the place of the
 //! futex: an uncontended turn costs one compare-and-swap and one swap.
 
+#[cfg(all(loom, test))]
+mod model;
+
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
-use crate::os::event::Deadline;
+use super::{AtomicU32, Condvar, Deadline, Mutex, MutexGuard, Ordering};
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
@@ -45,13 +47,16 @@ impl<T> Turn<T> {
     }
 
     /// Takes the turn, or `None` at the deadline. A passed deadline only tries.
+    ///
+    /// Who is refused has passed the gate, and so will its holder once it has given the turn back:
+    /// what the one did before it asked is seen by the other after that (`Outbox::abort_due`).
     #[inline]
     pub(crate) fn take(&self, deadline: Deadline) -> Option<TurnGuard<'_, T>> {
-        // Acquire: pairs with the Release of whoever freed it, so that its changes are seen.
-        // SeqCst besides: a failed try and what it looked at before are ordered (`Outbox`).
+        // Acquire: pairs with the Release of whoever freed it, so that its changes are seen. Relaxed
+        // when it is not free: nothing is touched, and `wait` looks again.
         let free = self
             .state
-            .compare_exchange(FREE, HELD, Ordering::SeqCst, Ordering::SeqCst)
+            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
             .is_ok();
         // `then`, not `then_some`: a guard made in vain would free somebody else's turn on drop.
         (free || self.wait(deadline)).then(|| TurnGuard { turn: self })
@@ -73,8 +78,8 @@ impl<T> Turn<T> {
                 gate.handed_on = false;
                 break true;
             }
-            // From now on the holder knows that it must wake somebody. SeqCst as above.
-            if !gate.handed_on && self.state.swap(AWAITED, Ordering::SeqCst) == FREE {
+            // From now on the holder knows that it must wake somebody. Acquire as above.
+            if !gate.handed_on && self.state.swap(AWAITED, Ordering::Acquire) == FREE {
                 break true;
             }
             first = false;
@@ -116,6 +121,7 @@ impl<T> TurnGuard<'_, T> {
     /// Gives the turn to whoever waits for it already, where dropping it would let anyone take it.
     pub(crate) fn hand_on(self) {
         let turn = self.turn;
+        // Relaxed: one that has just begun to wait may be missed, and is woken on drop.
         if turn.state.load(Ordering::Relaxed) == AWAITED {
             let mut gate = turn.gate();
             if gate.waiting > 0 {
@@ -149,14 +155,14 @@ impl<T> DerefMut for TurnGuard<'_, T> {
 impl<T> Drop for TurnGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // Release: pairs with the Acquire of whoever takes it next. SeqCst: see `take`.
-        if self.turn.state.swap(FREE, Ordering::SeqCst) == AWAITED {
+        // Release: pairs with the Acquire of whoever takes it next.
+        if self.turn.state.swap(FREE, Ordering::Release) == AWAITED {
             self.turn.wake_one();
         }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::Arc;
     use std::thread;

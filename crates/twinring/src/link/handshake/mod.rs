@@ -1,0 +1,399 @@
+//! The handshake. The peer is believed nothing: who it is comes from the kernel, what it says is
+//! judged from copied bytes, and memory is mapped only after that.
+//!
+//! What each side does next, and what it makes of what came of it, is decided by two machines that do
+//! no input or output: [`host::Host`] and [`guest::Guest`]. Here is what does as they say, on a real
+//! [`Channel`]. `model` does so in a kernel of its own, in every order that there is.
+
+mod guest;
+mod host;
+#[cfg(test)]
+mod model;
+
+use std::io;
+use std::sync::Arc;
+
+use self::guest::Guest;
+use self::host::Host;
+use super::connection::Parts;
+use super::options::Options;
+use super::packet::{Message, Reason};
+use crate::error::{Error, ErrorKind, Result};
+use crate::os::endpoint::{Channel, Handover, Offer, Packet, Received, Taken};
+use crate::os::event::{Alarm, Deadline};
+use crate::os::process::{Peer, Process};
+use crate::segment::{Segment, Shape, Side};
+
+/// What a machine wants done next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Act {
+    /// Ask the kernel who is at the other end.
+    Identify,
+    /// Send this.
+    Send(Message),
+    /// Host: send this, and the offer with it.
+    SendOffer(Message),
+    /// Wait for a message that brings nothing else.
+    Receive,
+    /// Guest: wait for the message that brings the offer.
+    ReceiveOffer,
+    /// Host: ask whether a live guest is connected right now.
+    AskOccupied,
+    /// Host: make memory and bells for this connection alone.
+    MakeOffer,
+    /// Guest: let the machine judge what was said of the offer.
+    Check,
+    /// Guest: map the memory, if it is what was said.
+    TakeHandover(Shape),
+    /// The machine has done its part.
+    Done,
+}
+
+/// A machine was answered what it had not asked, or asked for what cannot be there yet: a fault of
+/// ours, never of the peer.
+fn not_asked() -> ! {
+    unreachable!("the handshake is out of step")
+}
+
+/// A guest that has done its part; the host has the last word.
+pub(crate) struct Candidate {
+    channel: Channel,
+    ready: host::Ready,
+    process: Process,
+    peer: Peer,
+    made: Made,
+}
+
+/// What a host makes for one connection.
+struct Made {
+    offer: Offer,
+    segment: Arc<Segment>,
+    over: Alarm,
+}
+
+impl Candidate {
+    /// Takes the guest: from here on both sides are connected.
+    pub(crate) fn welcome(self, stop: &Alarm, deadline: Deadline) -> Result<Parts> {
+        send(&self.channel, &self.ready.welcome(), None, deadline, stop)?;
+        Ok(Parts {
+            side: Side::Host,
+            segment: self.made.segment,
+            bells: self.made.offer.accepted(self.channel).map_err(unusable)?,
+            process: self.process,
+            peer: self.peer,
+            peer_max_message: self.ready.max_message,
+            over: self.made.over,
+        })
+    }
+
+    /// Sends the guest away: another was first.
+    pub(crate) fn refuse_busy(self, stop: &Alarm, deadline: Deadline) {
+        refuse(&self.channel, &busy(), deadline, stop);
+    }
+}
+
+/// What a host answers while it has a guest.
+pub(crate) fn busy() -> Error {
+    Error::new(
+        ErrorKind::Busy,
+        "the host is connected to another guest; connect when that one has gone",
+    )
+}
+
+/// The host's half, up to the point where one of several guests has to be chosen.
+///
+/// `occupied` tells whether a live guest is connected right now.
+pub(crate) fn host(
+    channel: Channel,
+    name: &str,
+    options: &Options,
+    stop: &Alarm,
+    occupied: impl Fn() -> bool,
+) -> Result<Candidate> {
+    let deadline = Deadline::after(options.handshake_timeout);
+    match host_half(&channel, name, options, deadline, stop, occupied) {
+        Ok(((process, peer), made, ready)) => Ok(Candidate {
+            channel,
+            ready,
+            process,
+            peer,
+            made,
+        }),
+        Err(e) => {
+            refuse(&channel, &e, deadline, stop);
+            Err(e)
+        }
+    }
+}
+
+fn host_half(
+    channel: &Channel,
+    name: &str,
+    options: &Options,
+    deadline: Deadline,
+    stop: &Alarm,
+    occupied: impl Fn() -> bool,
+) -> Result<((Process, Peer), Made, host::Ready)> {
+    let mut machine = Host::new(name, options);
+    let mut identity = None;
+    let mut made = None;
+    loop {
+        match (machine.next(), &identity, &made) {
+            (Act::Identify, ..) => {
+                let (_, peer) = identity.insert(channel.identify().map_err(unidentified)?);
+                machine.identified(peer)?;
+            }
+            (Act::Receive, ..) => {
+                let Received { packet, handover } = receive(channel, deadline, stop)?;
+                machine.received(&packet)?;
+                handover.none_expected().map_err(wrong)?;
+            }
+            (Act::AskOccupied, ..) => machine.asked(occupied())?,
+            (Act::MakeOffer, Some((process, _)), _) => {
+                let shape = new_shape(options)?;
+                made = Some(make(channel, process, shape)?);
+                machine.made(shape);
+            }
+            (Act::SendOffer(hello), _, Some(made)) => {
+                send(channel, &hello, Some(&made.offer), deadline, stop)?;
+                machine.sent();
+            }
+            _ => break,
+        }
+    }
+    match (machine.state, identity, made) {
+        (host::State::Ready(ready), Some(identity), Some(made)) => Ok((identity, made, ready)),
+        _ => not_asked(),
+    }
+}
+
+/// A connection that there has never been.
+fn new_shape(options: &Options) -> Result<Shape> {
+    let mut id = [0u8; 16];
+    getrandom::fill(&mut id)
+        .map_err(|e| Error::from_io("cannot get random bytes", io::Error::other(e)))?;
+    Ok(Shape {
+        capacities: [options.ring_capacity; 2],
+        id,
+    })
+}
+
+fn make(channel: &Channel, guest: &Process, shape: Shape) -> Result<Made> {
+    let too_big = || Error::new(ErrorKind::OutOfMemory, "the rings exceed the address space");
+    let len = shape.len().ok_or_else(too_big)?;
+    let (offer, memory) = Offer::make(channel, guest, len).map_err(|e| {
+        Error::from_io(
+            &format!("cannot make {len} bytes of shared memory and its bells"),
+            e,
+        )
+    })?;
+    Ok(Made {
+        offer,
+        segment: Segment::format(memory, shape).ok_or_else(too_big)?,
+        over: new_alarm()?,
+    })
+}
+
+/// The guest's half.
+pub(crate) fn guest(
+    channel: Channel,
+    name: &str,
+    options: &Options,
+    stop: &Alarm,
+) -> Result<Parts> {
+    let deadline = Deadline::after(options.handshake_timeout);
+    let mut machine = Guest::new(name, options);
+    match guest_half(&mut machine, &channel, deadline, stop) {
+        Ok(((process, peer), mapped, peer_max_message)) => Ok(Parts {
+            side: Side::Guest,
+            segment: mapped.segment,
+            bells: mapped.taken.accepted(channel).map_err(unusable)?,
+            process,
+            peer,
+            peer_max_message,
+            over: mapped.over,
+        }),
+        Err(e) => {
+            if machine.refuses() {
+                refuse(&channel, &e, deadline, stop);
+            }
+            Err(e)
+        }
+    }
+}
+
+/// What a guest takes of what the host made.
+struct Mapped {
+    taken: Taken,
+    segment: Arc<Segment>,
+    over: Alarm,
+}
+
+fn guest_half(
+    machine: &mut Guest<'_>,
+    channel: &Channel,
+    deadline: Deadline,
+    stop: &Alarm,
+) -> Result<((Process, Peer), Mapped, u64)> {
+    let mut identity = None;
+    let mut offered = None;
+    let mut mapped = None;
+    loop {
+        match (machine.next(), &identity) {
+            (Act::Identify, _) => {
+                let (_, peer) = identity.insert(channel.identify().map_err(unidentified)?);
+                machine.identified(peer)?;
+            }
+            (Act::Send(message), _) => {
+                send(channel, &message, None, deadline, stop)?;
+                machine.sent();
+            }
+            (Act::ReceiveOffer, _) => {
+                let Received { packet, handover } = receive(channel, deadline, stop)?;
+                machine.received(&packet)?;
+                offered = Some(handover);
+            }
+            (Act::Receive, _) => {
+                let Received { packet, handover } = receive(channel, deadline, stop)?;
+                machine.received(&packet)?;
+                handover.none_expected().map_err(wrong)?;
+            }
+            (Act::Check, _) => machine.check()?,
+            (Act::TakeHandover(shape), Some((process, _))) => {
+                let Some(handover) = offered.take() else {
+                    not_asked()
+                };
+                mapped = Some(map(handover, channel, process, shape)?);
+                machine.taken();
+            }
+            _ => break,
+        }
+    }
+    match (machine.state, identity, mapped) {
+        (guest::State::Up(host, _), Some(identity), Some(mapped)) => {
+            Ok((identity, mapped, host.max_message))
+        }
+        _ => not_asked(),
+    }
+}
+
+fn map(handover: Handover, channel: &Channel, host: &Process, shape: Shape) -> Result<Mapped> {
+    // Judged before the machine asks for this, so that it has one.
+    let len = shape.len().unwrap_or_else(|| not_asked());
+    let (memory, taken) = handover.open(channel, len).map_err(|e| {
+        // On Windows handles cannot be taken any more from a host that was killed.
+        if host.has_ended() {
+            broken_off(io::ErrorKind::ConnectionReset.into())
+        } else {
+            wrong(e)
+        }
+    })?;
+    let segment = Segment::attach(memory, shape).map_err(|what| {
+        Error::new(
+            ErrorKind::Protocol,
+            format!("the memory handed over is no segment of ours: {what}"),
+        )
+    })?;
+    Ok(Mapped {
+        taken,
+        segment,
+        over: new_alarm()?,
+    })
+}
+
+fn new_alarm() -> Result<Alarm> {
+    Alarm::new().map_err(|e| Error::from_io("cannot make an event", e))
+}
+
+fn send(
+    channel: &Channel,
+    message: &Message,
+    offer: Option<&Offer>,
+    deadline: Deadline,
+    stop: &Alarm,
+) -> Result<()> {
+    channel
+        .send(&message.encode(), offer, deadline, stop)
+        .map_err(broken_off)
+}
+
+fn receive(channel: &Channel, deadline: Deadline, stop: &Alarm) -> Result<Received> {
+    channel.receive(deadline, stop).map_err(broken_off)
+}
+
+/// What a packet says, if it is not that the other side will not go on.
+fn heard(packet: &Packet) -> Result<Message> {
+    match Message::decode(packet)? {
+        Message::Refuse { reason, text } => Err(Error::new(
+            reason.kind(),
+            format!("the other side refuses: {}", printable(&text)),
+        )),
+        message => Ok(message),
+    }
+}
+
+/// Tells the other side why, as far as it still listens.
+fn refuse(channel: &Channel, e: &Error, deadline: Deadline, stop: &Alarm) {
+    let refusal = Message::Refuse {
+        reason: Reason::of(e.kind()),
+        text: e.message().to_owned(),
+    };
+    // It may have gone already; then there is nobody to tell.
+    let _ = channel.send(&refusal.encode(), None, deadline, stop);
+}
+
+/// Text of the peer's, fit for a terminal.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+fn unexpected(message: Message, expected: &str) -> Error {
+    let got = match message {
+        Message::Knock { .. } => "KNOCK",
+        Message::Hello { .. } => "HELLO",
+        Message::Ack { .. } => "ACK",
+        Message::Welcome { .. } => "WELCOME",
+        Message::Refuse { .. } => "REFUSE",
+    };
+    Error::new(
+        ErrorKind::Protocol,
+        format!("the other side sent {got} where {expected} of this connection belongs"),
+    )
+}
+
+fn wrong(e: io::Error) -> Error {
+    Error::from_io("the handshake brought the wrong objects", e)
+}
+
+fn unidentified(e: io::Error) -> Error {
+    match e.kind() {
+        // It has gone already.
+        io::ErrorKind::ConnectionReset => broken_off(e),
+        _ => Error::from_io("cannot tell who the other side is", e),
+    }
+}
+
+fn unusable(e: io::Error) -> Error {
+    Error::from_io("cannot use the connection", e)
+}
+
+/// The channel failed before the handshake was over.
+fn broken_off(e: io::Error) -> Error {
+    match e.kind() {
+        io::ErrorKind::TimedOut => Error::new(
+            ErrorKind::TimedOut,
+            "the other side did not answer in the handshake in time",
+        ),
+        io::ErrorKind::Interrupted => Error::new(ErrorKind::ClosedHere, "the link is being closed"),
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe => Error::new(
+            ErrorKind::PeerGone,
+            "the other side went away during the handshake",
+        )
+        .with_source(e),
+        _ => Error::from_io("the handshake failed", e),
+    }
+}
