@@ -104,10 +104,14 @@ fn host_half(
     occupied: impl Fn() -> bool,
 ) -> Result<HostHalf> {
     let (process, peer) = channel.identify().map_err(unidentified)?;
-    if !options.access.admits(&peer.user) {
+    if !options.access.lets_in(&process, &peer) {
+        // It is also told to the stranger, whom it does not concern who may.
         return Err(Error::new(
             ErrorKind::WrongOwner,
-            format!("{peer} wants to connect; only {} may", options.access),
+            format!(
+                "{peer} wants to connect, which this host's access does not allow; to let that \
+                 user in, name it in the host's Access::Users"
+            ),
         ));
     }
     let (versions, peer_max_message, wanted) = match receive(channel, deadline, stop)? {
@@ -183,14 +187,15 @@ pub(crate) fn guest(
     stop: &Alarm,
 ) -> Result<Parts> {
     let deadline = Deadline::after(options.handshake_timeout);
-    let (process, peer) = channel.identify().map_err(unidentified)?;
-    if !options.access.admits(&peer.user) {
+    let (mut process, peer) = channel.identify().map_err(unidentified)?;
+    if !options.access.trusts(&peer) {
         // Nothing has been sent yet, and nothing is: whoever it is learns nothing from us.
         return Err(Error::new(
             ErrorKind::WrongOwner,
             format!(
-                "the name is held by {peer}; only {} is trusted as host",
-                options.access
+                "the host of this name is {peer}, and only a host of {} is trusted; end that \
+                 process or, if it is the right one, name its user in this guest's Access::Users",
+                options.access.hosts_text()
             ),
         ));
     }
@@ -212,7 +217,7 @@ pub(crate) fn guest(
         (other, _) => return Err(unexpected(other, "HELLO")),
     };
     let mapped = check_hello(version, shape).and_then(|len| {
-        let (memory, taken) = handover.open(&channel, len).map_err(|e| {
+        let (memory, taken) = handover.open(&channel, &mut process, len).map_err(|e| {
             // On Windows handles cannot be taken any more from a host that was killed.
             if process.has_ended() {
                 broken_off(io::ErrorKind::ConnectionReset.into())
