@@ -21,6 +21,8 @@ mod parent;
 mod payload;
 mod place;
 mod random;
+#[cfg(unix)]
+mod users;
 mod watchdog;
 
 pub(crate) use child::Child;
@@ -29,6 +31,8 @@ pub(crate) use parent::{Parent, play, run_beside};
 pub(crate) use payload::{check, labelled, message, read_label};
 pub(crate) use place::{Place, Side};
 pub(crate) use random::Random;
+#[cfg(unix)]
+pub(crate) use users::{ALICE, BOB, are_there_other_users, of_user, start_as};
 pub(crate) use watchdog::{LIMIT, Watchdog};
 
 use std::time::{Duration, Instant};
