@@ -46,7 +46,7 @@ fn check_connected(host: &mut Child, of_host: u32, guest: &mut Child, of_guest: 
 
 /// Hears until an error of this kind; it has to say all these things.
 #[track_caller]
-pub(crate) fn check_error(child: &mut Child, kind: &str, parts: &[&str]) {
+pub(crate) fn check_error(child: &mut Child, kind: &str, parts: &[&str]) -> String {
     let told = child.hear_until(|line| {
         assert!(!line.starts_with("connected"), "{line}");
         line.trim_start_matches("not opened: ").starts_with(kind)
@@ -54,6 +54,7 @@ pub(crate) fn check_error(child: &mut Child, kind: &str, parts: &[&str]) {
     for part in parts {
         assert!(told.contains(part), "{told:?} does not say {part:?}");
     }
+    told
 }
 
 #[test]

@@ -29,6 +29,7 @@ use windows_sys::Win32::System::Threading::{
 use windows_sys::core::BOOL;
 
 use super::{Peer, User};
+use crate::error::{Error, ErrorKind};
 use crate::os::event::{Deadline, Source, wait};
 use crate::os::windows::{
     canonical_sid, is_code, is_end_of_pipe, ok, own, own_token, owner, process_token, sid_text,
@@ -147,13 +148,15 @@ impl Process {
         }
         let caller = match (by_pipe, by_process) {
             (Ok(caller), Some(other)) if caller.user != other.user => {
-                return Err(io::Error::new(
-                    io::ErrorKind::PermissionDenied,
+                return Err(Error::new(
+                    ErrorKind::WrongOwner,
                     format!(
-                        "the pipe is user {}'s, process {pid} at its other end is {}'s",
+                        "the pipe is user {}'s, but process {pid} at its other end is user {}'s: \
+                         it is not known whose it is, so it is trusted by nobody; end that process",
                         caller.user, other.user
                     ),
-                ));
+                )
+                .into());
             }
             // Another user's process may not show its token, and a client may hide behind the
             // pipe; it is enough if one of them tells.
