@@ -8,11 +8,13 @@
 //! demo        two processes of this program, with figures
 //!
 //! session     a link opened with the options of the command line; statuses; the end
+//! access      which users the link is for
 //! exit        exit codes        interrupt  Ctrl-C        report, progress, size  texts
 //! ```
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod completions;
 mod demo;
 mod exec;

@@ -7,8 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use twinring::{Builder, DisconnectReason, ErrorKind, Link, Status, Wait};
+use twinring::{Access, Builder, DisconnectReason, ErrorKind, Link, Status, Wait};
 
+use crate::access::{self, parse_access};
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
 use crate::report::say;
@@ -29,9 +30,12 @@ pub(crate) struct LinkArgs {
     wait: WaitArg,
 
     /// Directory for the link's lock and socket, on both sides [default: the user's own runtime
-    /// directory]; not used on Windows
+    /// directory; for --access service /run/twinring]; not used on Windows
     #[arg(long, value_name = "PATH")]
     directory: Option<PathBuf>,
+
+    #[arg(long, value_name = "WHO", value_parser = parse_access, default_value = "same", help = access::HELP)]
+    access: Access,
 
     /// Say nothing but errors
     #[arg(short, long)]
@@ -237,7 +241,8 @@ fn builder(args: &LinkArgs, side: Side) -> Builder {
     let builder = match side {
         Side::Host { ring_capacity } => Link::host(&args.name).ring_capacity(ring_capacity),
         Side::Guest => Link::guest(&args.name),
-    };
+    }
+    .access(args.access.clone());
     match &args.directory {
         Some(path) => builder.directory(path),
         None => builder,

@@ -36,6 +36,7 @@ fn wrong_command_lines() {
         &["listen", "name", "more"],
         &["listen", "name", "--framing", "json"],
         &["listen", "name", "--timeout", "soon"],
+        &["listen", "name", "--access", "everyone"],
         &["listen", "name", "--timeout", "0"],
         &["listen", "name", "--max-message", "many"],
         &["listen", "name", "--ring-capacity", "1X"],

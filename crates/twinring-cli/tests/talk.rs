@@ -35,6 +35,22 @@ fn with_lengths(messages: &[Vec<u8>]) -> Vec<u8> {
 
 const BOTH_WAYS: [(&str, &str); 2] = [("listen", "connect"), ("connect", "listen")];
 
+/// The option reaches the link: the directory of one that is for others, too, is open to them.
+#[test]
+#[cfg(unix)]
+fn a_link_for_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    for (access, mode) in [("same", 0o700), ("service", 0o755), ("0,4711", 0o755)] {
+        let path = place.path(access);
+        let args = ["--access", access, "--directory", path.to_str().unwrap()];
+        let listen = place.start("listen", &args);
+        listen.says("waiting for a guest on link");
+        let made = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(made & 0o7777, mode, "{access}");
+    }
+}
+
 #[test]
 fn a_conversation_of_lines() {
     let place = Place::new();

@@ -110,12 +110,17 @@ impl Error {
         }
     }
 
-    /// An error of the operating system, sorted into our kinds.
+    /// An error of the operating system, sorted into our kinds. One of ours that came as one of
+    /// the system's is taken as it is.
     pub(crate) fn from_io(what: &str, e: io::Error) -> Error {
+        let e = match e.downcast::<Error>() {
+            Ok(ours) => return ours,
+            Err(e) => e,
+        };
         let (kind, advice) = match e.kind() {
             io::ErrorKind::PermissionDenied => (
                 ErrorKind::AccessDenied,
-                "; check the permissions, and that both sides run as the same user",
+                "; check the permissions and, between different users, the access of both sides",
             ),
             io::ErrorKind::OutOfMemory
             | io::ErrorKind::StorageFull

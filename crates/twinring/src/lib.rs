@@ -65,10 +65,10 @@ pub use self::{
     error::{Error, ErrorKind, Result},
     link::name::MAX_NAME_LEN,
     link::options::{
-        Access, Builder, DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_MESSAGE, DEFAULT_RING_CAPACITY,
+        Builder, DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_MESSAGE, DEFAULT_RING_CAPACITY,
     },
     link::status::{DisconnectReason, Status},
     link::wait::Wait,
     link::{Link, Messages, RecvHalf, SendHalf},
-    os::process::{ParseUserError, Peer, User},
+    os::process::{Access, ParseUserError, Peer, User},
 };

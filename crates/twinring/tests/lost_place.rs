@@ -42,8 +42,10 @@ fn is_found(place: &Place, host: &Link) {
     guest.finish();
 }
 
-/// What can be removed, by its name.
-const LOSSES: [(&str, fn(&Place)); 4] = [
+/// What can be removed: its name, and how.
+type Loss = (&'static str, fn(&Place));
+
+const LOSSES: [Loss; 4] = [
     ("socket", |place| {
         fs::remove_file(file(place, "sock")).unwrap()
     }),

@@ -11,7 +11,7 @@ use super::wait::Wait;
 use super::{Link, core};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::endpoint::PlaceOptions;
-use crate::os::process::User;
+use crate::os::process::Access;
 use crate::segment::{CAPACITIES, Side};
 
 /// Capacity of a ring unless chosen otherwise: 1 MiB for each direction.
@@ -33,54 +33,9 @@ pub const DEFAULT_MAX_MESSAGE: u64 = 1024 * 1024 * 1024;
 /// ```
 pub const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Who may be at the other end. Asked of the kernel before a byte of the peer's is believed.
-///
-/// ```
-/// use twinring::{Access, User};
-///
-/// let access = Access::Users(vec![User::current()?]);
-/// assert_ne!(access, Access::default());
-/// # std::io::Result::Ok(())
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Access {
-    /// Processes of the same user only.
-    #[default]
-    SameUser,
-    /// Processes of the same user and of these.
-    ///
-    /// On Linux and macOS both sides must also name a [`directory`](Builder::directory) that all
-    /// of them can reach.
-    Users(Vec<User>),
-}
-
-impl Access {
-    pub(crate) fn admits(&self, user: &User) -> bool {
-        let same = User::current().is_ok_and(|own| own == *user);
-        same || matches!(self, Access::Users(users) if users.contains(user))
-    }
-
-    fn others(&self) -> &[User] {
-        match self {
-            Access::SameUser => &[],
-            Access::Users(users) => users,
-        }
-    }
-}
-
-impl fmt::Display for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the same user")?;
-        for user in self.others() {
-            write!(f, " or user {user}")?;
-        }
-        Ok(())
-    }
-}
-
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
+    pub(crate) side: Side,
     pub(crate) ring_capacity: u64,
     pub(crate) max_message: u64,
     pub(crate) wait: Wait,
@@ -93,7 +48,8 @@ impl Options {
     pub(crate) fn place(&self) -> PlaceOptions {
         PlaceOptions {
             directory: self.directory.clone(),
-            guests: self.access.others().to_vec(),
+            is_guest: self.side == Side::Guest,
+            access: self.access.clone(),
         }
     }
 
@@ -139,7 +95,6 @@ impl Options {
 /// ```
 #[must_use = "nothing happens before `open`"]
 pub struct Builder {
-    side: Side,
     name: String,
     options: Options,
     callbacks: Callbacks,
@@ -148,9 +103,9 @@ pub struct Builder {
 impl Builder {
     pub(crate) fn new(side: Side, name: &str) -> Builder {
         Builder {
-            side,
             name: name.to_owned(),
             options: Options {
+                side,
                 ring_capacity: DEFAULT_RING_CAPACITY,
                 max_message: DEFAULT_MAX_MESSAGE,
                 wait: Wait::default(),
@@ -220,16 +175,24 @@ impl Builder {
         self
     }
 
-    /// Who may be the peer; [`Access::SameUser`] by default. It goes both ways: a host lets only
-    /// these connect, a guest trusts only these as host.
+    /// Between which users the link is; [`Access::SameUser`] by default. A host lets in only those
+    /// it names, a guest trusts only those as host.
     ///
     /// ```
     /// # use std::time::Duration;
     /// # use twinring::*;
     /// # fn main() -> Result<()> {
     /// # let name = format!("access-example-{}", std::process::id());
+    /// # let directory = std::env::temp_dir().join(&name);
     /// let friend = User::current().unwrap(); // or, from a configuration, "1000".parse()
-    /// let link = Link::host(&name).access(Access::Users(vec![friend]));
+    /// let access = Access::Users(vec![friend]);
+    /// # let directory = &directory;
+    /// let host = Link::host(&name).directory(directory).access(access.clone()).open()?;
+    /// let guest = Link::guest(&name).directory(directory).access(access).open()?;
+    /// let peer = guest.wait_connected(Duration::from_secs(5))?;
+    /// println!("the host is {peer}");
+    /// # drop((host, guest));
+    /// # let _ = std::fs::remove_dir_all(directory);
     /// # Ok(()) }
     /// ```
     pub fn access(mut self, access: Access) -> Builder {
@@ -254,8 +217,9 @@ impl Builder {
     }
 
     /// An absolute path to the directory for the link's lock and socket, instead of the user's
-    /// runtime directory. Both sides must name the same. It is made if it is not there; it must
-    /// belong to this user or root, and no other may be able to write to it. Without effect on
+    /// runtime directory. Both sides must name the same. It is made if it is not there (between
+    /// different users, by the host only); it must belong to this user or root or, for a guest, to
+    /// a user whose hosts it trusts, and no other may be able to write to it. Without effect on
     /// Windows, where nothing lies in files.
     ///
     /// ```
@@ -365,7 +329,14 @@ impl Builder {
         let name = Name::new(&self.name)?;
         self.options
             .check()
-            .and_then(|()| core::open(self.side, name.clone(), self.options, self.callbacks))
+            .and_then(|()| {
+                core::open(
+                    self.options.side,
+                    name.clone(),
+                    self.options,
+                    self.callbacks,
+                )
+            })
             .map_err(|e| e.of_link(name.as_str()))
     }
 }
@@ -373,7 +344,6 @@ impl Builder {
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
-            .field("side", &self.side)
             .field("name", &self.name)
             .field("options", &self.options)
             .finish_non_exhaustive()

@@ -81,6 +81,7 @@ pub(crate) enum Reason {
     WrongOwner = 3,
     Protocol = 4,
     NoResources = 5,
+    AccessDenied = 6,
 }
 
 impl Reason {
@@ -92,6 +93,7 @@ impl Reason {
             Reason::WrongOwner => ErrorKind::WrongOwner,
             Reason::Protocol => ErrorKind::Protocol,
             Reason::NoResources => ErrorKind::OutOfMemory,
+            Reason::AccessDenied => ErrorKind::AccessDenied,
         }
     }
 
@@ -100,7 +102,8 @@ impl Reason {
         match kind {
             ErrorKind::Busy => Reason::Busy,
             ErrorKind::Version => Reason::Version,
-            ErrorKind::WrongOwner | ErrorKind::AccessDenied => Reason::WrongOwner,
+            ErrorKind::WrongOwner => Reason::WrongOwner,
+            ErrorKind::AccessDenied => Reason::AccessDenied,
             ErrorKind::OutOfMemory | ErrorKind::OutOfHandles | ErrorKind::Os => Reason::NoResources,
             _ => Reason::Protocol,
         }
@@ -228,6 +231,7 @@ impl Message {
                     2 => Reason::Version,
                     3 => Reason::WrongOwner,
                     5 => Reason::NoResources,
+                    6 => Reason::AccessDenied,
                     _ => Reason::Protocol,
                 },
                 text,

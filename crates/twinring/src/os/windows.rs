@@ -1,4 +1,5 @@
-//! What the Windows rooms share: results of system calls, users by SID, and who owns an object.
+//! What the Windows rooms share: results of system calls, users by SID, tokens, and who owns an
+//! object and may use it.
 
 use std::ffi::c_void;
 use std::io;
@@ -6,16 +7,20 @@ use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHand
 use std::ptr;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED, ERROR_SUCCESS, GENERIC_ALL, HANDLE,
-    INVALID_HANDLE_VALUE, LocalFree,
+    ERROR_BROKEN_PIPE, ERROR_INSUFFICIENT_BUFFER, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED,
+    ERROR_SUCCESS, GENERIC_ALL, HANDLE, INVALID_HANDLE_VALUE, LocalFree,
 };
 use windows_sys::Win32::Security::Authorization::{
     ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW,
     ConvertStringSidToSidW, GetSecurityInfo, SDDL_REVISION_1, SE_KERNEL_OBJECT,
 };
 use windows_sys::Win32::Security::{
-    OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES,
+    GetTokenInformation, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
+    SECURITY_ATTRIBUTES, TOKEN_INFORMATION_CLASS, TOKEN_MANDATORY_LABEL, TOKEN_QUERY,
+    TokenIntegrityLevel,
 };
+use windows_sys::Win32::System::SystemServices::SECURITY_MANDATORY_MEDIUM_RID;
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 use windows_sys::core::BOOL;
 
 /// The result of a call that says FALSE when it has failed.
@@ -130,6 +135,62 @@ pub(in crate::os) fn owner(object: BorrowedHandle<'_>) -> io::Result<String> {
     unsafe { sid_text(sid) }
 }
 
+/// The token of a process.
+pub(in crate::os) fn process_token(process: HANDLE) -> io::Result<OwnedHandle> {
+    let mut token = ptr::null_mut();
+    // SAFETY: a live handle or the constant for this process, and room for the result.
+    ok(unsafe { OpenProcessToken(process, TOKEN_QUERY, &mut token) })?;
+    // SAFETY: the call above has just made this handle for us.
+    unsafe { own(token) }
+}
+
+/// The token of this process, also when this thread acts for another user.
+pub(in crate::os) fn own_token() -> io::Result<OwnedHandle> {
+    // SAFETY: the call gives a constant that stands for this process.
+    process_token(unsafe { GetCurrentProcess() })
+}
+
+/// What a token says of one class: a structure of the system's, aligned for any of them, with what
+/// it points to after it.
+pub(in crate::os) fn token_information(
+    token: &OwnedHandle,
+    class: TOKEN_INFORMATION_CLASS,
+) -> io::Result<Vec<u64>> {
+    let mut answer = vec![0u64; 32];
+    loop {
+        let mut written = 0;
+        // SAFETY: a live handle, and room for the number of bytes given.
+        let got = ok(unsafe {
+            GetTokenInformation(
+                token.as_raw_handle(),
+                class,
+                answer.as_mut_ptr().cast(),
+                (answer.len() * 8) as u32,
+                &mut written,
+            )
+        });
+        match got {
+            Ok(()) => return Ok(answer),
+            Err(e) if is_code(&e, &[ERROR_INSUFFICIENT_BUFFER]) => {
+                answer.resize((written as usize).div_ceil(8).max(answer.len() + 1), 0);
+            }
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Whether this process runs at medium integrity or above, as all do but sandboxed ones.
+fn is_medium() -> io::Result<bool> {
+    let answer = token_information(&own_token()?, TokenIntegrityLevel)?;
+    // SAFETY: the call filled in this structure, whose SID lies within `answer`.
+    let label = unsafe { sid_text((*answer.as_ptr().cast::<TOKEN_MANDATORY_LABEL>()).Label.Sid) }?;
+    let level = label
+        .rsplit('-')
+        .next()
+        .and_then(|level| level.parse().ok());
+    Ok(level.is_some_and(|level: u32| level >= SECURITY_MANDATORY_MEDIUM_RID as u32))
+}
+
 /// Who owns a new object, and who may use it.
 pub(in crate::os) struct Access(Local);
 
@@ -139,12 +200,18 @@ impl Access {
     /// elsewhere (`P`).
     ///
     /// The owner is named although it is us, because by default the objects of an elevated
-    /// administrator belong to the group of administrators. There is no integrity label: the
-    /// system takes an object without one as medium, so that sandboxed processes of the same user
-    /// cannot write to it.
+    /// administrator belong to the group of administrators. The label keeps sandboxed processes,
+    /// which may be of the same user, from writing and reading (by itself the system would only
+    /// forbid writing). A process that is sandboxed itself gets the system's label, its own.
     pub(in crate::os) fn for_owner(owner: &str, more: &str) -> io::Result<Access> {
-        let sddl =
-            format!("O:{owner}D:P{more}(A;;{GENERIC_ALL:#x};;;{owner})(A;;{GENERIC_ALL:#x};;;SY)");
+        let label = if is_medium()? {
+            "S:(ML;;NRNW;;;ME)"
+        } else {
+            ""
+        };
+        let sddl = format!(
+            "O:{owner}D:P{more}(A;;{GENERIC_ALL:#x};;;{owner})(A;;{GENERIC_ALL:#x};;;SY){label}"
+        );
         Access::parse(&sddl)
     }
 

@@ -25,7 +25,12 @@ impl Child {
         side: Side,
         change: impl FnOnce(&mut Command),
     ) -> io::Result<Child> {
-        let mut command = Command::new(std::env::current_exe()?);
+        // Where there is such a thing, by what needs no path: as another user the child may not
+        // be able to reach it.
+        let mut command = match cfg!(target_os = "linux") {
+            true => Command::new("/proc/self/exe"),
+            false => Command::new(std::env::current_exe()?),
+        };
         command
             .args(["--exact", "peer_main", "--ignored", "--nocapture"])
             .env(ROLE, role)

@@ -24,6 +24,8 @@ mod payload;
 mod place;
 mod random;
 mod times;
+#[cfg(unix)]
+mod users;
 mod watchdog;
 
 pub(crate) use audit::{AUDITED, count, slope};
@@ -37,6 +39,8 @@ pub(crate) use payload::{check, labelled, message, read_label};
 pub(crate) use place::{Place, Side};
 pub(crate) use random::Random;
 pub(crate) use times::{Times, between, microseconds};
+#[cfg(unix)]
+pub(crate) use users::{ALICE, BOB, are_there_other_users, of_user, start_as};
 pub(crate) use watchdog::{LIMIT, Watchdog};
 
 use std::time::{Duration, Instant};

@@ -82,13 +82,14 @@ impl<'a> Guest<'a> {
 
     /// Answers [`Act::Identify`]: what the kernel says of the host.
     pub(super) fn identified(&mut self, peer: &Peer) -> Result<()> {
-        if !self.options.access.admits(&peer.user) {
+        if !self.options.access.trusts(peer) {
             // Nothing has been sent yet, and nothing is: whoever it is learns nothing from us.
             return Err(Error::new(
                 ErrorKind::WrongOwner,
                 format!(
-                    "the name is held by {peer}; only {} is trusted as host",
-                    self.options.access
+                    "the host of this name is {peer}, and only a host of {} is trusted; end that \
+                     process or, if it is the right one, name its user in this guest's Access::Users",
+                    self.options.access.hosts_text()
                 ),
             ));
         }

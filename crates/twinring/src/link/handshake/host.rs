@@ -87,12 +87,17 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Answers [`Act::Identify`]: what the kernel says of the guest.
-    pub(super) fn identified(&mut self, peer: &Peer) -> Result<()> {
-        if !self.options.access.admits(&peer.user) {
+    /// Answers [`Act::Identify`]: what the kernel says of the guest, and whether the link's access
+    /// lets it in.
+    pub(super) fn identified(&mut self, peer: &Peer, let_in: bool) -> Result<()> {
+        if !let_in {
+            // It is also told to the stranger, whom it does not concern who may.
             return Err(Error::new(
                 ErrorKind::WrongOwner,
-                format!("{peer} wants to connect; only {} may", self.options.access),
+                format!(
+                    "{peer} wants to connect, which this host's access does not allow; to let that \
+                     user in, name it in the host's Access::Users"
+                ),
             ));
         }
         self.state = State::AwaitKnock;

@@ -140,8 +140,9 @@ fn host_half(
     loop {
         match (machine.next(), &identity, &made) {
             (Act::Identify, ..) => {
-                let (_, peer) = identity.insert(channel.identify().map_err(unidentified)?);
-                machine.identified(peer)?;
+                let found = channel.identify().map_err(unidentified)?;
+                let (process, peer) = identity.insert(found);
+                machine.identified(peer, options.access.lets_in(process, peer))?;
             }
             (Act::Receive, ..) => {
                 let Received { packet, handover } = receive(channel, deadline, stop)?;
@@ -239,8 +240,8 @@ fn guest_half(
     let mut offered = None;
     let mut mapped = None;
     loop {
-        match (machine.next(), &identity) {
-            (Act::Identify, _) => {
+        match (machine.next(), &mut identity) {
+            (Act::Identify, identity) => {
                 let (_, peer) = identity.insert(channel.identify().map_err(unidentified)?);
                 machine.identified(peer)?;
             }
@@ -277,10 +278,10 @@ fn guest_half(
     }
 }
 
-fn map(handover: Handover, channel: &Channel, host: &Process, shape: Shape) -> Result<Mapped> {
+fn map(handover: Handover, channel: &Channel, host: &mut Process, shape: Shape) -> Result<Mapped> {
     // Judged before the machine asks for this, so that it has one.
     let len = shape.len().unwrap_or_else(|| not_asked());
-    let (memory, taken) = handover.open(channel, len).map_err(|e| {
+    let (memory, taken) = handover.open(channel, host, len).map_err(|e| {
         // On Windows handles cannot be taken any more from a host that was killed.
         if host.has_ended() {
             broken_off(io::ErrorKind::ConnectionReset.into())

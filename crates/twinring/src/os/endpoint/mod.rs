@@ -31,7 +31,8 @@ mod sys;
 ///   process has it. `label` is text for people who look at the file.
 /// * `claimant(&self) -> Option<String>`: who has it, as far as can be told, for an error message.
 /// * `connect(&self) -> io::Result<Option<Channel>>`: reaches the host, or `None` if none listens
-///   now. Never waits.
+///   now. Never waits. Whose host it is has still to be asked, by `identify`; but one of the wrong
+///   user's is not connected to where that can be seen before.
 pub(crate) use sys::Place;
 
 /// A name that is ours until drop.
@@ -68,8 +69,9 @@ pub(crate) use sys::Offer;
 /// What came with a packet.
 ///
 /// * `none_expected(&self) -> io::Result<()>`: `InvalidData` if anything came;
-/// * `open(self, &Channel, len) -> io::Result<(Memory, Taken)>`: checks and takes it; `InvalidData`,
-///   with the reason, when it is not exactly what an `Offer` holds.
+/// * `open(self, &Channel, &mut Process, len) -> io::Result<(Memory, Taken)>`: checks and takes it;
+///   `InvalidData`, with the reason, when it is not exactly what an `Offer` holds. From then on the
+///   host's process can be watched, if it could not before.
 pub(crate) use sys::Handover;
 
 /// The guest's bells, before the handshake is over: `accepted(self, Channel) -> io::Result<Bells>`.
@@ -98,14 +100,16 @@ pub(crate) struct Received {
 /// What `endpoint` has to know of a link's options.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PlaceOptions {
+    /// Whether it is a guest's place, or a host's.
+    pub(crate) is_guest: bool,
+    /// Between whom the link is.
+    pub(crate) access: super::process::Access,
     /// Directory for the lock and the socket, instead of the user's runtime directory (Unix).
     #[cfg_attr(
         windows,
         expect(dead_code, reason = "objects have names there, not paths")
     )]
     pub(crate) directory: Option<std::path::PathBuf>,
-    /// Users other than our own who may connect.
-    pub(crate) guests: Vec<super::process::User>,
 }
 
 /// The error of an object that is not what the handshake promised.

@@ -1,9 +1,19 @@
-//! Linux and macOS: a lock file and a Unix socket in a directory of the user's own.
+//! Linux and macOS: a lock file and a Unix socket in a directory that only the host's user can write.
 //!
 //! For a name whose key is `K` the directory holds `K.lock`, locked by the host for as long as it
 //! lives and never deleted (a deleted lock file can be locked twice), and `K.sock`. The socket is
 //! made as `K.new` and renamed when it listens: whoever sees `K.sock` can connect to it, or it is
 //! a dead host's, which the next host replaces under the lock.
+//!
+//! | link                  | directory                  | made                    | belongs to            |
+//! |-----------------------|----------------------------|-------------------------|-----------------------|
+//! | of one user           | the runtime directory      | 0700 by whoever is first | the user             |
+//! | the same              | named by `directory`       | 0700 by whoever is first | the user or root     |
+//! | between users, host   | named, or of the system    | 0755 by the host        | the host's user or root |
+//! | the same, guest       | the same                   | never                   | a user trusted as host, or root |
+//!
+//! In no case may others write to it. A guest looks at the directory and the socket each time before
+//! it connects; who listens there it then asks of the kernel (`identify`).
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -11,8 +21,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat, flock, fstat, mkdirat, openat,
-    renameat, statat, unlinkat,
+    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat, fchmod, flock, fstat, mkdirat,
+    openat, renameat, statat, unlinkat,
 };
 use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio, read, write};
 use rustix::net::{
@@ -26,7 +36,7 @@ use super::{HANDOVER, PACKET, Packet, PlaceOptions, Received, refused};
 use crate::error::{Error, ErrorKind};
 use crate::os::event::{Alarm, Bells, Deadline, Source, wait};
 use crate::os::memory::Memory;
-use crate::os::process::{NotInChildren, Peer, Process};
+use crate::os::process::{Access, NotInChildren, Peer, Process, User};
 
 /// Guests that may wait to be accepted; a further one tries again.
 const BACKLOG: i32 = 16;
@@ -38,25 +48,34 @@ const MOST_FDS: usize = 253;
 /// What an offer carries: the memory, and the guest's end of the bell for space.
 const OFFERED: usize = 2;
 
+/// The directory for links between different users if root is one of them.
+const SYSTEM_DIRECTORY: &str = if cfg!(target_os = "macos") {
+    "/var/run/twinring"
+} else {
+    "/run/twinring"
+};
+
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     directory: PathBuf,
-    /// Whether nobody else may even reach the directory.
-    private: bool,
     key: String,
     socket: SocketAddrUnix,
-    /// Whether users other than our own may connect.
-    open: bool,
+    rules: Rules,
+    /// Whose sockets a guest connects to.
+    hosts: Vec<u32>,
 }
 
 impl Place {
     pub(crate) fn new(key: &str, options: &PlaceOptions) -> Result<Place, Error> {
+        let whose = |e| Error::from_io("cannot find out which user this process runs as", e);
+        let shared = options.access.is_shared().map_err(whose)?;
+        let hosts = options.access.hosts().map_err(whose)?;
+        let hosts: Vec<u32> = hosts.into_iter().map(|user| user.0).collect();
         let directory = match &options.directory {
             Some(directory) => directory.clone(),
+            None if shared => shared_directory(&options.access)?,
             None => runtime_directory()?,
         };
-        let private = options.directory.is_none();
-        open_directory(&directory, private)?;
         let path = directory.join(format!("{key}.sock"));
         let socket = SocketAddrUnix::new(&path).map_err(|e| {
             Error::new(
@@ -68,12 +87,23 @@ impl Place {
             )
             .with_source(e)
         })?;
+        let rules = match (shared, options.is_guest) {
+            (true, false) => Rules::HostsOfOthers,
+            (true, true) => Rules::GuestsOf(hosts.clone()),
+            (false, _) if options.directory.is_none() => Rules::Private,
+            (false, _) => Rules::Named,
+        };
+        rules.make(&directory)?;
+        // A guest of another user's host may come before the host has made it.
+        if rules.open(&directory)?.is_none() && !(options.is_guest && shared) {
+            return Err(unusable(&directory, Errno::NOENT));
+        }
         Ok(Place {
             directory,
-            private,
             key: key.to_owned(),
             socket,
-            open: !options.guests.is_empty(),
+            rules,
+            hosts,
         })
     }
 
@@ -86,7 +116,10 @@ impl Place {
     }
 
     pub(crate) fn claim(&self, label: &str) -> Result<Option<Claim>, Error> {
-        let directory = open_directory(&self.directory, self.private)?;
+        let directory = self
+            .rules
+            .open(&self.directory)?
+            .ok_or_else(|| unusable(&self.directory, Errno::NOENT))?;
         let path = format!("{}.lock", self.key);
         loop {
             let lock = openat(
@@ -95,7 +128,16 @@ impl Place {
                 OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW,
                 Mode::RUSR | Mode::WUSR,
             )
-            .map_err(|e| self.failed("open the lock file", e))?;
+            .map_err(|e| {
+                // If it is another's, that is what is to be told.
+                let named = statat(&directory, &path, AtFlags::SYMLINK_NOFOLLOW);
+                named
+                    .ok()
+                    .and_then(|named| self.check_lock(&named).err())
+                    .unwrap_or_else(|| self.failed("open the lock file", e))
+            })?;
+            let ours = fstat(&lock).map_err(|e| self.failed("look at the lock file", e))?;
+            self.check_lock(&ours)?;
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => return Ok(None),
@@ -104,7 +146,6 @@ impl Place {
             }
             // Somebody may have removed the file between the two calls; a lock on a file that
             // has no name excludes nobody.
-            let ours = fstat(&lock).map_err(|e| self.failed("look at the lock file", e))?;
             match statat(&directory, &path, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(named) if identity(&named) == identity(&ours) => {}
                 Ok(_) | Err(Errno::NOENT) => continue,
@@ -140,6 +181,15 @@ impl Place {
     }
 
     pub(crate) fn connect(&self) -> io::Result<Option<Channel>> {
+        // Each time: the directory may have been made, or another put in its place.
+        let Some(directory) = self.rules.open(&self.directory)? else {
+            return Ok(None);
+        };
+        match statat(&directory, self.socket_name(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => self.check_socket(&stat)?,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        }
         let fd = stream_socket()?;
         match connect(&fd, &self.socket) {
             Ok(()) => Ok(Some(Channel { socket: fd })),
@@ -147,6 +197,58 @@ impl Place {
             Err(Errno::NOENT | Errno::CONNREFUSED | Errno::AGAIN | Errno::INPROGRESS) => Ok(None),
             Err(e) => Err(e.into()),
         }
+    }
+
+    fn socket_name(&self) -> String {
+        format!("{}.sock", self.key)
+    }
+
+    /// Whoever owns the lock file can take the lock and keep it.
+    fn check_lock(&self, stat: &Stat) -> Result<(), Error> {
+        let path = self.directory.join(format!("{}.lock", self.key));
+        let uid = own_uid();
+        if stat.st_uid != uid {
+            return Err(Error::new(
+                ErrorKind::WrongOwner,
+                format!(
+                    "the lock file {} belongs to user {}, not to user {uid}; host the link as that \
+                     user, or remove the file if nobody uses it",
+                    path.display(),
+                    stat.st_uid
+                ),
+            ));
+        }
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Error::new(
+                ErrorKind::RuntimeDirectory,
+                format!("{} is no plain file; remove it", path.display()),
+            ));
+        }
+        Ok(())
+    }
+
+    /// What is not a socket of a user trusted as host is not connected to.
+    fn check_socket(&self, stat: &Stat) -> Result<(), Error> {
+        let path = self.directory.join(self.socket_name());
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
+            return Err(Error::new(
+                ErrorKind::RuntimeDirectory,
+                format!("{} is no socket; remove it", path.display()),
+            ));
+        }
+        if self.hosts.contains(&stat.st_uid) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::WrongOwner,
+            format!(
+                "the socket {} belongs to user {}, and only a host of {} is trusted; remove it or, \
+                 if it is the right one, name its user in this guest's Access::Users",
+                path.display(),
+                stat.st_uid,
+                users(&self.hosts)
+            ),
+        ))
     }
 
     fn failed(&self, what: &str, e: Errno) -> Error {
@@ -176,13 +278,14 @@ fn runtime_directory() -> Result<PathBuf, Error> {
     if let Some(own) = from_env("TMPDIR") {
         return Ok(own.join("twinring"));
     }
-    let uid = rustix::process::geteuid().as_raw();
+    let uid = own_uid();
     let login = PathBuf::from(format!("/run/user/{uid}"));
     if login.is_dir() {
         return Ok(login.join("twinring"));
     }
+    // Not the system directory itself, which others can reach.
     if uid == 0 && Path::new("/run").is_dir() {
-        return Ok(PathBuf::from("/run/twinring"));
+        return Ok(PathBuf::from("/run/twinring-0"));
     }
     Err(Error::new(
         ErrorKind::RuntimeDirectory,
@@ -194,67 +297,149 @@ fn runtime_directory() -> Result<PathBuf, Error> {
     ))
 }
 
-/// Opens the directory, making it if it is not there, and checks that nobody else can meddle with
-/// what lies in it. `private`: that nobody else can even reach it.
-fn open_directory(path: &Path, private: bool) -> Result<OwnedFd, Error> {
-    let unusable = |why: String| {
-        Error::new(
-            ErrorKind::RuntimeDirectory,
-            format!("the runtime directory {} {why}", path.display()),
-        )
+/// The directory for a link between users who have not named one.
+fn shared_directory(access: &Access) -> Result<PathBuf, Error> {
+    let root = |users: &Vec<User>| users.iter().any(|user| user.0 == 0);
+    let with_root = match access {
+        Access::Users(users) => own_uid() == 0 || root(users),
+        _ => true,
     };
-    let failed = |e: Errno| unusable(format!("cannot be used: {}", io::Error::from(e)));
-    match mkdirat(CWD, path, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(e @ (Errno::ACCESS | Errno::PERM)) => {
-            return Err(Error::from_io(
-                &format!("cannot make the runtime directory {}", path.display()),
-                e.into(),
+    if with_root {
+        return Ok(PathBuf::from(SYSTEM_DIRECTORY));
+    }
+    Err(Error::new(
+        ErrorKind::RuntimeDirectory,
+        "a link between different users, none of them root, has no directory of its own; name one on \
+         both sides with Builder::directory: it must belong to the host's user, only that user may \
+         write to it, and the guests must be able to reach it (mode 755)",
+    ))
+}
+
+fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+fn users(uids: &[u32]) -> String {
+    let users: Vec<_> = uids.iter().map(|uid| format!("user {uid}")).collect();
+    users.join(" or ")
+}
+
+/// What a directory must be like, so that nobody can meddle with what lies in it. The table is at
+/// the top of this file.
+#[derive(Clone, Debug)]
+enum Rules {
+    /// This user's own: nobody else can even reach it.
+    Private,
+    /// Of one user, and named by it.
+    Named,
+    /// Of a host whose guests are other users.
+    HostsOfOthers,
+    /// Of a guest that trusts hosts of these users.
+    GuestsOf(Vec<u32>),
+}
+
+impl Rules {
+    /// Makes the directory if it is not there and is ours to make.
+    fn make(&self, path: &Path) -> Result<(), Error> {
+        match self {
+            Rules::GuestsOf(_) => return Ok(()),
+            Rules::Private | Rules::Named | Rules::HostsOfOthers => {}
+        }
+        match mkdirat(CWD, path, Mode::RWXU) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(()),
+            Err(e) => return Err(unusable(path, e)),
+        }
+        if matches!(self, Rules::HostsOfOthers) {
+            // By descriptor, since the path may by now lead elsewhere. Not by `mkdirat`, because of
+            // the umask.
+            let fd = openat(CWD, path, DIRECTORY, Mode::empty()).map_err(|e| unusable(path, e))?;
+            let mode = Mode::RWXU | Mode::RGRP | Mode::XGRP | Mode::ROTH | Mode::XOTH;
+            fchmod(&fd, mode).map_err(|e| unusable(path, e))?;
+        }
+        Ok(())
+    }
+
+    /// Opens the directory and checks it; `None` if there is none.
+    fn open(&self, path: &Path) -> Result<Option<OwnedFd>, Error> {
+        let fd = match openat(CWD, path, DIRECTORY, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(e) => return Err(unusable(path, e)),
+        };
+        let stat = fstat(&fd).map_err(|e| unusable(path, e))?;
+        self.check(path, &stat)?;
+        Ok(Some(fd))
+    }
+
+    fn check(&self, path: &Path, stat: &Stat) -> Result<(), Error> {
+        let own = own_uid();
+        let mut owners = match self {
+            Rules::Private | Rules::Named | Rules::HostsOfOthers => vec![own],
+            Rules::GuestsOf(hosts) => hosts.clone(),
+        };
+        if !matches!(self, Rules::Private) && !owners.contains(&0) {
+            owners.push(0);
+        }
+        if !owners.contains(&stat.st_uid) {
+            return Err(Error::new(
+                ErrorKind::WrongOwner,
+                format!(
+                    "the runtime directory {} belongs to user {}, not to {}; use another directory \
+                     or, if that user's is the right one, name the user in Access::Users",
+                    path.display(),
+                    stat.st_uid,
+                    users(&owners)
+                ),
             ));
         }
-        Err(e) => return Err(failed(e)),
+        // Mode, because the raw bits have another type on macOS.
+        let mode = Mode::from_raw_mode(stat.st_mode);
+        let refused = |what: &str, change: &str| {
+            let why = format!(
+                "is {what} (mode {:o}): chmod {change} {}",
+                mode.as_raw_mode() & 0o7777,
+                path.display()
+            );
+            Err(useless(path, &why))
+        };
+        match self {
+            Rules::Private if mode.intersects(Mode::RWXG | Mode::RWXO) => {
+                refused("open to other users; make it private", "700")
+            }
+            _ if mode.intersects(Mode::WGRP | Mode::WOTH) => {
+                refused("open to other users, who could write to it", "go-w")
+            }
+            Rules::HostsOfOthers if !mode.intersects(Mode::XGRP | Mode::XOTH) => {
+                refused("closed to the users who are to be guests", "go+x")
+            }
+            _ => Ok(()),
+        }
     }
-    let fd = openat(
-        CWD,
-        path,
-        OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY,
-        Mode::empty(),
+}
+
+const DIRECTORY: OFlags = OFlags::DIRECTORY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::RDONLY);
+
+fn useless(path: &Path, why: &str) -> Error {
+    Error::new(
+        ErrorKind::RuntimeDirectory,
+        format!("the runtime directory {} {why}", path.display()),
     )
-    .map_err(|e| match e {
-        Errno::ACCESS | Errno::PERM | Errno::MFILE | Errno::NFILE => Error::from_io(
-            &format!("cannot open the runtime directory {}", path.display()),
-            e.into(),
-        ),
-        e => failed(e),
-    })?;
-    let stat = fstat(&fd).map_err(failed)?;
-    let uid = rustix::process::geteuid().as_raw();
-    if stat.st_uid != uid && (private || stat.st_uid != 0) {
-        return Err(Error::new(
-            ErrorKind::WrongOwner,
-            format!(
-                "the runtime directory {} belongs to user {}, not to user {uid}",
-                path.display(),
-                stat.st_uid
-            ),
-        ));
+}
+
+fn unusable(path: &Path, e: Errno) -> Error {
+    let e = io::Error::from(e);
+    if e.kind() == io::ErrorKind::PermissionDenied || crate::os::is_out_of_handles(&e) {
+        let what = format!(
+            "cannot make or open the runtime directory {}",
+            path.display()
+        );
+        return Error::from_io(&what, e);
     }
-    // Mode, because the raw bits have another type on macOS.
-    let mode = Mode::from_raw_mode(stat.st_mode);
-    let others = if private {
-        Mode::RWXG | Mode::RWXO
-    } else {
-        Mode::WGRP | Mode::WOTH
-    };
-    if mode.intersects(others) {
-        return Err(unusable(format!(
-            "is open to other users (mode {:o}); make it private: chmod {} {}",
-            mode.as_raw_mode() & 0o7777,
-            if private { "700" } else { "go-w" },
-            path.display(),
-        )));
-    }
-    Ok(fd)
+    useless(path, &format!("cannot be used: {e}"))
 }
 
 fn stream_socket() -> io::Result<OwnedFd> {
@@ -314,7 +499,11 @@ impl Claim {
         let fd = stream_socket().map_err(fail)?;
         let at = SocketAddrUnix::new(place.directory.join(&fresh)).map_err(|e| fail(e.into()))?;
         bind(&fd, &at).map_err(|e| fail(e.into()))?;
-        let mode = if place.open { 0o666 } else { 0o600 };
+        // For others it is the kernel's word on who calls that keeps the wrong ones out.
+        let mode = match place.rules {
+            Rules::HostsOfOthers => 0o666,
+            Rules::Private | Rules::Named | Rules::GuestsOf(_) => 0o600,
+        };
         rustix::fs::chmodat(
             &self.directory,
             &fresh,
@@ -325,7 +514,7 @@ impl Claim {
         listen(&fd, BACKLOG).map_err(|e| fail(e.into()))?;
         let made = statat(&self.directory, &fresh, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|e| fail(e.into()))?;
-        let name = format!("{}.sock", place.key);
+        let name = place.socket_name();
         renameat(&self.directory, &fresh, &self.directory, &name).map_err(|e| fail(e.into()))?;
         Ok(Listener {
             socket: NotInChildren::new(fd),
@@ -349,8 +538,7 @@ impl Drop for Claim {
         // guests come to. A killed host leaves it behind, which costs the next guest one refused
         // connect.
         if !self.is_lost() {
-            let name = format!("{}.sock", self.place.key);
-            let _ = unlinkat(&self.directory, name, AtFlags::empty());
+            let _ = unlinkat(&self.directory, self.place.socket_name(), AtFlags::empty());
         }
         // Unlocked by word and not only by closing it: a process that another thread is just
         // starting holds a copy of the descriptor for a moment.
@@ -552,7 +740,12 @@ impl Handover {
         }
     }
 
-    pub(crate) fn open(self, _: &Channel, len: usize) -> io::Result<(Memory, Taken)> {
+    pub(crate) fn open(
+        self,
+        _: &Channel,
+        _: &mut Process,
+        len: usize,
+    ) -> io::Result<(Memory, Taken)> {
         let n = self.fds.len();
         let [memory, space]: [OwnedFd; OFFERED] = self.fds.try_into().map_err(|_| {
             refused(format!(

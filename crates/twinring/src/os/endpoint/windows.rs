@@ -1,7 +1,7 @@
 //! Windows: a mutex for the claim, and a named pipe for the handshake.
 //!
-//! For user `U` and a name whose key is `K` these objects exist, each made by whoever needs it
-//! first, freed by the kernel with its last handle, and owned by `U`:
+//! For a host of user `U` and a name whose key is `K` these objects exist, each made by whoever
+//! needs it first, freed by the kernel with its last handle, and owned by `U`:
 //!
 //! | name                               | object                                             |
 //! |------------------------------------|----------------------------------------------------|
@@ -12,9 +12,10 @@
 //! Mutexes and events need no privilege to be made in `Global\`, so that sessions do not matter.
 //! All that a connection uses after its handshake has no name.
 //!
-//! The names hold the user of *this* process, so host and guest must be the same user. A link
-//! between two users needs the guest to be told whose host it is to look for; the pipe's access
-//! list has room for such guests already.
+//! `U` is the host's user, so a guest has to know whose host it looks for: its own user's, or those
+//! that its [`process::Access`] names, one after the other. The event is only for guests of the same
+//! user; whoever could set another user's event could keep it from sleeping, and who waits for
+//! another user's host looks for it now and then instead.
 
 #[path = "windows/claim.rs"]
 mod claim;
@@ -26,6 +27,7 @@ mod pipe;
 #[path = "windows/tests.rs"]
 mod tests;
 
+use std::fmt::Display;
 use std::io;
 use std::os::windows::io::{AsHandle, OwnedHandle};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +42,7 @@ use windows_sys::Win32::System::Threading::{
 use super::{HANDOVER, PACKET, Packet, PlaceOptions, Received, refused};
 use crate::error::{Error, ErrorKind};
 use crate::os::event::{Alarm, Deadline, Source, new_event, reset, set};
-use crate::os::process::{Peer, Process, User};
+use crate::os::process::{self, Peer, Process, User};
 use crate::os::windows::{Access, is_code, own, owner, wide};
 
 pub(crate) use offer::{Handover, Offer, Taken};
@@ -50,24 +52,39 @@ const READ_CONTROL: u32 = 0x2_0000;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    /// The user whose objects these are, that is, our own.
+    /// The user of this process, whose objects are those that we make.
     user: String,
-    /// The common part of the names.
+    /// The common part of the names of our own objects.
     name: String,
-    /// Users other than our own who may connect.
-    guests: Vec<User>,
+    /// Whose hosts a guest looks for, and what the names of their objects have in common.
+    hosts: Vec<(String, String)>,
+    /// Who may come to a host besides its own user, as entries of an access list.
+    guests: String,
 }
 
 impl Place {
     pub(crate) fn new(key: &str, options: &PlaceOptions) -> Result<Place, Error> {
-        let user = User::current()
-            .map_err(|e| Error::from_io("cannot find out which user this process runs as", e))?
-            .to_string();
-        let name = format!("twinring-1-{user}-{key}");
+        let whose = |e| Error::from_io("cannot find out which user this process runs as", e);
+        let user = User::current().map_err(whose)?.to_string();
+        let hosts = if options.is_guest {
+            let hosts = options.access.hosts().map_err(whose)?;
+            let with_name = |host: &User| (host.to_string(), name_of(host, key));
+            hosts.iter().map(with_name).collect()
+        } else {
+            Vec::new()
+        };
+        let entry = |who: &dyn Display| format!("(A;;{:#x};;;{who})", pipe::GUEST_RIGHTS);
+        let guests = match &options.access {
+            process::Access::SameUser => String::new(),
+            process::Access::Users(users) => users.iter().map(|user| entry(user)).collect(),
+            // The group INTERACTIVE.
+            process::Access::Service => entry(&"IU"),
+        };
         Ok(Place {
+            name: name_of(&user, key),
             user,
-            name,
-            guests: options.guests.clone(),
+            hosts,
+            guests,
         })
     }
 
@@ -91,11 +108,24 @@ impl Place {
     }
 
     pub(crate) fn connect(&self) -> io::Result<Option<Channel>> {
-        Ok(pipe::open(&self.pipe_name())?.map(Channel::of_guest))
+        // What one host's pipe is, or that somebody else has its name, does not keep us from the
+        // next; it is told if there is none.
+        let mut found = Ok(None);
+        for (host, name) in &self.hosts {
+            match pipe::open(&pipe_name(name)) {
+                Ok(None) => {}
+                Ok(Some(pipe)) if owner(pipe.as_handle()).is_ok_and(|owner| owner == *host) => {
+                    return Ok(Some(Channel::of_guest(pipe)));
+                }
+                other if matches!(found, Ok(None)) => found = other,
+                _ => {}
+            }
+        }
+        Ok(found?.map(Channel::of_guest))
     }
 
     fn pipe_name(&self) -> String {
-        format!(r"\\.\pipe\{}", self.name)
+        pipe_name(&self.name)
     }
 
     fn notice_name(&self) -> String {
@@ -104,6 +134,9 @@ impl Place {
 
     /// The event that a guest waits for while there is no host.
     pub(super) fn notice(&self) -> io::Result<Notice> {
+        if self.hosts.iter().any(|(host, _)| *host != self.user) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let access = self.private()?;
         // SAFETY: a string that ends with a zero, and attributes that live as long as the call.
         let event = unsafe {
@@ -142,16 +175,12 @@ impl Place {
     }
 
     /// For the pipe. Guests may read and write, but not add instances, which would be to act as the
-    /// host.
+    /// host. No sandboxed program (AppContainer) is among them: it would need an entry of its own.
     ///
     /// Whoever comes over the network is turned away by the pipe itself. To deny access to the
     /// group NETWORK as well would hit local programs: those started through SSH or WinRM are in it.
     fn for_guests(&self) -> io::Result<Access> {
-        let mut more = String::new();
-        for guest in &self.guests {
-            more += &format!("(A;;{:#x};;;{guest})", pipe::GUEST_RIGHTS);
-        }
-        Access::for_owner(&self.user, &more)
+        Access::for_owner(&self.user, &self.guests)
     }
 
     /// A name can be taken by anybody who comes first; ours are only good if we (or a process of
@@ -188,6 +217,15 @@ impl Place {
         }
         Error::from_io(what, e)
     }
+}
+
+/// The common part of the names of a host's objects.
+fn name_of(user: &dyn Display, key: &str) -> String {
+    format!("twinring-1-{user}-{key}")
+}
+
+fn pipe_name(name: &str) -> String {
+    format!(r"\\.\pipe\{name}")
 }
 
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use super::{Peer, User};
 use crate::os::event::{Deadline, Source, wait};
 
 pub(in crate::os) use super::unix::UserId;
-pub(super) use super::unix::{USER_FORM, current_user, parse_user};
+pub(super) use super::unix::{LOCAL_USERS, USER_FORM, current_user, parse_user, service_users};
 
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -36,6 +36,7 @@ impl Process {
             pid: cred.pid.unsigned_abs(),
             user: User(cred.uid),
             started: pid.and_then(|_| started(cred.pid)),
+            session: None,
         };
         // That the connection is still open means that the pid, if it was looked up by number just
         // now, had not been given to another process in between.
@@ -47,6 +48,11 @@ impl Process {
 
     pub(crate) fn has_ended(&self) -> bool {
         self.pidfd.is_some() && matches!(wait(&[self.ended()], Deadline::Now), Ok(Some(_)))
+    }
+
+    /// A Unix socket is reached from this machine only, and all its users are alike.
+    pub(crate) fn is_local(&self) -> bool {
+        true
     }
 
     pub(crate) fn ended(&self) -> Source<'_> {

@@ -15,7 +15,7 @@ use super::{Peer, User};
 use crate::os::event::{Deadline, Source, wait};
 
 pub(in crate::os) use super::unix::UserId;
-pub(super) use super::unix::{USER_FORM, current_user, parse_user};
+pub(super) use super::unix::{LOCAL_USERS, USER_FORM, current_user, parse_user, service_users};
 
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -39,6 +39,7 @@ impl Process {
             pid: raw.unsigned_abs(),
             user: User(uid),
             started: started(raw),
+            session: None,
         };
         // That the connection is still open means that the pid had not been given to another
         // process before the kqueue was told of it.
@@ -54,6 +55,11 @@ impl Process {
             wait(&[self.ended()], Deadline::At(Instant::now())),
             Ok(Some(_))
         )
+    }
+
+    /// A Unix socket is reached from this machine only, and all its users are alike.
+    pub(crate) fn is_local(&self) -> bool {
+        true
     }
 
     pub(crate) fn ended(&self) -> Source<'_> {

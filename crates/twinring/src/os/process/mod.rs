@@ -21,6 +21,9 @@ mod sys;
 #[cfg(unix)]
 mod unix;
 
+mod access;
+pub use access::Access;
+
 /// Whether this process is a forked child: `count_forks()` once, before `forks() -> u32`, which in
 /// a child is another number than it was in its parent.
 #[cfg(unix)]
@@ -34,8 +37,13 @@ pub(crate) use sys::{count_forks, forks};
 ///
 /// `has_ended(&self) -> bool` asks right now; `ended(&self) -> Source` can be waited for. Where the
 /// system has no such handle (Linux before 5.3) it never reports an end, and the end of the
-/// connection has to do.
+/// connection has to do. (On Windows a guest may get its host's only with the HELLO.)
+///
+/// `is_local(&self) -> bool`: whether it runs for one of the users that [`Access::Service`] is for.
 pub(crate) use sys::Process;
+
+/// The users that [`Access::Service`] is for, for people.
+use sys::LOCAL_USERS;
 
 /// A user account, as the kernel names it: a uid on Linux and macOS, a SID on Windows.
 ///
@@ -63,6 +71,19 @@ impl User {
     /// ```
     pub fn current() -> std::io::Result<User> {
         sys::current_user().map(User)
+    }
+
+    /// The system's own user: root (0) on Linux and macOS, SYSTEM (`S-1-5-18`) on Windows.
+    ///
+    /// ```
+    /// use twinring::{Access, User};
+    ///
+    /// // Trusts the host only if it runs as root or SYSTEM (or as this user).
+    /// let access = Access::Users(vec![User::system()]);
+    /// ```
+    pub fn system() -> User {
+        let [system, ..] = sys::service_users();
+        User(system)
     }
 }
 
@@ -129,10 +150,17 @@ pub struct Peer {
     pub user: User,
     /// When it was started, where the system tells.
     pub started: Option<SystemTime>,
+    /// Windows: the session it runs in: 0 for services, 1 and up for those who are logged on.
+    /// `None` elsewhere.
+    pub session: Option<u32>,
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process {} of user {}", self.pid, self.user)
+        write!(f, "process {} of user {}", self.pid, self.user)?;
+        match self.session {
+            Some(session) => write!(f, " in session {session}"),
+            None => Ok(()),
+        }
     }
 }

@@ -11,3 +11,10 @@ pub(super) fn current_user() -> std::io::Result<UserId> {
 pub(super) fn parse_user(text: &str) -> Option<UserId> {
     text.parse().ok()
 }
+
+/// Root.
+pub(super) fn service_users() -> [UserId; 1] {
+    [0]
+}
+
+pub(super) const LOCAL_USERS: &str = "the users of this machine";

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
 use std::ptr;
 use std::time::{Duration, SystemTime};
@@ -15,21 +14,27 @@ use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_INVALID_PARAMETER, FILETIME, HANDLE, RtlNtStatusToDosError,
 };
 use windows_sys::Win32::Security::{
-    GetTokenInformation, RevertToSelf, SECURITY_MAX_SID_SIZE, TOKEN_QUERY, TOKEN_USER, TokenUser,
+    RevertToSelf, SID_AND_ATTRIBUTES, TOKEN_GROUPS, TOKEN_QUERY, TOKEN_USER, TokenGroups, TokenUser,
 };
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 use windows_sys::Win32::System::Pipes::{
-    GetNamedPipeClientProcessId, GetNamedPipeServerProcessId, ImpersonateNamedPipeClient,
+    GetNamedPipeClientProcessId, GetNamedPipeClientSessionId, GetNamedPipeServerProcessId,
+    GetNamedPipeServerSessionId, ImpersonateNamedPipeClient,
 };
+use windows_sys::Win32::System::SystemServices::{SE_GROUP_ENABLED, SE_GROUP_USE_FOR_DENY_ONLY};
 use windows_sys::Win32::System::Threading::{
-    GetCurrentProcess, GetCurrentThread, GetProcessId, GetProcessTimes, OpenProcess,
-    OpenProcessToken, OpenThreadToken, PROCESS_DUP_HANDLE, PROCESS_QUERY_LIMITED_INFORMATION,
-    PROCESS_SYNCHRONIZE,
+    GetCurrentThread, GetProcessId, GetProcessTimes, OpenProcess, OpenThreadToken,
+    PROCESS_DUP_HANDLE, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE,
 };
+use windows_sys::core::BOOL;
 
 use super::{Peer, User};
+use crate::error::{Error, ErrorKind};
 use crate::os::event::{Deadline, Source, wait};
-use crate::os::windows::{canonical_sid, is_code, is_end_of_pipe, ok, own, owner, sid_text};
+use crate::os::windows::{
+    canonical_sid, is_code, is_end_of_pipe, ok, own, own_token, owner, process_token, sid_text,
+    token_information,
+};
 
 /// A SID in the system's own spelling.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -43,10 +48,18 @@ impl fmt::Display for UserId {
 
 pub(super) const USER_FORM: &str = "a security identifier such as S-1-5-18";
 
+pub(super) const LOCAL_USERS: &str = "the users who are logged on to this machine";
+
+/// SYSTEM, LocalService, NetworkService.
+pub(super) fn service_users() -> [UserId; 3] {
+    ["S-1-5-18", "S-1-5-19", "S-1-5-20"].map(|sid| UserId(sid.to_owned()))
+}
+
+/// The group of those who are logged on at the machine or by remote desktop.
+const INTERACTIVE: &str = "S-1-5-4";
+
 pub(super) fn current_user() -> io::Result<UserId> {
-    // The process's own user, also when this thread acts for another one.
-    // SAFETY: the call gives a constant that stands for this process.
-    token_user(&process_token(unsafe { GetCurrentProcess() })?)
+    token_user(&own_token()?)
 }
 
 pub(super) fn parse_user(text: &str) -> Option<UserId> {
@@ -63,76 +76,109 @@ pub(crate) fn forks() -> u32 {
 
 #[derive(Debug)]
 pub(crate) struct Process {
-    handle: OwnedHandle,
+    /// `None` while we may not open it and have not been given a handle either.
+    handle: Option<OwnedHandle>,
+    is_local: bool,
+}
+
+/// Who uses one end of a pipe.
+struct Caller {
+    user: UserId,
+    /// Is in the group INTERACTIVE.
+    is_local: bool,
+}
+
+/// A function that tells a number about a pipe.
+type Ask = unsafe extern "system" fn(HANDLE, *mut u32) -> BOOL;
+
+fn ask(pipe: BorrowedHandle<'_>, ask: Ask) -> io::Result<u32> {
+    let mut answer = 0;
+    // SAFETY: a live handle, and room for the result.
+    ok(unsafe { ask(pipe.as_raw_handle(), &mut answer) }).map_err(end_of_pipe)?;
+    Ok(answer)
 }
 
 impl Process {
     /// The process that opened the other end of the pipe whose server end is `pipe`.
     ///
-    /// To be called on a thread of our own: what the thread may act as is lost (see `client_user`).
+    /// To be called on a thread of our own: what the thread may act as is lost (see `client`).
     pub(in crate::os) fn client_of(pipe: BorrowedHandle<'_>) -> io::Result<(Process, Peer)> {
-        let mut pid = 0;
-        // SAFETY: a live handle, and room for the result.
-        ok(unsafe { GetNamedPipeClientProcessId(pipe.as_raw_handle(), &mut pid) })
-            .map_err(end_of_pipe)?;
-        Process::at_the_end_of(pipe, pid, client_user)
+        let pid = ask(pipe, GetNamedPipeClientProcessId)?;
+        let session = ask(pipe, GetNamedPipeClientSessionId).ok();
+        Process::at_the_end_of(pipe, pid, session, client)
     }
 
     /// The process that made the pipe whose client end is `pipe`.
     pub(in crate::os) fn server_of(pipe: BorrowedHandle<'_>) -> io::Result<(Process, Peer)> {
-        let mut pid = 0;
-        // SAFETY: a live handle, and room for the result.
-        ok(unsafe { GetNamedPipeServerProcessId(pipe.as_raw_handle(), &mut pid) })
-            .map_err(end_of_pipe)?;
-        // Nobody can make an object in the name of another user.
-        Process::at_the_end_of(pipe, pid, |pipe| owner(pipe).map(UserId))
+        let pid = ask(pipe, GetNamedPipeServerProcessId)?;
+        let session = ask(pipe, GetNamedPipeServerSessionId).ok();
+        // Nobody can make an object in the name of another user. What groups it is in does not say.
+        Process::at_the_end_of(pipe, pid, session, |pipe| {
+            Ok(Caller {
+                user: UserId(owner(pipe)?),
+                is_local: false,
+            })
+        })
     }
 
     fn at_the_end_of(
         pipe: BorrowedHandle<'_>,
         pid: u32,
-        user_by_pipe: fn(BorrowedHandle<'_>) -> io::Result<UserId>,
+        session: Option<u32>,
+        caller_by_pipe: fn(BorrowedHandle<'_>) -> io::Result<Caller>,
     ) -> io::Result<(Process, Peer)> {
         let gone = || io::Error::from(io::ErrorKind::ConnectionReset);
         let access = PROCESS_SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION;
-        let process = match open_process(pid, access) {
-            Ok(handle) => Process { handle },
+        let handle = match open_process(pid, access) {
+            Ok(handle) => Some(handle),
             // There is no such process any more.
             Err(e) if is_code(&e, &[ERROR_INVALID_PARAMETER]) => return Err(gone()),
-            Err(e) if is_code(&e, &[ERROR_ACCESS_DENIED]) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::PermissionDenied,
-                    format!("process {pid} at the other end does not let this user watch it: {e}"),
-                ));
-            }
+            // Another user's. A host that is more privileged gives a handle of itself with HELLO;
+            // a guest that we cannot open is refused when something is to be handed to it.
+            Err(e) if is_code(&e, &[ERROR_ACCESS_DENIED]) => None,
             Err(e) => return Err(e),
         };
-        let by_pipe = user_by_pipe(pipe);
-        let by_process =
-            process_token(process.handle.as_raw_handle()).and_then(|token| token_user(&token));
+        let by_pipe = caller_by_pipe(pipe);
+        let by_process = handle
+            .as_ref()
+            .and_then(|handle| process_token(handle.as_raw_handle()).ok())
+            .and_then(|token| token_caller(&token).ok());
+        let started = handle.as_ref().and_then(started);
+        let mut process = Process {
+            handle,
+            is_local: false,
+        };
         // A process that ended stays open to us for a while, and its pid is free only afterwards:
         // if the pipe is still connected and this process alive, then it was never another one's.
         // (Unless the pipe was passed on before its process ended, which shows in the users.)
         if process.has_ended() || !is_connected(pipe)? {
             return Err(gone());
         }
-        let user = match (by_pipe, by_process) {
-            (Ok(user), Ok(other)) if user != other => {
-                return Err(io::Error::new(
-                    io::ErrorKind::PermissionDenied,
+        let caller = match (by_pipe, by_process) {
+            (Ok(caller), Some(other)) if caller.user != other.user => {
+                return Err(Error::new(
+                    ErrorKind::WrongOwner,
                     format!(
-                        "the pipe is user {user}'s, process {pid} at its other end is {other}'s"
+                        "the pipe is user {}'s, but process {pid} at its other end is user {}'s: \
+                         it is not known whose it is, so it is trusted by nobody; end that process",
+                        caller.user, other.user
                     ),
-                ));
+                )
+                .into());
             }
             // Another user's process may not show its token, and a client may hide behind the
             // pipe; it is enough if one of them tells.
-            (Ok(user), _) | (_, Ok(user)) => user,
-            (Err(e), Err(_)) => return Err(e),
+            (Ok(caller), _) | (Err(_), Some(caller)) => caller,
+            (Err(e), None) => return Err(e),
         };
-        let started = started(&process.handle);
-        let user = User(user);
-        Ok((process, Peer { pid, user, started }))
+        process.is_local = caller.is_local;
+        let peer = Peer {
+            pid,
+            user: User(caller.user),
+            started,
+            session,
+        };
+        Ok((process, peer))
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -140,14 +186,44 @@ impl Process {
     }
 
     pub(crate) fn ended(&self) -> Source<'_> {
-        Source::Handle(self.handle.as_handle())
+        match &self.handle {
+            Some(handle) => Source::Handle(handle.as_handle()),
+            None => Source::Never,
+        }
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        self.is_local
+    }
+
+    /// Whether we shall know when it ends.
+    pub(in crate::os) fn is_watched(&self) -> bool {
+        self.handle.is_some()
+    }
+
+    /// Takes a handle that the process gave of itself, unless we have a better one.
+    pub(in crate::os) fn watch_by(&mut self, handle: OwnedHandle) {
+        self.handle.get_or_insert(handle);
     }
 
     /// A further handle, by which handles can be given to the process and taken from it.
     pub(in crate::os) fn open_for_handles(&self) -> io::Result<OwnedHandle> {
+        // By its pid alone it might be another process by now.
+        let Some(handle) = &self.handle else {
+            return Err(io::Error::from_raw_os_error(
+                ERROR_ACCESS_DENIED.cast_signed(),
+            ));
+        };
         // SAFETY: a live handle. Its pid is not given to another process for as long as we hold it.
-        let pid = unsafe { GetProcessId(self.handle.as_raw_handle()) };
+        let pid = unsafe { GetProcessId(handle.as_raw_handle()) };
         open_process(pid, PROCESS_DUP_HANDLE)
+    }
+
+    /// As if it were another user's, whom we may not open.
+    #[cfg(test)]
+    pub(in crate::os) fn closed_to_us(mut self) -> Process {
+        self.handle = None;
+        self
     }
 }
 
@@ -193,8 +269,8 @@ fn end_of_pipe(e: io::Error) -> io::Error {
     }
 }
 
-/// The user who opened the client end of the pipe, by the token that the kernel kept of it.
-fn client_user(pipe: BorrowedHandle<'_>) -> io::Result<UserId> {
+/// Who opened the client end of the pipe, by the token that the kernel kept of it.
+fn client(pipe: BorrowedHandle<'_>) -> io::Result<Caller> {
     // SAFETY: a live handle; from here on this thread acts as the client.
     ok(unsafe { ImpersonateNamedPipeClient(pipe.as_raw_handle()) })?;
     let mut token = ptr::null_mut();
@@ -208,38 +284,44 @@ fn client_user(pipe: BorrowedHandle<'_>) -> io::Result<UserId> {
     }
     opened?;
     // SAFETY: the call above has just made this handle for us.
-    token_user(&unsafe { own(token) }?)
+    token_caller(&unsafe { own(token) }?)
 }
 
-fn process_token(process: HANDLE) -> io::Result<OwnedHandle> {
-    let mut token = ptr::null_mut();
-    // SAFETY: a live handle or the constant for this process, and room for the result.
-    ok(unsafe { OpenProcessToken(process, TOKEN_QUERY, &mut token) })?;
-    // SAFETY: the call above has just made this handle for us.
-    unsafe { own(token) }
+fn token_caller(token: &OwnedHandle) -> io::Result<Caller> {
+    Ok(Caller {
+        user: token_user(token)?,
+        is_local: is_interactive(token)?,
+    })
 }
 
 fn token_user(token: &OwnedHandle) -> io::Result<UserId> {
-    /// What the system writes: the structure, and right after it the SID that it points to.
-    #[repr(C)]
-    struct Answer {
-        user: TOKEN_USER,
-        sid: [u8; SECURITY_MAX_SID_SIZE as usize],
-    }
-    let mut answer = MaybeUninit::<Answer>::zeroed();
-    let mut written = 0;
-    // SAFETY: a live handle, and room for the number of bytes given.
-    ok(unsafe {
-        GetTokenInformation(
-            token.as_raw_handle(),
-            TokenUser,
-            answer.as_mut_ptr().cast(),
-            size_of::<Answer>() as u32,
-            &mut written,
+    let answer = token_information(token, TokenUser)?;
+    // SAFETY: the call filled in this structure, whose SID lies within `answer`.
+    unsafe { sid_text((*answer.as_ptr().cast::<TOKEN_USER>()).User.Sid) }.map(UserId)
+}
+
+fn is_interactive(token: &OwnedHandle) -> io::Result<bool> {
+    let answer = token_information(token, TokenGroups)?;
+    let groups = answer.as_ptr().cast::<TOKEN_GROUPS>();
+    // SAFETY: the call filled in this structure, with as many entries at its end as it says, whose
+    // SIDs lie within `answer`. There is no reference to the structure, which declares one entry.
+    let groups = unsafe {
+        std::slice::from_raw_parts(
+            (&raw const (*groups).Groups).cast::<SID_AND_ATTRIBUTES>(),
+            (*groups).GroupCount as usize,
         )
-    })?;
-    // SAFETY: the call filled in the structure, whose SID lies within `answer`.
-    unsafe { sid_text((*answer.as_ptr()).user.User.Sid) }.map(UserId)
+    };
+    for group in groups {
+        let attributes = group.Attributes.cast_signed();
+        if attributes & SE_GROUP_ENABLED != 0
+            && attributes & SE_GROUP_USE_FOR_DENY_ONLY == 0
+            // SAFETY: as above.
+            && unsafe { sid_text(group.Sid) }? == INTERACTIVE
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn started(process: &OwnedHandle) -> Option<SystemTime> {
@@ -299,10 +381,13 @@ mod tests {
             .unwrap();
         let access = PROCESS_SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION;
         let handle = open_process(child.id(), access).unwrap();
-        let process = Process { handle };
-        assert!(!process.has_ended());
-        let age = started(&process.handle).unwrap().elapsed().unwrap();
+        let age = started(&handle).unwrap().elapsed().unwrap();
         assert!(age < Duration::from_secs(60), "{age:?}");
+        let process = Process {
+            handle: Some(handle),
+            is_local: false,
+        };
+        assert!(!process.has_ended());
         drop(process.open_for_handles().unwrap());
         child.kill().unwrap();
         let deadline = Deadline::after(Duration::from_secs(10));

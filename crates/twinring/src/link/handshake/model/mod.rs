@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use self::search::{Found, Report, search};
 use self::world::{Broken, Rules};
-use crate::link::options::{Access, Options};
+use crate::link::options::Options;
 use crate::link::packet::{Message, VERSIONS};
 use crate::link::wait::Wait;
-use crate::os::process::{Peer, User};
+use crate::os::process::{Access, Peer, User};
+use crate::segment::Side;
 
 /// What both sides want, and who they are.
 struct Terms {
@@ -30,6 +31,8 @@ impl Terms {
     fn new() -> Terms {
         let name = "model".to_owned();
         let options = Options {
+            // Nothing here depends on it.
+            side: Side::Host,
             ring_capacity: 4096,
             max_message: 1 << 20,
             wait: Wait::Sleep,
@@ -42,6 +45,7 @@ impl Terms {
                 pid: 1,
                 user: User::current().unwrap(),
                 started: None,
+                session: None,
             },
             knock: Message::Knock {
                 versions: VERSIONS,

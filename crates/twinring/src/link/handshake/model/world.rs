@@ -466,7 +466,7 @@ impl World {
         loop {
             match machine.next() {
                 Act::Identify => machine
-                    .identified(&terms.peer)
+                    .identified(&terms.peer, true)
                     .map_err(|_| "not admitted")?,
                 Act::MakeOffer if rules.is(Broken::OldMemoryAgain) => machine.made(shape(1)),
                 Act::MakeOffer => machine.made(shape(self.unused_id())),

@@ -3,9 +3,9 @@
 //! The area that a packet has for it:
 //!
 //! ```text
-//!  0       4       8                                    64          128
-//!  ├ form ─┼─ zero ┼─ seven handles, 64 bits each ──────┼─── zero ──┤
-//!                    memory │ guest's bells │ host's bells
+//!  0       4       8                                    64             72       128
+//!  ├ form ─┼─ zero ┼─ seven handles, 64 bits each ──────┼ one handle ──┼─ zero ──┤
+//!                    memory │ guest's bells │ host's bells  host's process (GIVEN; or zero)
 //! ```
 //!
 //! All numbers are little-endian. A handle has 32 significant bits in processes of every kind, so a
@@ -15,7 +15,8 @@
 //! (`TO_BE_TAKEN`, the numbers are the host's) and takes them: nothing is ever in the guest that it
 //! does not know of, and a host can name nothing but what is its own. Otherwise the host gives them
 //! to the guest (`GIVEN`, the numbers are the guest's), as a service does to the program of a user.
-//! If neither may open the other, they cannot be linked.
+//! Such a guest may not even wait for the host's process to end, so it is given that, too, and no
+//! other right over it. If neither may open the other, they cannot be linked.
 
 use std::io;
 use std::ops::Range;
@@ -30,7 +31,7 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::System::Memory::{SECTION_MAP_READ, SECTION_MAP_WRITE, SECTION_QUERY};
 use windows_sys::Win32::System::Threading::{
-    EVENT_MODIFY_STATE, GetCurrentProcess, SYNCHRONIZATION_SYNCHRONIZE,
+    EVENT_MODIFY_STATE, GetCurrentProcess, PROCESS_SYNCHRONIZE, SYNCHRONIZATION_SYNCHRONIZE,
 };
 use windows_sys::Win32::System::WindowsProgramming::PUBLIC_OBJECT_BASIC_INFORMATION;
 
@@ -49,8 +50,10 @@ const WILL_TAKE: u32 = 1;
 const TO_BE_TAKEN: u32 = 2;
 const GIVEN: u32 = 3;
 
-/// The memory, three bells of the guest, three of the host.
-const COUNT: usize = 7;
+/// The memory, three bells of the guest, three of the host; given, also the host's process.
+const COUNT: usize = 8;
+/// How many of them the guest takes itself.
+const TAKEN: usize = 7;
 
 /// What one of the handles must be.
 struct Kind {
@@ -76,7 +79,14 @@ const TO_RING: Kind = Kind {
     taken: EVENT_MODIFY_STATE,
     ..TO_HEAR
 };
-const KINDS: [Kind; COUNT] = [MEMORY, TO_HEAR, TO_HEAR, TO_HEAR, TO_RING, TO_RING, TO_RING];
+const TO_WATCH: Kind = Kind {
+    object: "Process",
+    given: PROCESS_SYNCHRONIZE,
+    taken: PROCESS_SYNCHRONIZE,
+};
+const KINDS: [Kind; COUNT] = [
+    MEMORY, TO_HEAR, TO_HEAR, TO_HEAR, TO_RING, TO_RING, TO_RING, TO_WATCH,
+];
 
 #[derive(Debug)]
 pub(crate) struct Offer {
@@ -93,6 +103,12 @@ impl Offer {
         guest: &Process,
         len: usize,
     ) -> io::Result<(Offer, Memory)> {
+        if !guest.is_watched() {
+            return Err(not_opened(
+                guest,
+                io::Error::from_raw_os_error(ERROR_ACCESS_DENIED.cast_signed()),
+            ));
+        }
         let guest = match &channel.side {
             Side::Host { guest_takes } if guest_takes.load(Ordering::Relaxed) => None,
             _ => Some(guest.open_for_handles().map_err(|e| not_opened(guest, e))?),
@@ -116,38 +132,29 @@ impl Offer {
 
     /// Gives the guest its handles, for the packet that tells it of them.
     pub(super) fn give(&self) -> io::Result<Given<'_>> {
+        let handles = self.handles().map(|handle| handle.as_raw_handle());
         let mut given = Given {
-            values: self
-                .handles()
-                .map(|handle| value_of(handle.as_raw_handle())),
+            values: [0; COUNT],
             guest: None,
         };
         let Some(guest) = &self.guest else {
+            for (value, handle) in given.values.iter_mut().zip(handles) {
+                *value = value_of(handle);
+            }
             return Ok(given);
         };
-        given.values = [0; COUNT];
         // From here on, `given` closes in the guest what it has been given so far.
         given.guest = Some(guest);
-        for ((handle, kind), value) in self
-            .handles()
-            .into_iter()
-            .zip(&KINDS)
-            .zip(&mut given.values)
-        {
-            let copy = copy(
-                this_process(),
-                handle.as_raw_handle(),
-                guest.as_raw_handle(),
-                kind.given,
-                0,
-            )?;
+        let handles = handles.into_iter().chain([this_process()]);
+        for ((handle, kind), value) in handles.zip(&KINDS).zip(&mut given.values) {
+            let copy = copy(this_process(), handle, guest.as_raw_handle(), kind.given, 0)?;
             *value = value_of(copy);
         }
         Ok(given)
     }
 
     /// In the order of [`KINDS`].
-    fn handles(&self) -> [BorrowedHandle<'_>; COUNT] {
+    fn handles(&self) -> [BorrowedHandle<'_>; TAKEN] {
         [
             &self.memory,
             &self.guests.data,
@@ -234,8 +241,8 @@ fn not_opened(guest: &Process, e: io::Error) -> io::Error {
     io::Error::new(
         io::ErrorKind::PermissionDenied,
         format!(
-            "neither process may open the other to hand over the link's memory ({e}); let the more \
-             privileged of the two be the host"
+            "this host may not open the guest's process to hand it the link's memory ({e}); of \
+             different users only SYSTEM may: run the service as SYSTEM, and as the host"
         ),
     )
 }
@@ -254,6 +261,8 @@ struct Handles {
     guests: Chimes,
     /// Those that it rings.
     hosts: Chimes,
+    /// The host's process, if it was given.
+    process: Option<OwnedHandle>,
 }
 
 impl Handover {
@@ -290,9 +299,17 @@ impl Handover {
         }
     }
 
-    pub(crate) fn open(self, _: &Channel, len: usize) -> io::Result<(Memory, Taken)> {
+    pub(crate) fn open(
+        self,
+        _: &Channel,
+        host: &mut Process,
+        len: usize,
+    ) -> io::Result<(Memory, Taken)> {
         let none = || refused("the host sent no handles");
         let handles = self.found?.ok_or_else(none)?;
+        if let Some(process) = handles.process {
+            host.watch_by(process);
+        }
         let memory = Memory::open(handles.memory, len)?;
         let bells = Bells::new(handles.guests, handles.hosts);
         Ok((memory, Taken { bells }))
@@ -332,7 +349,11 @@ fn parse(area: &[u8]) -> io::Result<Option<(u32, [u64; COUNT])>> {
     let plausible =
         |value: u64| value != 0 && value.is_multiple_of(4) && i32::try_from(value).is_ok();
     let repeated = |i: usize| values[..i].contains(&values[i]);
-    if unused.any(|byte| *byte != 0) || !(0..COUNT).all(|i| plausible(values[i]) && !repeated(i)) {
+    let count = if form == GIVEN { COUNT } else { TAKEN };
+    if unused.any(|byte| *byte != 0)
+        || !(0..count).all(|i| plausible(values[i]) && !repeated(i))
+        || values[count..].iter().any(|value| *value != 0)
+    {
         return Err(refused("the host sent numbers that are no handles"));
     }
     Ok(Some((form, values)))
@@ -377,6 +398,7 @@ fn collect(
     let taken = values
         .iter()
         .zip(&KINDS)
+        .filter(|(value, _)| **value != 0)
         .map(|(value, kind)| take(*value, kind));
     let mut taken = taken.collect::<Vec<_>>().into_iter();
     let mut next = || {
@@ -396,6 +418,7 @@ fn collect(
         memory,
         guests: chimes()?,
         hosts: chimes()?,
+        process: taken.next().transpose()?,
     })
 }
 

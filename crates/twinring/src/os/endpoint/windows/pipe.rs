@@ -37,6 +37,10 @@ pub(super) const GUEST_RIGHTS: u32 =
 /// A handshake never has more than this on its way, so a host does not wait for a guest to read.
 const BUFFER: u32 = 4 * PACKET as u32;
 
+const MODE: u32 = PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS;
+/// Nobody comes over the network. Nothing tells of a pipe whether it was made so.
+const _: () = assert!(MODE & PIPE_REJECT_REMOTE_CLIENTS != 0);
+
 /// A new instance of the pipe, of which we are the server. `first`: only if there is none yet.
 pub(super) fn instance(name: &str, access: &Access, first: bool) -> io::Result<OwnedHandle> {
     let first = if first {
@@ -49,7 +53,7 @@ pub(super) fn instance(name: &str, access: &Access, first: bool) -> io::Result<O
         own(CreateNamedPipeW(
             wide(name).as_ptr(),
             PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED | first,
-            PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS,
+            MODE,
             PIPE_UNLIMITED_INSTANCES,
             BUFFER,
             BUFFER,

@@ -14,6 +14,9 @@ use super::*;
 use crate::os::event::{Bells, wait};
 use crate::os::memory::Memory;
 
+#[path = "access_tests.rs"]
+mod access;
+
 const LEN: usize = 65536;
 
 fn key() -> String {
@@ -25,8 +28,18 @@ fn key() -> String {
     )
 }
 
+/// A guest's place, which can do all that a host's can, too.
 fn place(key: &str) -> Place {
-    Place::new(key, &PlaceOptions::default()).unwrap()
+    place_for(key, process::Access::SameUser)
+}
+
+fn place_for(key: &str, access: process::Access) -> Place {
+    let options = PlaceOptions {
+        is_guest: true,
+        access,
+        ..PlaceOptions::default()
+    };
+    Place::new(key, &options).unwrap()
 }
 
 fn soon() -> Deadline {
@@ -82,18 +95,27 @@ fn be_host(channel: Channel, len: usize) -> io::Result<(Memory, Bells)> {
     Ok((memory, offer.accepted(channel)?))
 }
 
-/// The guest's half; `identify`: whether it finds out that it can take the handles itself.
-fn be_guest(channel: Channel, len: usize, identify: bool) -> io::Result<(Memory, Bells)> {
+/// What the guest's half has in the end.
+type Guest = (Memory, Bells, Process);
+
+/// The guest's half; `open`: whether it may open the host's process, and take the handles itself.
+fn be_guest(channel: Channel, len: usize, open: bool) -> io::Result<Guest> {
     let stop = quiet();
-    if identify {
-        channel.identify()?;
-    }
+    let mut process = if open {
+        channel.identify()?.0
+    } else {
+        Process::server_of(channel.pipe.as_handle())?
+            .0
+            .closed_to_us()
+    };
+    assert_eq!(process.is_watched(), open);
     channel.send(&packet(1), None, soon(), &stop)?;
     let offered = channel.receive(soon(), &stop)?;
-    let (memory, taken) = offered.handover.open(&channel, len)?;
+    let (memory, taken) = offered.handover.open(&channel, &mut process, len)?;
     channel.send(&packet(3), None, soon(), &stop)?;
     channel.receive(soon(), &stop)?.handover.none_expected()?;
-    Ok((memory, taken.accepted(channel)?))
+    assert!(process.is_watched() && !process.has_ended());
+    Ok((memory, taken.accepted(channel)?, process))
 }
 
 fn check_link(a: &(Memory, Bells), b: &(Memory, Bells)) {
@@ -120,7 +142,8 @@ fn shake_hands(place: &Place, host: &Host, identify: bool) {
     thread::scope(|scope| {
         let guest = scope.spawn(|| be_guest(theirs, LEN, identify).unwrap());
         let host = be_host(ours, LEN).unwrap();
-        check_link(&host, &guest.join().unwrap());
+        let (memory, bells, _process) = guest.join().unwrap();
+        check_link(&host, &(memory, bells));
     });
 }
 
@@ -313,37 +336,44 @@ fn lies_about_handles_are_refused() {
     let host = host(&place);
     let mine = new_event(false).unwrap();
     let number = mine.as_raw_handle() as usize as u64;
-    let of = |form: u32, values: [u64; 7]| {
+    let of = |form: u32, values: &[u64]| {
         let mut bytes = area(form);
         for (bytes, value) in bytes[8..].chunks_exact_mut(8).zip(values) {
             bytes.copy_from_slice(&value.to_le_bytes());
         }
         bytes
     };
+    let theirs_to_watch = this_process_to_watch();
     // What a host offers, but with the rights of one who made it for himself.
     let (_memory, section) = Memory::create(LEN).unwrap();
     let events: [_; 6] = std::array::from_fn(|_| new_event(false).unwrap());
-    let numbers = [&section].into_iter().chain(&events);
+    let numbers = [&section]
+        .into_iter()
+        .chain(&events)
+        .chain([&theirs_to_watch]);
     let numbers: Vec<u64> = numbers.map(|h| h.as_raw_handle() as usize as u64).collect();
-    let count = |n: u64| std::array::from_fn(|i| n + 4 * i as u64);
+    let count = |n: u64| (0..8).map(|i| n + 4 * i).collect::<Vec<_>>();
+    let seven = |n: u64| count(n)[..7].to_vec();
     let this_process = u64::MAX;
     let cases = [
-        // Given: nothing, handles of ours, numbers of no handles.
-        (false, of(3, [0; 7])),
-        (false, of(3, [number; 7])),
-        (false, of(3, count(number))),
-        (false, of(3, numbers.try_into().unwrap())),
-        (false, of(3, count(0x7fff_0000))),
-        (false, of(3, count(1))),
-        (false, of(3, count(1 << 40))),
-        // To be taken: likewise.
-        (true, of(2, [this_process; 7])),
-        (true, of(2, count(number))),
-        (true, of(2, count(0x7fff_0000))),
+        // Given: nothing, handles of ours, numbers of no handles, one too few.
+        (false, of(3, &[0; 8])),
+        (false, of(3, &[number; 8])),
+        (false, of(3, &count(number))),
+        (false, of(3, &numbers)),
+        (false, of(3, &count(0x7fff_0000))),
+        (false, of(3, &count(1))),
+        (false, of(3, &count(1 << 40))),
+        (false, of(3, &numbers[..7])),
+        // To be taken: likewise, and one too many.
+        (true, of(2, &[this_process; 7])),
+        (true, of(2, &seven(number))),
+        (true, of(2, &seven(0x7fff_0000))),
+        (true, of(2, &numbers)),
         // In the form that was not agreed on, or in none.
-        (true, of(3, count(number))),
-        (false, of(2, count(number))),
-        (false, of(9, count(number))),
+        (true, of(3, &count(number))),
+        (false, of(2, &seven(number))),
+        (false, of(9, &seven(number))),
         (false, [0xff; 128]),
     ];
     for (i, (identify, lie)) in cases.into_iter().enumerate() {
@@ -357,7 +387,8 @@ fn lies_about_handles_are_refused() {
         ours.send(&lying, None, soon(), &stop).unwrap();
         let handover = theirs.receive(soon(), &stop).unwrap().handover;
         assert!(handover.none_expected().is_err(), "case {i}");
-        let e = handover.open(&theirs, LEN).err().unwrap();
+        let mut process = theirs.identify().unwrap().0;
+        let e = handover.open(&theirs, &mut process, LEN).err().unwrap();
         assert_eq!(e.kind(), io::ErrorKind::InvalidData, "case {i}: {e}");
         // A guest has no handles to send, and nothing else to say here.
         lying[HANDOVER].copy_from_slice(&lie);
@@ -487,17 +518,28 @@ fn other_process() {
     let Ok(key) = std::env::var("TWINRING_TEST_KEY") else {
         return;
     };
-    let _link = if let Some(key) = key.strip_suffix('+') {
+    let stay = || {
+        println!("\nconnected");
+        thread::sleep(Duration::from_secs(60));
+    };
+    if let Some(key) = key.strip_suffix('+') {
         let channel = place(key).connect().unwrap().unwrap();
-        be_guest(channel, LEN, false).unwrap()
+        let _link = be_guest(channel, LEN, false).unwrap();
+        stay();
     } else {
         let place = place(&key);
         let host = host(&place);
         println!("\nlistening");
-        be_host(answer(&host.listener), LEN).unwrap()
-    };
-    println!("\nconnected");
-    thread::sleep(Duration::from_secs(60));
+        let _link = be_host(answer(&host.listener), LEN).unwrap();
+        stay();
+    }
+}
+
+/// A handle of this process that can do nothing but wait for its end, as a host gives one.
+fn this_process_to_watch() -> OwnedHandle {
+    use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_SYNCHRONIZE};
+    // SAFETY: plain numbers; the handle is nobody else's.
+    unsafe { own(OpenProcess(PROCESS_SYNCHRONIZE, 0, std::process::id())) }.unwrap()
 }
 
 fn expect_line(output: &mut impl BufRead, expected: &str) {
@@ -508,30 +550,33 @@ fn expect_line(output: &mut impl BufRead, expected: &str) {
     }
 }
 
+/// Whether the guest opened the host's process itself or was given a handle of it.
 #[test]
 fn a_killed_host_is_noticed_and_its_name_is_free() {
-    let key = key();
-    let place = place(&key);
-    let mut child = this_test_binary("other_process", &key);
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    expect_line(&mut output, "listening");
-    assert!(place.claim("test").unwrap().is_none());
-    let channel = place.connect().unwrap().unwrap();
-    let (process, peer) = channel.identify().unwrap();
-    assert_eq!(peer.pid, child.id());
-    let (_memory, bells) = be_guest(channel, LEN, true).unwrap();
-    expect_line(&mut output, "connected");
-    assert!(!process.has_ended());
+    for open in [true, false] {
+        let key = key();
+        let place = place(&key);
+        let mut child = this_test_binary("other_process", &key);
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        expect_line(&mut output, "listening");
+        assert!(place.claim("test").unwrap().is_none());
+        let channel = place.connect().unwrap().unwrap();
+        let (_, peer) = Process::server_of(channel.pipe.as_handle()).unwrap();
+        assert_eq!(peer.pid, child.id());
+        let (_memory, bells, process) = be_guest(channel, LEN, open).unwrap();
+        expect_line(&mut output, "connected");
+        assert!(!process.has_ended());
 
-    child.kill().unwrap();
-    let sources = [bells.hung_up(), process.ended()];
-    assert_eq!(wait(&sources, soon()).unwrap(), Some(1));
-    let deadline = soon();
-    while place.claim("test").unwrap().is_none() {
-        assert!(!deadline.passed(), "the name is still taken");
-        thread::sleep(Duration::from_millis(1));
+        child.kill().unwrap();
+        let sources = [bells.hung_up(), process.ended()];
+        assert_eq!(wait(&sources, soon()).unwrap(), Some(1));
+        let deadline = soon();
+        while place.claim("test").unwrap().is_none() {
+            assert!(!deadline.passed(), "the name is still taken");
+            thread::sleep(Duration::from_millis(1));
+        }
+        child.wait().unwrap();
     }
-    child.wait().unwrap();
 }
 
 #[test]

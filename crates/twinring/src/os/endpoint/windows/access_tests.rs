@@ -1,0 +1,257 @@
+//! Who may do what with the objects: what was asked for is what the system has noted. Wine notes it
+//! as Windows does, but does not heed the access list of a pipe; `ci/windows-proof.ps1` tries that.
+
+use std::ptr;
+
+use windows_sys::Win32::Foundation::{ERROR_INVALID_OWNER, ERROR_SUCCESS, GENERIC_ALL, LocalFree};
+use windows_sys::Win32::Security::Authorization::{
+    ConvertStringSidToSidW, GetSecurityInfo, SE_KERNEL_OBJECT,
+};
+use windows_sys::Win32::Security::{
+    ACCESS_ALLOWED_ACE, ACE_HEADER, ACL, CheckTokenMembership, DACL_SECURITY_INFORMATION, GetAce,
+    GetSecurityDescriptorControl, LABEL_SECURITY_INFORMATION, SE_DACL_PROTECTED,
+};
+use windows_sys::Win32::System::RemoteDesktop::ProcessIdToSessionId;
+use windows_sys::Win32::System::SystemServices::{
+    ACCESS_ALLOWED_ACE_TYPE, SYSTEM_MANDATORY_LABEL_ACE_TYPE, SYSTEM_MANDATORY_LABEL_NO_READ_UP,
+    SYSTEM_MANDATORY_LABEL_NO_WRITE_UP,
+};
+
+use super::*;
+use crate::os::windows::{ok, sid_text};
+
+/// Nobody of this machine.
+const STRANGER: &str = "S-1-5-21-1-2-3-1001";
+const SYSTEM: &str = "S-1-5-18";
+const INTERACTIVE: &str = "S-1-5-4";
+const MEDIUM: &str = "S-1-16-8192";
+
+/// One entry of a list: what kind it is, whom it is about, and its rights.
+type Entry = (u8, String, u32);
+
+/// The entries of the access list (or the label) of an object, and whether it inherits none.
+fn entries(object: &OwnedHandle, what: u32) -> (Vec<Entry>, bool) {
+    let (mut dacl, mut sacl): (*mut ACL, *mut ACL) = (ptr::null_mut(), ptr::null_mut());
+    let mut descriptor = ptr::null_mut();
+    // SAFETY: a live handle, room for what is asked for, NULL for what is not.
+    let code = unsafe {
+        GetSecurityInfo(
+            object.as_raw_handle(),
+            SE_KERNEL_OBJECT,
+            what,
+            ptr::null_mut(),
+            ptr::null_mut(),
+            &mut dacl,
+            &mut sacl,
+            &mut descriptor,
+        )
+    };
+    assert_eq!(code, ERROR_SUCCESS);
+    let list = if what == DACL_SECURITY_INFORMATION {
+        dacl
+    } else {
+        sacl
+    };
+    let (mut control, mut revision) = (0, 0);
+    // SAFETY: the descriptor that the call above made, and room for the results.
+    ok(unsafe { GetSecurityDescriptorControl(descriptor, &mut control, &mut revision) }).unwrap();
+    let mut found = Vec::new();
+    // SAFETY: the list lies in the descriptor and has as many entries as it says. Entries of all
+    // the kinds met here are built alike: header, rights, SID.
+    unsafe {
+        for i in 0..if list.is_null() { 0 } else { (*list).AceCount } {
+            let mut entry = ptr::null_mut();
+            ok(GetAce(list, u32::from(i), &mut entry)).unwrap();
+            let kind = (*entry.cast::<ACE_HEADER>()).AceType;
+            let entry = entry.cast::<ACCESS_ALLOWED_ACE>();
+            let sid = sid_text((&raw mut (*entry).SidStart).cast()).unwrap();
+            found.push((kind, sid, (*entry).Mask));
+        }
+        LocalFree(descriptor);
+    }
+    (found, control & SE_DACL_PROTECTED != 0)
+}
+
+/// The object lets in exactly these, besides its owner and the system, and no sandboxed process.
+#[track_caller]
+fn check_access(object: &OwnedHandle, user: &str, all: u32, guests: &[(&str, u32)]) {
+    assert_eq!(owner(object.as_handle()).unwrap(), user);
+    let (found, is_protected) = entries(object, DACL_SECURITY_INFORMATION);
+    let full = [(user, all), (SYSTEM, all)];
+    let expected: Vec<Entry> = guests
+        .iter()
+        .chain(&full)
+        .map(|(who, rights)| (ACCESS_ALLOWED_ACE_TYPE as u8, (*who).to_owned(), *rights))
+        .collect();
+    // The system may write out what "everything" is for this kind of object, or leave it.
+    let found: Vec<Entry> = found
+        .into_iter()
+        .map(|(kind, who, rights)| (kind, who, if rights == GENERIC_ALL { all } else { rights }))
+        .collect();
+    assert_eq!(found, expected);
+    assert!(is_protected, "it inherits from nobody");
+    let (labels, _) = entries(object, LABEL_SECURITY_INFORMATION);
+    let no_up = SYSTEM_MANDATORY_LABEL_NO_READ_UP | SYSTEM_MANDATORY_LABEL_NO_WRITE_UP;
+    let label = (
+        SYSTEM_MANDATORY_LABEL_ACE_TYPE as u8,
+        MEDIUM.to_owned(),
+        no_up,
+    );
+    assert_eq!(labels, [label]);
+}
+
+#[test]
+fn access_lists_are_what_was_asked_for() {
+    const PIPE_ALL: u32 = 0x1f_01ff;
+    const MUTEX_ALL: u32 = 0x1f_0001;
+    const EVENT_ALL: u32 = 0x1f_0003;
+    // To connect, to read and write, to ask whose it is: not to add instances (0x4), nor to change
+    // who may (0x4_0000, 0x8_0000).
+    const GUEST: u32 = 0x12_0083;
+    assert_eq!(pipe::GUEST_RIGHTS, GUEST);
+    let stranger: User = STRANGER.parse().unwrap();
+    let users = process::Access::Users(vec![stranger, User::system()]);
+    for (access, guests) in [
+        (process::Access::SameUser, vec![]),
+        (users, vec![(STRANGER, GUEST), (SYSTEM, GUEST)]),
+        (process::Access::Service, vec![(INTERACTIVE, GUEST)]),
+    ] {
+        let key = key();
+        let place = place_for(&key, access);
+        let user = &place.user;
+        let same_user = super::place(&key);
+        let watch = same_user.watch();
+        let host = host(&place);
+        let pipe = pipe::open(&place.pipe_name()).unwrap().unwrap();
+        check_access(&pipe, user, PIPE_ALL, &guests);
+        // Also the next instance, which `accept` makes.
+        drop(answer(&host.listener));
+        let pipe = pipe::open(&place.pipe_name()).unwrap().unwrap();
+        check_access(&pipe, user, PIPE_ALL, &guests);
+        // What is not the guests' business.
+        let private = place.private().unwrap();
+        let mutex = claim::open(&format!(r"Global\{}", place.name), &private).unwrap();
+        check_access(&mutex, user, MUTEX_ALL, &[]);
+        check_access(watch.notice.as_ref().unwrap(), user, EVENT_ALL, &[]);
+    }
+}
+
+/// A guest that looks for the hosts of several users is not kept from one by what has the name of
+/// another's, and finds out whose that is.
+#[test]
+fn a_squatter_is_passed_over() {
+    let key = key();
+    let stranger: User = STRANGER.parse().unwrap();
+    let guest = place_for(&key, process::Access::Users(vec![stranger.clone()]));
+    let access = guest.private().unwrap();
+    let squatted = pipe_name(&name_of(&stranger, &key));
+    let _squatter = pipe::instance(&squatted, &access, true).unwrap();
+    let host_of_ours = host(&guest);
+    let found = guest.connect().unwrap().unwrap();
+    let _answered = answer(&host_of_ours.listener);
+    let (_, peer) = found.identify().unwrap();
+    assert_eq!(peer.user.to_string(), guest.user);
+
+    // With nobody else there, it is the squatter that is found, and told for what it is.
+    let _squatter = pipe::instance(&pipe_name(&name_of(&User::system(), &key)), &access, true);
+    let service = process::Access::Service;
+    let guest = place_for(&key, service.clone());
+    let (_, peer) = guest.connect().unwrap().unwrap().identify().unwrap();
+    assert_eq!(peer.user.to_string(), guest.user);
+    assert!(!service.trusts(&peer));
+}
+
+/// Nobody but a guest of the same user is woken by an event that another could meddle with.
+#[test]
+fn guests_of_others_are_not_woken() {
+    let key = key();
+    for access in [
+        process::Access::Service,
+        process::Access::Users(vec![User::system()]),
+    ] {
+        assert!(place_for(&key, access).watch().is_blind());
+    }
+    let own = process::Access::Users(vec![User::current().unwrap()]);
+    assert!(!place_for(&key, own).watch().is_blind());
+}
+
+#[test]
+fn an_object_of_another_user_is_not_ours() {
+    let place = place(&key());
+    let name = format!(r"Global\{}", place.name);
+    // Owned by SYSTEM, but open to us.
+    let theirs = Access::parse(&format!("O:SYD:P(A;;GA;;;{})", place.user)).unwrap();
+    let _squatter = match claim::open(&name, &theirs) {
+        Ok(squatter) => squatter,
+        // Windows lets nobody make what belongs to another user, unless it may restore backups.
+        Err(e) => {
+            assert!(is_code(&e, &[ERROR_INVALID_OWNER]), "{e}");
+            println!("skipped: this user may not make objects of another");
+            return;
+        }
+    };
+    let e = place.claim("test").unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::WrongOwner, "{e}");
+    let text = e.to_string();
+    for part in [SYSTEM, place.user.as_str(), "end it"] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn a_caller_is_as_local_as_its_token_says() {
+    let place = place(&key());
+    let host = host(&place);
+    let (ours, theirs) = connected(&place, &host);
+    let mut sid = ptr::null_mut();
+    let mut expected = 0;
+    // SAFETY: a string that ends with a zero, a valid SID, which is freed once, and room for the
+    // results. No token: this thread's own.
+    unsafe {
+        ok(ConvertStringSidToSidW(wide(INTERACTIVE).as_ptr(), &mut sid)).unwrap();
+        ok(CheckTokenMembership(ptr::null_mut(), sid, &mut expected)).unwrap();
+        LocalFree(sid);
+    }
+    let (process, peer) = ours.identify().unwrap();
+    assert_eq!(process.is_local(), expected != 0);
+    let stranger = process::Peer {
+        user: STRANGER.parse().unwrap(),
+        ..peer.clone()
+    };
+    assert_eq!(
+        process::Access::Service.lets_in(&process, &stranger),
+        expected != 0
+    );
+    assert!(!process::Access::SameUser.lets_in(&process, &stranger));
+    // A host is known by its user alone.
+    let (process, _) = theirs.identify().unwrap();
+    assert!(!process.is_local());
+}
+
+#[test]
+fn the_session_is_known() {
+    let place = place(&key());
+    let host = host(&place);
+    let (ours, theirs) = connected(&place, &host);
+    let mut session = 0;
+    // SAFETY: a number, and room for the result.
+    ok(unsafe { ProcessIdToSessionId(std::process::id(), &mut session) }).unwrap();
+    for channel in [&ours, &theirs] {
+        let (_, peer) = channel.identify().unwrap();
+        assert_eq!(peer.session, Some(session));
+        let text = peer.to_string();
+        assert!(text.ends_with(&format!(" in session {session}")), "{text}");
+    }
+}
+
+/// A guest of another user, whom the host may neither hand anything to nor watch.
+#[test]
+fn strangers_who_cannot_open_each_other_are_told_what_to_do() {
+    let place = place(&key());
+    let host = host(&place);
+    let (ours, _theirs) = connected(&place, &host);
+    let (guest, _) = ours.identify().unwrap();
+    let e = Offer::make(&ours, &guest.closed_to_us(), LEN).unwrap_err();
+    assert_eq!(e.kind(), io::ErrorKind::PermissionDenied, "{e}");
+    assert!(e.to_string().contains("run the service as SYSTEM"), "{e}");
+}

@@ -1,0 +1,86 @@
+//! Between whom a link is: who is let in, whose host is trusted, and what those are told who are
+//! not. Each user is a process of its own.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[cfg(target_os = "linux")]
+mod credentials;
+#[cfg(windows)]
+mod pipes;
+#[cfg(unix)]
+mod places;
+#[cfg(unix)]
+mod squatters;
+#[cfg(unix)]
+mod users;
+#[path = "../hostile/wire.rs"]
+mod wire;
+
+use std::path::PathBuf;
+
+use twinring::{Access, Link, User};
+
+use common::{LIMIT, Parent, Side};
+
+#[cfg(target_os = "linux")]
+common::peers!(side, squatter, locker, liar);
+#[cfg(all(unix, not(target_os = "linux")))]
+common::peers!(side, squatter, locker);
+#[cfg(windows)]
+common::peers!(side, squatter);
+
+#[cfg(target_os = "linux")]
+use credentials::liar;
+#[cfg(windows)]
+use pipes::squatter;
+#[cfg(unix)]
+use places::locker;
+#[cfg(unix)]
+use squatters::squatter;
+
+/// "same", "service", or users by their numbers.
+fn access(text: &str) -> Access {
+    match text {
+        "same" => Access::SameUser,
+        "service" => Access::Service,
+        users => {
+            let user = |text: &str| text.parse::<User>().unwrap();
+            Access::Users(users.split(',').map(user).collect())
+        }
+    }
+}
+
+/// One side of a link, as its parent says: the access, then the directory, "-" for the default one.
+/// Says all errors and statuses; sends a message when it is connected, and says what it gets.
+fn side(parent: &'static Parent) {
+    let access = access(&parent.hear());
+    let directory = parent.hear();
+    let mut builder = match parent.side {
+        Side::Host => Link::host(parent.place.name()),
+        Side::Guest => Link::guest(parent.place.name()),
+    }
+    .access(access);
+    if directory != "-" {
+        builder = builder.directory(PathBuf::from(directory));
+    }
+    let told = |e: &twinring::Error| format!("{:?} {e}", e.kind());
+    let link = match builder.on_error(move |_, e| parent.say(told(e))).open() {
+        Ok(link) => link,
+        Err(e) => return parent.say(format!("not opened: {}", told(&e))),
+    };
+    parent.say("opened");
+    loop {
+        let Ok(peer) = link.wait_connected(LIMIT) else {
+            // Why not has been said, or is about to be.
+            continue;
+        };
+        parent.say(format!("connected to {peer}"));
+        let greeting = format!("greetings from {}", User::current().unwrap());
+        if link.send(greeting.as_bytes()).is_err() {
+            continue;
+        }
+        while let Ok(bytes) = link.recv() {
+            parent.say(String::from_utf8(bytes).unwrap());
+        }
+    }
+}
