@@ -120,7 +120,7 @@ fn access_lists_are_what_was_asked_for() {
         let place = place_for(&key, access);
         let user = &place.user;
         let same_user = super::place(&key);
-        let watch = same_user.watch();
+        let notice = same_user.notice().unwrap();
         let host = host(&place);
         let pipe = pipe::open(&place.pipe_name()).unwrap().unwrap();
         check_access(&pipe, user, PIPE_ALL, &guests);
@@ -132,7 +132,7 @@ fn access_lists_are_what_was_asked_for() {
         let private = place.private().unwrap();
         let mutex = claim::open(&format!(r"Global\{}", place.name), &private).unwrap();
         check_access(&mutex, user, MUTEX_ALL, &[]);
-        check_access(watch.notice.as_ref().unwrap(), user, EVENT_ALL, &[]);
+        check_access(&notice.event, user, EVENT_ALL, &[]);
     }
 }
 
@@ -169,10 +169,10 @@ fn guests_of_others_are_not_woken() {
         process::Access::Service,
         process::Access::Users(vec![User::system()]),
     ] {
-        assert!(place_for(&key, access).watch().is_blind());
+        assert!(place_for(&key, access).notice().is_err());
     }
     let own = process::Access::Users(vec![User::current().unwrap()]);
-    assert!(!place_for(&key, own).watch().is_blind());
+    assert!(place_for(&key, own).notice().is_ok());
 }
 
 #[test]
