@@ -78,9 +78,9 @@ impl Reader {
                 Next::Aborted
             }
             flags if flags == BEGIN | END => {
-                self.check_size(0, header.len)?;
                 message.clear();
-                self.ring.append_to(message, HEADER, len)?;
+                self.make_room(message, len)?;
+                self.ring.append_to(message, HEADER, len);
                 Next::Message
             }
             flags => {
@@ -94,9 +94,9 @@ impl Reader {
                     .large
                     .take()
                     .ok_or(Fault::Peer("it goes on with a message never begun"))?;
-                self.check_size(large.len() as u64, header.len)?;
                 // Memory grows by what has arrived, never by what is announced.
-                self.ring.append_to(&mut large, HEADER, len)?;
+                self.make_room(&mut large, len)?;
+                self.ring.append_to(&mut large, HEADER, len);
                 if flags == END {
                     std::mem::swap(message, &mut large);
                     self.keep(large);
@@ -120,13 +120,27 @@ impl Reader {
         Ok(header)
     }
 
+    /// Makes room for `more` bytes of a message behind those that are in `to`, if it may have them.
     #[inline]
-    fn check_size(&self, have: u64, more: u32) -> Result<(), Fault> {
-        // Cannot overflow: `have` is the length of a buffer in memory.
-        if have + u64::from(more) > self.max_message {
+    fn make_room(&self, to: &mut Vec<u8>, more: usize) -> Result<(), Fault> {
+        // Cannot overflow: a buffer in memory and a part of the ring.
+        let len = to.len() + more;
+        if len as u64 > self.max_message {
             return Err(Fault::TooLarge);
         }
+        if len > to.capacity() {
+            self.grow(to, len)?;
+        }
         Ok(())
+    }
+
+    /// Twofold, as a `Vec` grows by itself, but never beyond the longest message that is taken.
+    #[cold]
+    fn grow(&self, to: &mut Vec<u8>, len: usize) -> Result<(), Fault> {
+        let twice = to.capacity().saturating_mul(2);
+        let most = usize::try_from(self.max_message).unwrap_or(usize::MAX);
+        to.try_reserve_exact(twice.min(most).max(len) - to.len())
+            .map_err(|_| Fault::OutOfMemory)
     }
 
     #[inline]
@@ -138,6 +152,12 @@ impl Reader {
         buffer.clear();
         buffer.shrink_to(SPARE_MAX);
         self.spare = buffer;
+    }
+
+    /// The memory that is held for large messages, in bytes.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.large.as_ref().map_or(0, Vec::capacity) + self.spare.capacity()
     }
 
     /// Whether there is a frame to take.
