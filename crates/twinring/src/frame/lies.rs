@@ -139,6 +139,8 @@ struct Connection<'a> {
     as_reader: ReaderJudge,
     /// The writer is within a large message.
     writing_large: bool,
+    /// Calls since all was read after the end.
+    calls_after_end: u32,
 }
 
 const PAYLOAD: [u8; 2048] = [0x5A; 2048];
@@ -156,17 +158,21 @@ impl Connection<'_> {
                 ..ReaderJudge::default()
             },
             writing_large: false,
+            calls_after_end: 0,
         }
     }
 
-    /// Whether all has been read after the end.
+    /// Whether all has been read after the end, and looking again has changed nothing.
     fn is_over(&self) -> bool {
-        self.as_reader.sealed && self.as_reader.head == self.as_reader.tail
+        self.calls_after_end > 8
     }
 
     /// One call of the reader or the writer, judged.
     fn step(&mut self, message: &mut Vec<u8>, met: &mut Met) -> Result<(), Wrong> {
         self.lying.next_call();
+        if self.as_reader.sealed && self.as_reader.head == self.as_reader.tail {
+            self.calls_after_end += 1;
+        }
         match self.lying.below(32) {
             0..=8 => self.write(met),
             9 => {
@@ -205,7 +211,7 @@ impl Connection<'_> {
                 same(told, self.as_reader.has_frame(&mut seen), seen)
             }
             // The connection has ended: only what is there is read, however the tail moves.
-            13 if self.lying.below(64) == 0 => {
+            13 if self.as_reader.sealed || self.lying.below(64) == 0 => {
                 let told = self.reader.seal();
                 let mut seen = Shown::of(self.lying.seen());
                 same(told, self.as_reader.seal(&mut seen), seen)

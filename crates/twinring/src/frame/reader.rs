@@ -79,8 +79,8 @@ impl Reader {
             }
             flags if flags == BEGIN | END => {
                 message.clear();
-                self.make_room(message, len)?;
-                self.ring.append_to(message, HEADER, len);
+                self.admit(message, len)?;
+                self.ring.append_to(message, HEADER, len)?;
                 Next::Message
             }
             flags => {
@@ -95,8 +95,8 @@ impl Reader {
                     .take()
                     .ok_or(Fault::Peer("it goes on with a message never begun"))?;
                 // Memory grows by what has arrived, never by what is announced.
-                self.make_room(&mut large, len)?;
-                self.ring.append_to(&mut large, HEADER, len);
+                self.admit(&mut large, len)?;
+                self.ring.append_to(&mut large, HEADER, len)?;
                 if flags == END {
                     std::mem::swap(message, &mut large);
                     self.keep(large);
@@ -120,26 +120,25 @@ impl Reader {
         Ok(header)
     }
 
-    /// Makes room for `more` bytes of a message behind those that are in `to`, if it may have them.
-    #[inline]
-    fn make_room(&self, to: &mut Vec<u8>, more: usize) -> Result<(), Fault> {
+    /// Whether `more` bytes of a message may follow those that are in `to`. A buffer grows twofold,
+    /// but not beyond the longest message that is taken.
+    #[inline(always)]
+    fn admit(&self, to: &mut Vec<u8>, more: usize) -> Result<(), Fault> {
         // Cannot overflow: a buffer in memory and a part of the ring.
         let len = to.len() + more;
         if len as u64 > self.max_message {
             return Err(Fault::TooLarge);
         }
-        if len > to.capacity() {
-            self.grow(to, len)?;
+        if len > to.capacity() && to.capacity() as u64 > self.max_message / 2 {
+            self.grow_to_longest(to)?;
         }
         Ok(())
     }
 
-    /// Twofold, as a `Vec` grows by itself, but never beyond the longest message that is taken.
     #[cold]
-    fn grow(&self, to: &mut Vec<u8>, len: usize) -> Result<(), Fault> {
-        let twice = to.capacity().saturating_mul(2);
-        let most = usize::try_from(self.max_message).unwrap_or(usize::MAX);
-        to.try_reserve_exact(twice.min(most).max(len) - to.len())
+    fn grow_to_longest(&self, to: &mut Vec<u8>) -> Result<(), Fault> {
+        // Fits: less than two such buffers.
+        to.try_reserve_exact(self.max_message as usize - to.len())
             .map_err(|_| Fault::OutOfMemory)
     }
 

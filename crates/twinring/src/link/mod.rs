@@ -14,7 +14,7 @@ mod handshake;
 mod keeper;
 pub(crate) mod name;
 pub(crate) mod options;
-mod packet;
+pub(crate) mod packet;
 mod recv;
 mod send;
 pub(crate) mod status;

@@ -90,12 +90,14 @@ impl Consumer {
         self.ring.read_word(self.offset(0))
     }
 
-    /// Appends `len` bytes that begin `ahead` of the head to `to`, which has room for them; they
-    /// must not cross the end of the ring's memory.
+    /// Appends `len` bytes that begin `ahead` of the head; they must not cross the end of the
+    /// ring's memory.
     #[cfg(not(loom))]
     #[inline]
-    pub(crate) fn append_to(&self, to: &mut Vec<u8>, ahead: u64, len: usize) {
-        self.ring.append_to(to, self.offset(ahead), len);
+    pub(crate) fn append_to(&self, to: &mut Vec<u8>, ahead: u64, len: usize) -> Result<(), Fault> {
+        self.ring
+            .append_to(to, self.offset(ahead), len)
+            .map_err(|_| Fault::OutOfMemory)
     }
 
     /// Gives the next `len` bytes, which have been read, back to the producer.

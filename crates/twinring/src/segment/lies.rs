@@ -337,7 +337,10 @@ impl Liar {
         if self.below(64) == 0 {
             return self.boundary(self.head, truth);
         }
-        self.head + self.below(self.capacity() / 8 + 1) * 8
+        match self.below(8) {
+            0 => self.head,
+            _ => self.head + self.below(self.capacity() / 8 + 1) * 8,
+        }
     }
 
     fn about_head(&mut self, truth: u64) -> u64 {

@@ -173,22 +173,31 @@ impl RingMemory {
         unsafe { copy::copy_in(self.bytes.as_ptr().add(at), from.as_ptr(), from.len()) };
     }
 
-    /// Appends `len` bytes at `offset`, a multiple of 8, to `to`, which has room for them.
+    /// Appends `len` bytes at `offset`, a multiple of 8, to `to`.
+    ///
+    /// # Errors
+    /// If there is no memory for them; then `to` is as before.
     ///
     /// # Panics
-    /// As [`RingMemory::write`], and if there is no room.
+    /// As [`RingMemory::write`].
     #[inline]
-    pub(crate) fn append_to(&self, to: &mut Vec<u8>, offset: u64, len: usize) {
+    pub(crate) fn append_to(
+        &self,
+        to: &mut Vec<u8>,
+        offset: u64,
+        len: usize,
+    ) -> Result<(), std::collections::TryReserveError> {
         let at = self.checked(offset, len);
         assert!(at.is_multiple_of(8));
+        to.try_reserve(len)?;
         let old = to.len();
-        assert!(len <= to.capacity() - old, "no room was made");
-        // SAFETY: the source is as in `write`; the destination has room and is our own; all `len`
-        // bytes behind `old` are initialised when the length is set.
+        // SAFETY: the source is as in `write`; the destination was reserved and is our own; all
+        // `len` bytes behind `old` are initialised when the length is set.
         unsafe {
             shared::copy_out(to.as_mut_ptr().add(old), self.bytes.as_ptr().add(at), len);
             to.set_len(old + len);
         }
+        Ok(())
     }
 
     #[inline]
@@ -248,7 +257,7 @@ impl RingMemory {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn test_ring(capacity: u64) -> (RingMemory, RingMemory) {
     let shape = Shape {
         capacities: [capacity, *super::CAPACITIES.start()],

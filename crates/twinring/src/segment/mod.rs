@@ -14,7 +14,7 @@ mod mapped;
 mod model;
 mod shared;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(any(test, fuzzing), not(loom)))]
 pub(crate) use mapped::test_ring;
 #[cfg(not(loom))]
 pub(crate) use mapped::{RingMemory, Segment};
