@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 use crate::error::ErrorKind;
 use crate::frame::{Next, Part, Reader, Writer};
 use crate::link::name::{MAX_NAME_LEN, Name};
-use crate::link::packet::Message;
-use crate::os::endpoint::PACKET;
+use crate::link::packet::{Message, agree};
+use crate::os::endpoint::{HANDOVER, PACKET};
 use crate::ring::{Consumer, Fault, Producer};
 use crate::segment::{RingMemory, test_ring};
 use crate::sync::Ordering::Relaxed;
@@ -24,6 +24,15 @@ pub fn hello(bytes: &[u8]) {
         Ok(message) => {
             let again = Message::decode(&message.encode()).expect("we wrote it ourselves");
             assert_eq!(again, message);
+            // A refusal, and what a later version may have added, are taken as they are; else
+            // there is nothing in a message that was not looked at.
+            let whole = match &message {
+                Message::Knock { versions, .. } => agree(*versions).is_ok(),
+                Message::Refuse { .. } => false,
+                _ => true,
+            };
+            let judged = ..HANDOVER.start;
+            assert!(!whole || message.encode()[judged] == packet[judged]);
         }
         Err(e) => assert_eq!(e.kind(), ErrorKind::Protocol),
     }
