@@ -48,6 +48,9 @@
 mod error;
 #[cfg(not(loom))]
 mod frame;
+#[cfg(all(fuzzing, not(loom)))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(not(loom))]
 mod link;
 #[cfg(not(loom))]

@@ -18,6 +18,8 @@
 //! time; that is how small messages overtake it. The writer always leaves room for one more header
 //! word, so that an ABORT can be written at any time.
 
+#[cfg(test)]
+mod lies;
 mod reader;
 #[cfg(test)]
 mod tests;

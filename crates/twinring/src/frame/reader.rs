@@ -78,8 +78,8 @@ impl Reader {
                 Next::Aborted
             }
             flags if flags == BEGIN | END => {
-                self.check_size(0, header.len)?;
                 message.clear();
+                self.admit(message, len)?;
                 self.ring.append_to(message, HEADER, len)?;
                 Next::Message
             }
@@ -94,8 +94,8 @@ impl Reader {
                     .large
                     .take()
                     .ok_or(Fault::Peer("it goes on with a message never begun"))?;
-                self.check_size(large.len() as u64, header.len)?;
                 // Memory grows by what has arrived, never by what is announced.
+                self.admit(&mut large, len)?;
                 self.ring.append_to(&mut large, HEADER, len)?;
                 if flags == END {
                     std::mem::swap(message, &mut large);
@@ -120,13 +120,26 @@ impl Reader {
         Ok(header)
     }
 
-    #[inline]
-    fn check_size(&self, have: u64, more: u32) -> Result<(), Fault> {
-        // Cannot overflow: `have` is the length of a buffer in memory.
-        if have + u64::from(more) > self.max_message {
+    /// Whether `more` bytes of a message may follow those that are in `to`. A buffer grows twofold,
+    /// but not beyond the longest message that is taken.
+    #[inline(always)]
+    fn admit(&self, to: &mut Vec<u8>, more: usize) -> Result<(), Fault> {
+        // Cannot overflow: a buffer in memory and a part of the ring.
+        let len = to.len() + more;
+        if len as u64 > self.max_message {
             return Err(Fault::TooLarge);
         }
+        if len > to.capacity() && to.capacity() as u64 > self.max_message / 2 {
+            self.grow_to_longest(to)?;
+        }
         Ok(())
+    }
+
+    #[cold]
+    fn grow_to_longest(&self, to: &mut Vec<u8>) -> Result<(), Fault> {
+        // Fits: less than two such buffers.
+        to.try_reserve_exact(self.max_message as usize - to.len())
+            .map_err(|_| Fault::OutOfMemory)
     }
 
     #[inline]
@@ -138,6 +151,12 @@ impl Reader {
         buffer.clear();
         buffer.shrink_to(SPARE_MAX);
         self.spare = buffer;
+    }
+
+    /// The memory that is held for large messages, in bytes.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.large.as_ref().map_or(0, Vec::capacity) + self.spare.capacity()
     }
 
     /// Whether there is a frame to take.

@@ -16,7 +16,7 @@ mod host;
 mod keeper;
 pub(crate) mod name;
 pub(crate) mod options;
-mod packet;
+pub(crate) mod packet;
 mod recv;
 mod send;
 pub(crate) mod status;

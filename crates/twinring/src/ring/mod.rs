@@ -58,11 +58,12 @@ pub(crate) enum Fault {
     OutOfMemory,
 }
 
-use crate::sync::{AtomicU32, Ordering, full_fence};
+use crate::segment::Shared32;
+use crate::sync::{Ordering, full_fence};
 
 /// The publisher's half of "why no wake-up is lost": to be called after the position's store.
 #[inline]
-fn wake_if_waiting(flag: &AtomicU32) -> Wake {
+fn wake_if_waiting(flag: &Shared32) -> Wake {
     // Without this fence the load below may be done before the position is seen by the peer.
     full_fence(); // publisher
     // Relaxed: the fences order them. Most calls only load, from a line that nobody writes to.
@@ -78,7 +79,7 @@ fn wake_if_waiting(flag: &AtomicU32) -> Wake {
 /// The flag is only ever swapped, never stored: then all its changes, by both sides, form one chain,
 /// which the language promises anyway but loom only sees for read-modify-writes.
 #[inline]
-fn announce_wait(flag: &AtomicU32) {
+fn announce_wait(flag: &Shared32) {
     flag.swap(1, Ordering::Relaxed);
     // Without this fence the look at the peer's position may be done before the peer sees the flag.
     full_fence(); // sleeper
@@ -86,6 +87,6 @@ fn announce_wait(flag: &AtomicU32) {
 
 /// Takes the announcement back, whether or not somebody has rung for it.
 #[inline]
-fn retract_wait(flag: &AtomicU32) {
+fn retract_wait(flag: &Shared32) {
     flag.swap(0, Ordering::Relaxed);
 }

@@ -13,12 +13,12 @@
 /// overlap, and nothing but this module and atomics ever touches the bytes at `dst`.
 #[inline]
 pub(super) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    #[cfg(all(target_arch = "x86_64", not(miri), not(twinring_portable_copy)))]
     // SAFETY: by this function's own contract.
     unsafe {
         opaque(dst, src, len);
     }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    #[cfg(any(not(target_arch = "x86_64"), miri, twinring_portable_copy))]
     // SAFETY: by this function's own contract.
     unsafe {
         atomic::copy_in(dst, src, len);
@@ -31,12 +31,12 @@ pub(super) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize) {
 /// As [`copy_in`], with `src` and `dst` changing places.
 #[inline]
 pub(super) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    #[cfg(all(target_arch = "x86_64", not(miri), not(twinring_portable_copy)))]
     // SAFETY: by this function's own contract.
     unsafe {
         opaque(dst, src, len);
     }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    #[cfg(any(not(target_arch = "x86_64"), miri, twinring_portable_copy))]
     // SAFETY: by this function's own contract.
     unsafe {
         atomic::copy_out(dst, src, len);
@@ -49,7 +49,7 @@ pub(super) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize) {
 ///
 /// # Safety
 /// `src` is readable and `dst` writable for `len` bytes, and the two do not overlap.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", not(miri), not(twinring_portable_copy)))]
 #[inline]
 unsafe fn opaque(dst: *mut u8, src: *const u8, len: usize) {
     // SAFETY: reads [src, src + len) and writes [dst, dst + len), as the caller allows; the
@@ -107,8 +107,9 @@ unsafe fn opaque(dst: *mut u8, src: *const u8, len: usize) {
     }
 }
 
-/// The portable form, also what Miri sees: relaxed atomic words, then bytes.
-#[cfg(any(test, not(target_arch = "x86_64"), miri))]
+/// The portable form: relaxed atomic words, then bytes. Also what Miri and, by
+/// `--cfg twinring_portable_copy`, the sanitizers see: they cannot look into assembly either.
+#[cfg(any(test, not(target_arch = "x86_64"), miri, twinring_portable_copy))]
 mod atomic {
     use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 

@@ -9,7 +9,7 @@
 //!         zeros up to a multiple of 16 KiB
 //! ```
 
-use crate::sync::{AtomicU32, AtomicU64};
+use super::shared::{Shared32, Shared64};
 
 /// Two adjacent 64-byte cache lines: processors fetch them in pairs.
 pub(crate) const LINE: usize = 128;
@@ -24,17 +24,17 @@ pub(crate) struct Line<T>(pub(crate) T);
 #[derive(Debug, Default)]
 pub(crate) struct RingWords {
     /// Producer: bytes written since the connection began.
-    pub(crate) tail: Line<AtomicU64>,
+    pub(crate) tail: Line<Shared64>,
     /// Consumer: bytes read since the connection began.
-    pub(crate) head: Line<AtomicU64>,
+    pub(crate) head: Line<Shared64>,
     /// Consumer: 1 while it sleeps, or is about to, until there is data. Cleared by the producer
     /// when it rings.
-    pub(crate) data_wait: Line<AtomicU32>,
+    pub(crate) data_wait: Line<Shared32>,
     /// Producer: 1 while it sleeps, or is about to, until there is room. Cleared by the consumer
     /// when it rings.
-    pub(crate) space_wait: Line<AtomicU32>,
+    pub(crate) space_wait: Line<Shared32>,
     /// Producer: one of the `GOODBYE` values; not zero once it will write no more.
-    pub(crate) goodbye: Line<AtomicU32>,
+    pub(crate) goodbye: Line<Shared32>,
 }
 
 /// The producer is there.

@@ -2,11 +2,12 @@
 
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::layout::{
     BYTES_AT, GOODBYE_NONE, HEADER_AT, HEADER_LEN, LAYOUT_VERSION, MAGIC, RingWords, WORDS_AT,
 };
+use super::shared::{self, Shared64};
 use super::{Shape, Side, copy};
 use crate::os::memory::Memory;
 
@@ -50,7 +51,7 @@ impl Segment {
         // SAFETY: the header lies within the memory, whose length was checked.
         unsafe {
             let at = segment.memory.base().as_ptr().add(HEADER_AT);
-            copy::copy_out(header.as_mut_ptr(), at, HEADER_LEN);
+            shared::copy_out(header.as_mut_ptr(), at, HEADER_LEN);
         }
         let expected = segment.header();
         if header[..8] != expected[..8] {
@@ -187,19 +188,19 @@ impl RingMemory {
         // SAFETY: the source is as in `write`; the destination was reserved and is our own; all
         // `len` bytes behind `old` are initialised when the length is set.
         unsafe {
-            copy::copy_out(to.as_mut_ptr().add(old), self.bytes.as_ptr().add(at), len);
+            shared::copy_out(to.as_mut_ptr().add(old), self.bytes.as_ptr().add(at), len);
             to.set_len(old + len);
         }
         Ok(())
     }
 
     #[inline]
-    fn word(&self, offset: u64) -> &AtomicU64 {
+    fn word(&self, offset: u64) -> &Shared64 {
         let at = self.checked(offset, 8);
         assert!(at.is_multiple_of(8));
         // SAFETY: 8 bytes within the ring, aligned to 8, mapped for as long as `self` lives, only
         // ever accessed atomically or by `copy`.
-        unsafe { AtomicU64::from_ptr(self.bytes.as_ptr().add(at).cast()) }
+        unsafe { Shared64::at(self.bytes.as_ptr().add(at)) }
     }
 
     /// Writes the word at `offset`, a multiple of 8, in little-endian order.
@@ -220,6 +221,37 @@ impl RingMemory {
 const _: () = assert!(GOODBYE_NONE == 0, "new memory is all zero");
 
 #[cfg(test)]
+impl RingMemory {
+    /// Where the words begin, and where the bytes are.
+    pub(super) fn addresses(&self) -> (usize, std::ops::Range<usize>) {
+        let bytes = self.bytes.addr().get();
+        (
+            self.words.addr().get(),
+            bytes..bytes + self.capacity as usize,
+        )
+    }
+
+    /// Checks that what lies around the words and bytes of ring 0 is as it was made.
+    pub(crate) fn assert_surroundings_untouched(&self) {
+        let (words, bytes) = self.addresses();
+        let base = self._segment.memory.base();
+        let start = base.addr().get();
+        let used = [
+            start..start + HEADER_LEN,
+            words..words + size_of::<RingWords>(),
+            bytes,
+        ];
+        let mut now = vec![0; self._segment.memory.len()];
+        // SAFETY: all of the mapping, and a buffer of its length.
+        unsafe { copy::copy_out(now.as_mut_ptr(), base.as_ptr(), now.len()) };
+        for (i, byte) in now.iter().enumerate() {
+            let ours = used.iter().any(|range| range.contains(&(start + i)));
+            assert!(ours || *byte == 0, "byte {i} of the segment was written");
+        }
+    }
+}
+
+#[cfg(any(test, fuzzing))]
 pub(crate) fn test_ring(capacity: u64) -> (RingMemory, RingMemory) {
     let shape = Shape {
         capacities: [capacity, *super::CAPACITIES.start()],

@@ -6,17 +6,21 @@
 #[cfg(not(loom))]
 mod copy;
 pub(crate) mod layout;
+#[cfg(all(test, not(loom)))]
+pub(crate) mod lies;
 #[cfg(not(loom))]
 mod mapped;
 #[cfg(loom)]
 mod model;
+mod shared;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(any(test, fuzzing), not(loom)))]
 pub(crate) use mapped::test_ring;
 #[cfg(not(loom))]
 pub(crate) use mapped::{RingMemory, Segment};
 #[cfg(loom)]
 pub(crate) use model::RingMemory;
+pub(crate) use shared::Shared32;
 
 use std::ops::RangeInclusive;
 

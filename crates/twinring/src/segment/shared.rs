@@ -1,0 +1,93 @@
+//! The one door for what comes out of shared memory.
+//!
+//! Whatever the peer may write is loaded here and nowhere else: words by [`Shared32`] and
+//! [`Shared64`], bytes by [`copy_out`]. In this crate's unit tests each of them asks `lies` what to
+//! return, so that a test can play a peer which changes any word between any two loads; elsewhere
+//! they are the atomic access and the copy, and nothing else.
+
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+#[cfg(not(loom))]
+use super::copy;
+#[cfg(all(test, not(loom)))]
+use super::lies;
+
+/// A word of 32 bits that both sides can write.
+#[repr(transparent)]
+#[derive(Debug, Default)]
+pub(crate) struct Shared32(AtomicU32);
+
+/// A word of 64 bits that both sides can write.
+#[repr(transparent)]
+#[derive(Debug, Default)]
+pub(crate) struct Shared64(AtomicU64);
+
+impl Shared32 {
+    #[inline(always)]
+    pub(crate) fn load(&self, order: Ordering) -> u32 {
+        let word = self.0.load(order);
+        #[cfg(all(test, not(loom)))]
+        let word = lies::loaded_32(&self.0, word);
+        word
+    }
+
+    #[inline(always)]
+    pub(crate) fn swap(&self, word: u32, order: Ordering) -> u32 {
+        let old = self.0.swap(word, order);
+        #[cfg(all(test, not(loom)))]
+        let old = lies::swapped_32(&self.0, old);
+        old
+    }
+
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub(crate) fn store(&self, word: u32, order: Ordering) {
+        self.0.store(word, order);
+    }
+}
+
+impl Shared64 {
+    #[inline(always)]
+    pub(crate) fn load(&self, order: Ordering) -> u64 {
+        let word = self.0.load(order);
+        #[cfg(all(test, not(loom)))]
+        let word = lies::loaded_64(&self.0, word);
+        word
+    }
+
+    #[inline(always)]
+    pub(crate) fn store(&self, word: u64, order: Ordering) {
+        self.0.store(word, order);
+        #[cfg(all(test, not(loom)))]
+        lies::stored_64(&self.0, word);
+    }
+
+    /// The word at an address in shared memory.
+    ///
+    /// # Safety
+    /// `at` is aligned to 8 and valid for `'a`, and nothing but this module and `copy` ever touches
+    /// the 8 bytes there.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub(super) unsafe fn at<'a>(at: *mut u8) -> &'a Shared64 {
+        // SAFETY: by this function's own contract; the type is an atomic and nothing else.
+        unsafe { &*at.cast() }
+    }
+}
+
+/// Copies `len` bytes from shared memory into our own.
+///
+/// # Safety
+/// As [`copy::copy_out`].
+#[cfg(not(loom))]
+#[inline(always)]
+pub(super) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize) {
+    // SAFETY: by this function's own contract.
+    unsafe { copy::copy_out(dst, src, len) };
+    #[cfg(test)]
+    {
+        // SAFETY: the copy has just initialised the `len` bytes at `dst`, which are ours.
+        let copied = unsafe { std::slice::from_raw_parts_mut(dst, len) };
+        lies::copied(src, copied);
+    }
+}
