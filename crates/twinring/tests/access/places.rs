@@ -136,6 +136,8 @@ fn what_is_no_socket_is_not_connected_to() {
     let socket = path.join(socket_path(&place).file_name().unwrap());
     let mut host = start(ROOT, &place, Side::Host, "service", &path);
     host.expect("opened");
+    // Or it would put its socket back.
+    host.kill();
     let elsewhere = path.join("elsewhere");
     fs::rename(&socket, &elsewhere).unwrap();
     for link in [true, false] {
