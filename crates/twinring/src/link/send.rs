@@ -187,8 +187,9 @@ impl Core {
         Ok(())
     }
 
-    /// Sees to it that the peer is told that the large message will not be completed, without
-    /// waiting for the lane: its holder may be waiting for room for as long as it takes.
+    /// Leaves a note that the peer has to be told that the large message will not be completed.
+    /// `send`, which this is part of, looks for it without waiting for the lane: its holder may be
+    /// waiting for room for as long as it takes.
     ///
     /// The note is left first and the lane tried then; the holder gives the lane back first and
     /// looks for the note then. Both pass the lane's gate in between, if they meet at all, so one
@@ -197,7 +198,6 @@ impl Core {
         self.outbox
             .abort_due
             .store(connection.generation, Ordering::Relaxed);
-        self.flush_abort();
     }
 
     #[cold]

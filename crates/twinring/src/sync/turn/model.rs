@@ -155,7 +155,7 @@ impl Outbox {
         }
     }
 
-    /// As `Core::abort`: the note is left before the lane is tried.
+    /// As `Core::abort` and the end of `Core::send`: the note is left before the lane is tried.
     fn abort(&self, again: bool) {
         self.due.store(1, Ordering::Relaxed);
         self.flush(again);
