@@ -223,13 +223,7 @@ impl Connection<'_> {
     fn write(&mut self, met: &mut Met) -> Result<(), Wrong> {
         if self.writing_large && self.lying.below(8) == 0 {
             self.writing_large = false;
-            let told = self.writer.abort().map(|wake| wake == Wake::Needed);
-            return self.judge(told, |judge, seen| {
-                if !judge.has_room(8, seen)? {
-                    return Err(Wrong::Peer);
-                }
-                Ok(judge.publish(8, seen))
-            });
+            return self.abort();
         }
         let longest = self.writer.max_payload() as u64;
         let bound = if self.lying.below(4) == 0 {
@@ -262,6 +256,16 @@ impl Connection<'_> {
         }
         let told = told.map(|wrote| wrote.map(|wake| wake == Wake::Needed));
         self.judge(told, |judge, seen| judge.write(len, seen))
+    }
+
+    fn abort(&mut self) -> Result<(), Wrong> {
+        let told = self.writer.abort().map(|wake| wake == Wake::Needed);
+        self.judge(told, |judge, seen| {
+            if !judge.has_room(8, seen)? {
+                return Err(Wrong::Peer);
+            }
+            Ok(judge.publish(8, seen))
+        })
     }
 
     fn read(&mut self, message: &mut Vec<u8>, met: &mut Met) -> Result<(), Wrong> {
@@ -301,6 +305,13 @@ impl Connection<'_> {
 
     /// After a fault nobody should call them again; if somebody does, it is no disaster.
     fn go_on_regardless(&mut self, message: &mut Vec<u8>) {
+        // The room that is kept for giving up is for once; after that there has to be an error.
+        if self.lying.below(1024) == 0 {
+            self.lying.next_call();
+            while self.abort().is_ok() {
+                self.lying.next_call();
+            }
+        }
         for _ in 0..self.lying.below(3) {
             self.lying.next_call();
             let _ = self.reader.next(message, &mut false);

@@ -343,6 +343,7 @@ impl Liar {
         }
         match self.below(8) {
             0 => self.head,
+            1 => (self.head + 8).next_multiple_of(self.capacity()),
             _ => self.head + self.below(self.capacity() / 8 + 1) * 8,
         }
     }

@@ -5,8 +5,8 @@ use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::str::FromStr;
-use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 
 use twinring::Builder;
@@ -50,11 +50,13 @@ pub(crate) fn play(roles: &[Role]) {
         std::process::exit(1);
     });
     let directory = std::env::var_os(DIRECTORY).map(PathBuf::from).unwrap();
-    role(Box::leak(Box::new(Parent {
+    // Not leaked: the sanitizers would tell.
+    static PARENT: OnceLock<Parent> = OnceLock::new();
+    role(PARENT.get_or_init(|| Parent {
         place: Place::of_parent(var(NAME).unwrap(), directory),
         side: var(SIDE).unwrap().parse().unwrap(),
         lines: Mutex::new(lines),
-    })));
+    }));
 }
 
 /// Starts this executable in another role, beside this child: it ends when the test lets go of
