@@ -69,6 +69,8 @@ impl Guest {
     }
 
     pub(super) fn attend(&mut self, post: &Post, heard: &Heard) -> Next {
+        // Asked once, as by a host.
+        let closing = self.core.is_closing();
         if let State::Knocking(outcome) = &self.state {
             match outcome.try_recv() {
                 Ok(Ok(parts)) => {
@@ -88,13 +90,13 @@ impl Guest {
         }
         if let State::With(vigil) = &mut self.state {
             vigil.hear(heard);
-            if !vigil.is_over(&self.core) {
+            if !vigil.is_over(&self.core, closing) {
                 return Next::Until(vigil.due());
             }
             self.pause = RETRY_FIRST;
             self.state = State::Looking(Deadline::Now);
         }
-        if self.core.is_closing() {
+        if closing {
             return Next::Finished;
         }
         if heard.place {

@@ -133,18 +133,21 @@ impl Host {
     }
 
     pub(super) fn attend(&mut self, post: &Post, heard: &Heard) -> Next {
+        // Asked once: whoever closes the link calls the keeper again, and a guest must not be
+        // forgotten because the link was closed after the look at it.
+        let closing = self.core.is_closing();
         while let Ok(outcome) = self.done.1.try_recv() {
             self.handshakes -= 1;
             self.handshake_done(outcome, post);
         }
         if let Some(vigil) = &mut self.vigil {
             vigil.hear(heard);
-            if vigil.is_over(&self.core) {
+            if vigil.is_over(&self.core, closing) {
                 self.vigil = None;
                 self.seat.leave();
             }
         }
-        if self.core.is_closing() {
+        if closing {
             // Those who shake hands have been told, and come back at once.
             return match self.handshakes {
                 0 => Next::Finished,

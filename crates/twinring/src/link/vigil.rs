@@ -48,9 +48,9 @@ impl Vigil {
         }
     }
 
-    /// Ends the connection if it is over; whether it is.
-    pub(super) fn is_over(&self, core: &Core) -> bool {
-        let end = if core.is_closing() {
+    /// Ends the connection if it is over, or the link is being closed; whether it is.
+    pub(super) fn is_over(&self, core: &Core, closing: bool) -> bool {
+        let end = if closing {
             Some(End::ClosedHere)
         } else {
             self.connection.verdict(self.hung_up).map(End::Disconnected)

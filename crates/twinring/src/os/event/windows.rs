@@ -205,8 +205,10 @@ fn milliseconds(left: Duration) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::os::event::wait;
+    use crate::os::event::{Hub, wait};
 
     fn soon() -> Deadline {
         Deadline::after(Duration::from_millis(30))
@@ -257,6 +259,33 @@ mod tests {
         assert_eq!(heard(&b), None);
         drop(a);
         assert_eq!(heard(&b), Some(2));
+    }
+
+    /// A hang-up is consumed by the wait that sees it, so none may be lost on the way to the hub.
+    #[test]
+    fn a_hub_hears_each_hang_up() {
+        let hub = Hub::new().unwrap();
+        let mut ready = Vec::new();
+        for key in 1..500 {
+            let (a, b) = pair();
+            let b = Arc::new(b);
+            thread::scope(|scope| {
+                scope.spawn(|| a.hang_up());
+                let watched = [
+                    hub.watch(&b, Bells::hung_up, key).unwrap(),
+                    hub.watch(&b, Bells::space, 0).unwrap(),
+                ];
+                while ready.is_empty() {
+                    let deadline = Deadline::after(Duration::from_secs(10));
+                    hub.wait(deadline, &mut ready).unwrap();
+                    assert!(!deadline.passed(), "hang-up {key} was not heard");
+                }
+                assert_eq!(ready, [key]);
+                ready.clear();
+                drop(watched);
+            });
+            std::mem::forget(a);
+        }
     }
 
     #[test]

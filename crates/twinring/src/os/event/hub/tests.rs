@@ -90,3 +90,17 @@ fn a_wake_ends_the_wait() {
         hub.wait(deadline, &mut ready).unwrap();
     }
 }
+
+/// What becomes ready while it begins to be watched, or right before, is reported all the same.
+#[test]
+fn nothing_is_missed_at_the_beginning() {
+    let hub = Hub::new().unwrap();
+    for key in 0..300 {
+        let alarm = Arc::new(Alarm::new().unwrap());
+        thread::scope(|scope| {
+            scope.spawn(|| alarm.set());
+            let _watched = hub.watch(&alarm, Alarm::source, key).unwrap();
+            assert_eq!(reported(&hub, 1), [key]);
+        });
+    }
+}
