@@ -52,6 +52,10 @@ impl Seen {
 }
 
 thread_local! {
+    #[allow(
+        clippy::missing_const_for_thread_local,
+        reason = "it is const; clippy does not see that in how Windows does it"
+    )]
     static LIAR: RefCell<Option<Liar>> = const { RefCell::new(None) };
 }
 
