@@ -56,6 +56,10 @@ impl Seen {
     reason = "it is const; clippy 1.96 misses that"
 )]
 thread_local! {
+    #[allow(
+        clippy::missing_const_for_thread_local,
+        reason = "it is const; clippy does not see that in how Windows does it"
+    )]
     static LIAR: RefCell<Option<Liar>> = const { RefCell::new(None) };
 }
 
