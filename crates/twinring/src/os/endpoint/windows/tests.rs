@@ -539,7 +539,12 @@ fn other_process() {
 fn this_process_to_watch() -> OwnedHandle {
     use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_SYNCHRONIZE};
     // SAFETY: plain numbers; the handle is nobody else's.
-    unsafe { own(OpenProcess(PROCESS_SYNCHRONIZE, 0, std::process::id())) }.unwrap()
+    unsafe {
+        own("OpenProcess", || {
+            OpenProcess(PROCESS_SYNCHRONIZE, 0, std::process::id())
+        })
+    }
+    .unwrap()
 }
 
 fn expect_line(output: &mut impl BufRead, expected: &str) {
