@@ -26,11 +26,13 @@ use windows_sys::core::BOOL;
 
 /// The error of the system call of this name, which is about to be made, if a test wants it to fail.
 ///
-/// Every call that can fail passes by here, most of them within [`call`]. Left out are those that
-/// cannot, for a live handle: SetEvent, ResetEvent, ReleaseMutex, CloseHandle, UnmapViewOfFile,
-/// LocalFree, GetProcessId, SetThreadpoolWait; those that end what was begun, and would be lies
-/// if they had not: CancelIoEx, RevertToSelf, and DuplicateHandle when it closes a handle in a
-/// process that ends; and the threads of the standard library, but for the one of the claims.
+/// Every call that can fail passes by here, most of them within [`call`]. Left out are
+/// * those that cannot, for a live handle: SetEvent, ResetEvent, ReleaseMutex, CloseHandle,
+///   UnmapViewOfFile, LocalFree, GetProcessId, SetThreadpoolWait;
+/// * those that end what was begun, which would go on if they were not made: CancelIoEx,
+///   RevertToSelf (its failure ends the process), DuplicateHandle where a handle in the guest is
+///   closed again; and the result of an operation that is not over yet;
+/// * the start of threads, which is the standard library's.
 #[inline]
 pub(in crate::os) fn may_fail(_name: &'static str) -> io::Result<()> {
     #[cfg(twinring_faults)]

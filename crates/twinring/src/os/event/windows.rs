@@ -86,6 +86,11 @@ impl Bells {
         Bells { ours, peers }
     }
 
+    /// Ours and the peer's.
+    pub(in crate::os) fn chimes(&self) -> [&Chimes; 2] {
+        [&self.ours, &self.peers]
+    }
+
     pub(crate) fn ring_data(&self) {
         set(&self.peers.data);
     }

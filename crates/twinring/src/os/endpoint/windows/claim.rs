@@ -18,7 +18,7 @@ use windows_sys::Win32::System::Threading::{
 };
 
 use super::READ_CONTROL;
-use crate::os::windows::{Access, call, may_fail, own, wide};
+use crate::os::windows::{Access, call, own, wide};
 
 /// It calls three functions of the system.
 const STACK: usize = 64 * 1024;
@@ -124,7 +124,6 @@ enum Request {
 impl Holder {
     fn start() -> io::Result<Holder> {
         let (requests, asked) = mpsc::channel();
-        may_fail("CreateThread")?;
         Ok(Holder {
             requests,
             thread: thread::Builder::new()

@@ -91,8 +91,9 @@ const KINDS: [Kind; COUNT] = [
 #[derive(Debug)]
 pub(crate) struct Offer {
     memory: OwnedHandle,
-    guests: Chimes,
-    hosts: Chimes,
+    /// Bells, which hang up when they are dropped: so a guest that has got the last packet, although
+    /// the host was told that it could not be written or came too late, learns that nobody is there.
+    bells: Bells,
     /// The guest's process, by which handles are given to it; `None` if it takes them itself.
     guest: Option<OwnedHandle>,
 }
@@ -116,8 +117,7 @@ impl Offer {
         let (mapped, memory) = Memory::create(len)?;
         let offer = Offer {
             memory,
-            guests: Chimes::new()?,
-            hosts: Chimes::new()?,
+            bells: Bells::new(Chimes::new()?, Chimes::new()?),
             guest,
         };
         Ok((offer, mapped))
@@ -127,7 +127,7 @@ impl Offer {
     /// throw it away). The guest's handles are its own; ours to its bells are for ringing them.
     pub(crate) fn accepted(self, channel: Channel) -> io::Result<Bells> {
         drop(channel);
-        Ok(Bells::new(self.hosts, self.guests))
+        Ok(self.bells)
     }
 
     /// Gives the guest its handles, for the packet that tells it of them.
@@ -155,14 +155,15 @@ impl Offer {
 
     /// In the order of [`KINDS`].
     fn handles(&self) -> [BorrowedHandle<'_>; TAKEN] {
+        let [hosts, guests] = self.bells.chimes();
         [
             &self.memory,
-            &self.guests.data,
-            &self.guests.space,
-            &self.guests.hang_up,
-            &self.hosts.data,
-            &self.hosts.space,
-            &self.hosts.hang_up,
+            &guests.data,
+            &guests.space,
+            &guests.hang_up,
+            &hosts.data,
+            &hosts.space,
+            &hosts.hang_up,
         ]
         .map(AsHandle::as_handle)
     }
