@@ -274,16 +274,17 @@ impl Access {
     pub(in crate::os) fn parse(sddl: &str) -> io::Result<Access> {
         let mut descriptor: PSECURITY_DESCRIPTOR = ptr::null_mut();
         // SAFETY: a string that ends with a zero, and room for the result; its length is not asked.
+        let parse = || unsafe {
+            ConvertStringSecurityDescriptorToSecurityDescriptorW(
+                wide(sddl).as_ptr(),
+                SDDL_REVISION_1,
+                &mut descriptor,
+                ptr::null_mut(),
+            )
+        };
         ok(
             "ConvertStringSecurityDescriptorToSecurityDescriptorW",
-            || unsafe {
-                ConvertStringSecurityDescriptorToSecurityDescriptorW(
-                    wide(sddl).as_ptr(),
-                    SDDL_REVISION_1,
-                    &mut descriptor,
-                    ptr::null_mut(),
-                )
-            },
+            parse,
         )?;
         Ok(Access(Local(descriptor)))
     }
