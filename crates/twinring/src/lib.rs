@@ -63,6 +63,9 @@ mod segment;
 #[cfg_attr(loom, allow(dead_code, unused_imports))]
 mod sync;
 
+#[cfg(all(twinring_faults, not(loom)))]
+#[doc(hidden)]
+pub use self::os::faults;
 #[cfg(not(loom))]
 pub use self::{
     error::{Error, ErrorKind, Result},

@@ -12,6 +12,8 @@
 
 pub(crate) mod endpoint;
 pub(crate) mod event;
+#[cfg(twinring_faults)]
+pub mod faults;
 pub(crate) mod memory;
 pub(crate) mod process;
 #[cfg(windows)]

@@ -8,7 +8,8 @@ use std::ptr;
 
 use windows_sys::Win32::Foundation::{
     ERROR_BROKEN_PIPE, ERROR_INSUFFICIENT_BUFFER, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED,
-    ERROR_SUCCESS, GENERIC_ALL, HANDLE, INVALID_HANDLE_VALUE, LocalFree,
+    ERROR_SUCCESS, GENERIC_ALL, HANDLE, INVALID_HANDLE_VALUE, LocalFree, NTSTATUS,
+    RtlNtStatusToDosError,
 };
 use windows_sys::Win32::Security::Authorization::{
     ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW,
@@ -23,24 +24,71 @@ use windows_sys::Win32::System::SystemServices::SECURITY_MANDATORY_MEDIUM_RID;
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 use windows_sys::core::BOOL;
 
-/// The result of a call that says FALSE when it has failed.
-pub(in crate::os) fn ok(result: BOOL) -> io::Result<()> {
-    if result == 0 {
+/// The error of the system call of this name, which is about to be made, if a test wants it to fail.
+///
+/// Every call that can fail passes by here, most of them within [`call`]. Left out are
+/// * those that cannot, for a live handle: SetEvent, ResetEvent, ReleaseMutex, CloseHandle,
+///   UnmapViewOfFile, LocalFree, GetProcessId, SetThreadpoolWait;
+/// * those that end what was begun, which would go on if they were not made: CancelIoEx,
+///   RevertToSelf (its failure ends the process), DuplicateHandle where a handle in the guest is
+///   closed again; and the result of an operation that is not over yet;
+/// * the start of threads, which is the standard library's.
+#[inline]
+pub(in crate::os) fn may_fail(_name: &'static str) -> io::Result<()> {
+    #[cfg(twinring_faults)]
+    if let Some(e) = super::faults::next(_name) {
+        return Err(e);
+    }
+    Ok(())
+}
+
+/// Makes the system call of this name, which has failed if its result says so.
+#[inline]
+pub(in crate::os) fn call<T: Copy>(
+    name: &'static str,
+    call: impl FnOnce() -> T,
+    has_failed: impl FnOnce(T) -> bool,
+) -> io::Result<T> {
+    may_fail(name)?;
+    let result = call();
+    if has_failed(result) {
         Err(io::Error::last_os_error())
     } else {
-        Ok(())
+        Ok(result)
     }
 }
 
-/// Owns the handle that the call just made has returned; NULL and INVALID_HANDLE_VALUE are how such
+/// Makes a call that says FALSE when it has failed.
+#[inline]
+pub(in crate::os) fn ok(name: &'static str, make: impl FnOnce() -> BOOL) -> io::Result<()> {
+    call(name, make, |result| result == 0).map(drop)
+}
+
+/// Makes a call of the native API, which returns a status.
+#[inline]
+pub(in crate::os) fn status(name: &'static str, make: impl FnOnce() -> NTSTATUS) -> io::Result<()> {
+    may_fail(name)?;
+    let status = make();
+    if status < 0 {
+        // SAFETY: looks a number up in a table.
+        let code = unsafe { RtlNtStatusToDosError(status) };
+        return Err(io::Error::from_raw_os_error(code.cast_signed()));
+    }
+    Ok(())
+}
+
+/// Makes a call that returns a handle, and owns that; NULL and INVALID_HANDLE_VALUE are how such
 /// calls fail.
 ///
 /// # Safety
-/// Nobody else may own `handle`.
-pub(in crate::os) unsafe fn own(handle: HANDLE) -> io::Result<OwnedHandle> {
-    if handle.is_null() || handle == INVALID_HANDLE_VALUE {
-        return Err(io::Error::last_os_error());
-    }
+/// Nobody else may own the handle.
+#[inline]
+pub(in crate::os) unsafe fn own(
+    name: &'static str,
+    make: impl FnOnce() -> HANDLE,
+) -> io::Result<OwnedHandle> {
+    let none = |handle: HANDLE| handle.is_null() || handle == INVALID_HANDLE_VALUE;
+    let handle = call(name, make, none)?;
     // SAFETY: a valid handle, and by the contract above ours alone.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
 }
@@ -79,7 +127,9 @@ impl Drop for Local {
 pub(in crate::os) unsafe fn sid_text(sid: PSID) -> io::Result<String> {
     let mut text = ptr::null_mut();
     // SAFETY: a valid SID, and room for the result.
-    ok(unsafe { ConvertSidToStringSidW(sid, &mut text) })?;
+    ok("ConvertSidToStringSidW", || unsafe {
+        ConvertSidToStringSidW(sid, &mut text)
+    })?;
     let _free = Local(text.cast());
     let mut len = 0;
     // SAFETY: the call above made a string that ends with a zero, which stays until `_free` goes.
@@ -101,7 +151,10 @@ pub(in crate::os) fn canonical_sid(text: &str) -> Option<String> {
     }
     let mut sid = ptr::null_mut();
     // SAFETY: a string that ends with a zero, and room for the result.
-    ok(unsafe { ConvertStringSidToSidW(wide(text).as_ptr(), &mut sid) }).ok()?;
+    ok("ConvertStringSidToSidW", || unsafe {
+        ConvertStringSidToSidW(wide(text).as_ptr(), &mut sid)
+    })
+    .ok()?;
     let _free = Local(sid);
     // SAFETY: the call above made a valid SID, which stays until `_free` goes.
     unsafe { sid_text(sid) }.ok()
@@ -111,6 +164,7 @@ pub(in crate::os) fn canonical_sid(text: &str) -> Option<String> {
 pub(in crate::os) fn owner(object: BorrowedHandle<'_>) -> io::Result<String> {
     let mut sid: PSID = ptr::null_mut();
     let mut descriptor: PSECURITY_DESCRIPTOR = ptr::null_mut();
+    may_fail("GetSecurityInfo")?;
     // SAFETY: a live handle, room for what is asked for, NULL for what is not.
     let code = unsafe {
         GetSecurityInfo(
@@ -139,9 +193,11 @@ pub(in crate::os) fn owner(object: BorrowedHandle<'_>) -> io::Result<String> {
 pub(in crate::os) fn process_token(process: HANDLE) -> io::Result<OwnedHandle> {
     let mut token = ptr::null_mut();
     // SAFETY: a live handle or the constant for this process, and room for the result.
-    ok(unsafe { OpenProcessToken(process, TOKEN_QUERY, &mut token) })?;
+    ok("OpenProcessToken", || unsafe {
+        OpenProcessToken(process, TOKEN_QUERY, &mut token)
+    })?;
     // SAFETY: the call above has just made this handle for us.
-    unsafe { own(token) }
+    Ok(unsafe { OwnedHandle::from_raw_handle(token) })
 }
 
 /// The token of this process, also when this thread acts for another user.
@@ -160,7 +216,7 @@ pub(in crate::os) fn token_information(
     loop {
         let mut written = 0;
         // SAFETY: a live handle, and room for the number of bytes given.
-        let got = ok(unsafe {
+        let got = ok("GetTokenInformation", || unsafe {
             GetTokenInformation(
                 token.as_raw_handle(),
                 class,
@@ -218,14 +274,18 @@ impl Access {
     pub(in crate::os) fn parse(sddl: &str) -> io::Result<Access> {
         let mut descriptor: PSECURITY_DESCRIPTOR = ptr::null_mut();
         // SAFETY: a string that ends with a zero, and room for the result; its length is not asked.
-        ok(unsafe {
+        let parse = || unsafe {
             ConvertStringSecurityDescriptorToSecurityDescriptorW(
                 wide(sddl).as_ptr(),
                 SDDL_REVISION_1,
                 &mut descriptor,
                 ptr::null_mut(),
             )
-        })?;
+        };
+        ok(
+            "ConvertStringSecurityDescriptorToSecurityDescriptorW",
+            parse,
+        )?;
         Ok(Access(Local(descriptor)))
     }
 

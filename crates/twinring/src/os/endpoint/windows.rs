@@ -140,12 +140,14 @@ impl Place {
         let access = self.private()?;
         // SAFETY: a string that ends with a zero, and attributes that live as long as the call.
         let event = unsafe {
-            own(CreateEventExW(
-                &access.attributes(),
-                wide(&self.notice_name()).as_ptr(),
-                CREATE_EVENT_MANUAL_RESET,
-                EVENT_MODIFY_STATE | SYNCHRONIZATION_SYNCHRONIZE | READ_CONTROL,
-            ))
+            own("CreateEventExW", || {
+                CreateEventExW(
+                    &access.attributes(),
+                    wide(&self.notice_name()).as_ptr(),
+                    CREATE_EVENT_MANUAL_RESET,
+                    EVENT_MODIFY_STATE | SYNCHRONIZATION_SYNCHRONIZE | READ_CONTROL,
+                )
+            })
         }?;
         // Another user's event could be kept set, and we would never sleep.
         if owner(event.as_handle())? != self.user {
@@ -158,11 +160,9 @@ impl Place {
     fn give_notice(&self) {
         // SAFETY: a string that ends with a zero.
         let event = unsafe {
-            own(OpenEventW(
-                EVENT_MODIFY_STATE,
-                0,
-                wide(&self.notice_name()).as_ptr(),
-            ))
+            own("OpenEventW", || {
+                OpenEventW(EVENT_MODIFY_STATE, 0, wide(&self.notice_name()).as_ptr())
+            })
         };
         if let Ok(event) = event {
             set(&event);

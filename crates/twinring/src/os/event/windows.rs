@@ -16,7 +16,7 @@ use windows_sys::Win32::System::Threading::{
 };
 
 use super::Deadline;
-use crate::os::windows::own;
+use crate::os::windows::{call, own};
 
 const MOST: usize = MAXIMUM_WAIT_OBJECTS as usize;
 
@@ -33,12 +33,9 @@ pub(crate) enum Source<'a> {
 pub(in crate::os) fn new_event(manual_reset: bool) -> io::Result<OwnedHandle> {
     // SAFETY: no pointers but NULL: no name, and a handle that is not inheritable.
     unsafe {
-        own(CreateEventW(
-            ptr::null(),
-            manual_reset.into(),
-            0,
-            ptr::null(),
-        ))
+        own("CreateEventW", || {
+            CreateEventW(ptr::null(), manual_reset.into(), 0, ptr::null())
+        })
     }
 }
 
@@ -87,6 +84,11 @@ impl Bells {
     /// `ours` are waited for (SYNCHRONIZE), the `peers` are set (EVENT_MODIFY_STATE).
     pub(in crate::os) fn new(ours: Chimes, peers: Chimes) -> Bells {
         Bells { ours, peers }
+    }
+
+    /// Ours and the peer's.
+    pub(in crate::os) fn chimes(&self) -> [&Chimes; 2] {
+        [&self.ours, &self.peers]
     }
 
     pub(crate) fn ring_data(&self) {
@@ -169,14 +171,16 @@ pub(super) fn wait(sources: &[Source<'_>], deadline: Deadline) -> io::Result<Opt
     loop {
         let timeout = deadline.left().map_or(INFINITE, milliseconds);
         // SAFETY: `count` live handles, borrowed by `sources` until after the wait.
-        let result = unsafe { WaitForMultipleObjects(count as u32, handles.as_ptr(), 0, timeout) };
+        let wait = || unsafe { WaitForMultipleObjects(count as u32, handles.as_ptr(), 0, timeout) };
+        let result = call("WaitForMultipleObjects", wait, |result| {
+            result == WAIT_FAILED
+        })?;
         // Both results stand for a run of values, one for each handle.
         let (object, abandoned) = (
             result.wrapping_sub(WAIT_OBJECT_0) as usize,
             result.wrapping_sub(WAIT_ABANDONED_0) as usize,
         );
         match result {
-            WAIT_FAILED => return Err(io::Error::last_os_error()),
             // The system's clock is coarser than ours, so it may be early; and what is left may be
             // longer than one wait can be.
             WAIT_TIMEOUT if deadline.passed() => return Ok(None),

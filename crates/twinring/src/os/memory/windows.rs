@@ -6,8 +6,8 @@ use std::os::windows::io::{AsRawHandle, OwnedHandle};
 use std::ptr::{self, NonNull};
 
 use windows_sys::Win32::Foundation::{
-    ERROR_COMMITMENT_LIMIT, ERROR_NOT_ENOUGH_MEMORY, ERROR_NOT_ENOUGH_QUOTA, ERROR_PAGEFILE_QUOTA,
-    HANDLE, INVALID_HANDLE_VALUE, NTSTATUS,
+    ERROR_ACCESS_DENIED, ERROR_COMMITMENT_LIMIT, ERROR_INVALID_HANDLE, ERROR_NOT_ENOUGH_MEMORY,
+    ERROR_NOT_ENOUGH_QUOTA, ERROR_PAGEFILE_QUOTA, HANDLE, INVALID_HANDLE_VALUE, NTSTATUS,
 };
 use windows_sys::Win32::System::Memory::{
     CreateFileMappingW, FILE_MAP_READ, FILE_MAP_WRITE, MEM_COMMIT, MEM_MAPPED,
@@ -17,7 +17,7 @@ use windows_sys::Win32::System::Memory::{
 };
 
 use super::{Memory, refused};
-use crate::os::windows::{is_code, ok, own};
+use crate::os::windows::{call, is_code, may_fail, own, status};
 
 /// Kinds of section that a host never makes: touching the pages of a file or of uncommitted memory
 /// may raise an exception, and what goes past the caches is not in the order that the rings rely on.
@@ -32,14 +32,16 @@ pub(super) fn create(len: usize) -> io::Result<(Memory, OwnedHandle)> {
     // missing later.
     // SAFETY: no pointers but NULL: no name, and a handle that is not inheritable.
     let section = unsafe {
-        own(CreateFileMappingW(
-            INVALID_HANDLE_VALUE,
-            ptr::null(),
-            PAGE_READWRITE | SEC_COMMIT,
-            (size >> 32) as u32,
-            size as u32,
-            ptr::null(),
-        ))
+        own("CreateFileMappingW", || {
+            CreateFileMappingW(
+                INVALID_HANDLE_VALUE,
+                ptr::null(),
+                PAGE_READWRITE | SEC_COMMIT,
+                (size >> 32) as u32,
+                size as u32,
+                ptr::null(),
+            )
+        })
     }
     .map_err(out_of_memory)?;
     Ok((map(&section, len).map_err(out_of_memory)?, section))
@@ -88,6 +90,7 @@ pub(super) fn unmap(base: NonNull<u8>, _len: usize) {
 }
 
 fn map(section: &OwnedHandle, len: usize) -> io::Result<Memory> {
+    may_fail("MapViewOfFile")?;
     // SAFETY: a new view at an address of the system's choice touches no memory in use.
     let view = unsafe {
         MapViewOfFile(
@@ -107,8 +110,9 @@ fn view(memory: &Memory) -> io::Result<MEMORY_BASIC_INFORMATION> {
     let mut info = MEMORY_BASIC_INFORMATION::default();
     let len = size_of::<MEMORY_BASIC_INFORMATION>();
     // SAFETY: `info` has room for the `len` bytes that are written; the address is only looked up.
-    let written = unsafe { VirtualQuery(memory.base.as_ptr().cast(), &mut info, len) };
-    ok(i32::from(written == len)).map(|()| info)
+    let query = || unsafe { VirtualQuery(memory.base.as_ptr().cast(), &mut info, len) };
+    call("VirtualQuery", query, |written| written != len)?;
+    Ok(info)
 }
 
 /// Lack of memory, which the system has several words for and `io::ErrorKind` knows only some of.
@@ -160,7 +164,7 @@ fn query(section: &OwnedHandle) -> io::Result<SectionInformation> {
         size: 0,
     };
     // SAFETY: `info` is what this class of information fills in, and of the length given.
-    let status = unsafe {
+    let asked = status("NtQuerySection", || unsafe {
         NtQuerySection(
             section.as_raw_handle(),
             BASIC,
@@ -168,13 +172,14 @@ fn query(section: &OwnedHandle) -> io::Result<SectionInformation> {
             size_of::<SectionInformation>(),
             ptr::null_mut(),
         )
-    };
-    if status < 0 {
-        return Err(refused(format!(
-            "the memory handed over is no section that can be asked about (status {status:#x})"
-        )));
+    });
+    match asked {
+        Ok(()) => Ok(info),
+        Err(e) if is_code(&e, &[ERROR_ACCESS_DENIED, ERROR_INVALID_HANDLE]) => Err(refused(
+            format!("the memory handed over is no section that can be asked about ({e})"),
+        )),
+        Err(e) => Err(e),
     }
-    Ok(info)
 }
 
 #[cfg(test)]
@@ -187,14 +192,9 @@ mod tests {
     fn section(file: HANDLE, protection: u32, size: u32) -> OwnedHandle {
         // SAFETY: no pointers but NULL, and a live file or none.
         unsafe {
-            own(CreateFileMappingW(
-                file,
-                ptr::null(),
-                protection,
-                0,
-                size,
-                ptr::null(),
-            ))
+            own("CreateFileMappingW", || {
+                CreateFileMappingW(file, ptr::null(), protection, 0, size, ptr::null())
+            })
         }
         .unwrap()
     }

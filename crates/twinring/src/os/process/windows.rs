@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use windows_sys::Wdk::Storage::FileSystem::{
     NtQueryInformationFile,
 };
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_INVALID_PARAMETER, FILETIME, HANDLE, RtlNtStatusToDosError,
+    ERROR_ACCESS_DENIED, ERROR_INVALID_PARAMETER, FILETIME, HANDLE,
 };
 use windows_sys::Win32::Security::{
     RevertToSelf, SID_AND_ATTRIBUTES, TOKEN_GROUPS, TOKEN_QUERY, TOKEN_USER, TokenGroups, TokenUser,
@@ -33,7 +33,7 @@ use crate::error::{Error, ErrorKind};
 use crate::os::event::{Deadline, Source, wait};
 use crate::os::windows::{
     canonical_sid, is_code, is_end_of_pipe, ok, own, own_token, owner, process_token, sid_text,
-    token_information,
+    status, token_information,
 };
 
 /// A SID in the system's own spelling.
@@ -91,10 +91,10 @@ struct Caller {
 /// A function that tells a number about a pipe.
 type Ask = unsafe extern "system" fn(HANDLE, *mut u32) -> BOOL;
 
-fn ask(pipe: BorrowedHandle<'_>, ask: Ask) -> io::Result<u32> {
+fn ask(pipe: BorrowedHandle<'_>, name: &'static str, ask: Ask) -> io::Result<u32> {
     let mut answer = 0;
     // SAFETY: a live handle, and room for the result.
-    ok(unsafe { ask(pipe.as_raw_handle(), &mut answer) }).map_err(end_of_pipe)?;
+    ok(name, || unsafe { ask(pipe.as_raw_handle(), &mut answer) }).map_err(end_of_pipe)?;
     Ok(answer)
 }
 
@@ -103,15 +103,33 @@ impl Process {
     ///
     /// To be called on a thread of our own: what the thread may act as is lost (see `client`).
     pub(in crate::os) fn client_of(pipe: BorrowedHandle<'_>) -> io::Result<(Process, Peer)> {
-        let pid = ask(pipe, GetNamedPipeClientProcessId)?;
-        let session = ask(pipe, GetNamedPipeClientSessionId).ok();
+        let pid = ask(
+            pipe,
+            "GetNamedPipeClientProcessId",
+            GetNamedPipeClientProcessId,
+        )?;
+        let session = ask(
+            pipe,
+            "GetNamedPipeClientSessionId",
+            GetNamedPipeClientSessionId,
+        )
+        .ok();
         Process::at_the_end_of(pipe, pid, session, client)
     }
 
     /// The process that made the pipe whose client end is `pipe`.
     pub(in crate::os) fn server_of(pipe: BorrowedHandle<'_>) -> io::Result<(Process, Peer)> {
-        let pid = ask(pipe, GetNamedPipeServerProcessId)?;
-        let session = ask(pipe, GetNamedPipeServerSessionId).ok();
+        let pid = ask(
+            pipe,
+            "GetNamedPipeServerProcessId",
+            GetNamedPipeServerProcessId,
+        )?;
+        let session = ask(
+            pipe,
+            "GetNamedPipeServerSessionId",
+            GetNamedPipeServerSessionId,
+        )
+        .ok();
         // Nobody can make an object in the name of another user. What groups it is in does not say.
         Process::at_the_end_of(pipe, pid, session, |pipe| {
             Ok(Caller {
@@ -229,36 +247,30 @@ impl Process {
 
 fn open_process(pid: u32, access: u32) -> io::Result<OwnedHandle> {
     // SAFETY: plain numbers; the handle is not inheritable and nobody else's.
-    unsafe { own(OpenProcess(access, 0, pid)) }
+    unsafe { own("OpenProcess", || OpenProcess(access, 0, pid)) }
 }
 
 /// Whether both ends of the pipe are still open. A look at what there is to read would not tell:
 /// it succeeds for as long as a peer that has gone left something behind.
 fn is_connected(pipe: BorrowedHandle<'_>) -> io::Result<bool> {
-    let mut status = IO_STATUS_BLOCK::default();
+    let mut block = IO_STATUS_BLOCK::default();
     let mut info = FILE_PIPE_LOCAL_INFORMATION::default();
     // SAFETY: a live handle; `info` is what this class of information fills in, and of the length
     // given. The call does not go on after it returns.
-    let result = unsafe {
+    let asked = status("NtQueryInformationFile", || unsafe {
         NtQueryInformationFile(
             pipe.as_raw_handle(),
-            &mut status,
+            &mut block,
             (&raw mut info).cast(),
             size_of::<FILE_PIPE_LOCAL_INFORMATION>() as u32,
             FilePipeLocalInformation,
         )
-    };
-    if result < 0 {
-        // SAFETY: looks a number up in a table.
-        let code = unsafe { RtlNtStatusToDosError(result) };
-        let e = io::Error::from_raw_os_error(code.cast_signed());
-        return if is_end_of_pipe(&e) {
-            Ok(false)
-        } else {
-            Err(e)
-        };
+    });
+    match asked {
+        Ok(()) => Ok(info.NamedPipeState == FILE_PIPE_CONNECTED_STATE),
+        Err(e) if is_end_of_pipe(&e) => Ok(false),
+        Err(e) => Err(e),
     }
-    Ok(info.NamedPipeState == FILE_PIPE_CONNECTED_STATE)
 }
 
 fn end_of_pipe(e: io::Error) -> io::Error {
@@ -272,11 +284,15 @@ fn end_of_pipe(e: io::Error) -> io::Error {
 /// Who opened the client end of the pipe, by the token that the kernel kept of it.
 fn client(pipe: BorrowedHandle<'_>) -> io::Result<Caller> {
     // SAFETY: a live handle; from here on this thread acts as the client.
-    ok(unsafe { ImpersonateNamedPipeClient(pipe.as_raw_handle()) })?;
+    ok("ImpersonateNamedPipeClient", || unsafe {
+        ImpersonateNamedPipeClient(pipe.as_raw_handle())
+    })?;
     let mut token = ptr::null_mut();
     // SAFETY: the call gives a constant that stands for this thread. The token is opened in our
     // own name (TRUE), for the client only lets itself be identified.
-    let opened = ok(unsafe { OpenThreadToken(GetCurrentThread(), TOKEN_QUERY, 1, &mut token) });
+    let opened = ok("OpenThreadToken", || unsafe {
+        OpenThreadToken(GetCurrentThread(), TOKEN_QUERY, 1, &mut token)
+    });
     // SAFETY: ends what was begun above.
     if unsafe { RevertToSelf() } == 0 {
         // Nothing may run on a thread that still acts as somebody else.
@@ -284,7 +300,7 @@ fn client(pipe: BorrowedHandle<'_>) -> io::Result<Caller> {
     }
     opened?;
     // SAFETY: the call above has just made this handle for us.
-    token_caller(&unsafe { own(token) }?)
+    token_caller(&unsafe { OwnedHandle::from_raw_handle(token) })
 }
 
 fn token_caller(token: &OwnedHandle) -> io::Result<Caller> {
@@ -329,7 +345,7 @@ fn started(process: &OwnedHandle) -> Option<SystemTime> {
     const TO_1970: u64 = 11_644_473_600 * 10_000_000;
     let [mut created, mut ended, mut kernel, mut user] = [FILETIME::default(); 4];
     // SAFETY: a live handle, and room for the four results.
-    ok(unsafe {
+    ok("GetProcessTimes", || unsafe {
         GetProcessTimes(
             process.as_raw_handle(),
             &mut created,

@@ -54,14 +54,17 @@ fn entries(object: &OwnedHandle, what: u32) -> (Vec<Entry>, bool) {
     };
     let (mut control, mut revision) = (0, 0);
     // SAFETY: the descriptor that the call above made, and room for the results.
-    ok(unsafe { GetSecurityDescriptorControl(descriptor, &mut control, &mut revision) }).unwrap();
+    ok("GetSecurityDescriptorControl", || unsafe {
+        GetSecurityDescriptorControl(descriptor, &mut control, &mut revision)
+    })
+    .unwrap();
     let mut found = Vec::new();
     // SAFETY: the list lies in the descriptor and has as many entries as it says. Entries of all
     // the kinds met here are built alike: header, rights, SID.
     unsafe {
         for i in 0..if list.is_null() { 0 } else { (*list).AceCount } {
             let mut entry = ptr::null_mut();
-            ok(GetAce(list, u32::from(i), &mut entry)).unwrap();
+            ok("GetAce", || GetAce(list, u32::from(i), &mut entry)).unwrap();
             let kind = (*entry.cast::<ACE_HEADER>()).AceType;
             let entry = entry.cast::<ACCESS_ALLOWED_ACE>();
             let sid = sid_text((&raw mut (*entry).SidStart).cast()).unwrap();
@@ -208,8 +211,14 @@ fn a_caller_is_as_local_as_its_token_says() {
     // SAFETY: a string that ends with a zero, a valid SID, which is freed once, and room for the
     // results. No token: this thread's own.
     unsafe {
-        ok(ConvertStringSidToSidW(wide(INTERACTIVE).as_ptr(), &mut sid)).unwrap();
-        ok(CheckTokenMembership(ptr::null_mut(), sid, &mut expected)).unwrap();
+        ok("ConvertStringSidToSidW", || {
+            ConvertStringSidToSidW(wide(INTERACTIVE).as_ptr(), &mut sid)
+        })
+        .unwrap();
+        ok("CheckTokenMembership", || {
+            CheckTokenMembership(ptr::null_mut(), sid, &mut expected)
+        })
+        .unwrap();
         LocalFree(sid);
     }
     let (process, peer) = ours.identify().unwrap();
@@ -235,7 +244,10 @@ fn the_session_is_known() {
     let (ours, theirs) = connected(&place, &host);
     let mut session = 0;
     // SAFETY: a number, and room for the result.
-    ok(unsafe { ProcessIdToSessionId(std::process::id(), &mut session) }).unwrap();
+    ok("ProcessIdToSessionId", || unsafe {
+        ProcessIdToSessionId(std::process::id(), &mut session)
+    })
+    .unwrap();
     for channel in [&ours, &theirs] {
         let (_, peer) = channel.identify().unwrap();
         assert_eq!(peer.session, Some(session));

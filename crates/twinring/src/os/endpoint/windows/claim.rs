@@ -11,14 +11,14 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use windows_sys::Win32::Foundation::{WAIT_ABANDONED_0, WAIT_OBJECT_0, WAIT_TIMEOUT};
+use windows_sys::Win32::Foundation::{WAIT_ABANDONED_0, WAIT_FAILED, WAIT_OBJECT_0, WAIT_TIMEOUT};
 use windows_sys::Win32::System::Threading::{
     CreateMutexExW, MUTEX_MODIFY_STATE, ReleaseMutex, SYNCHRONIZATION_SYNCHRONIZE,
     WaitForSingleObject,
 };
 
 use super::READ_CONTROL;
-use crate::os::windows::{Access, own, wide};
+use crate::os::windows::{Access, call, own, wide};
 
 /// It calls three functions of the system.
 const STACK: usize = 64 * 1024;
@@ -26,12 +26,14 @@ const STACK: usize = 64 * 1024;
 pub(super) fn open(name: &str, access: &Access) -> io::Result<OwnedHandle> {
     // SAFETY: a string that ends with a zero, and attributes that live as long as the call.
     unsafe {
-        own(CreateMutexExW(
-            &access.attributes(),
-            wide(name).as_ptr(),
-            0,
-            SYNCHRONIZATION_SYNCHRONIZE | MUTEX_MODIFY_STATE | READ_CONTROL,
-        ))
+        own("CreateMutexExW", || {
+            CreateMutexExW(
+                &access.attributes(),
+                wide(name).as_ptr(),
+                0,
+                SYNCHRONIZATION_SYNCHRONIZE | MUTEX_MODIFY_STATE | READ_CONTROL,
+            )
+        })
     }
 }
 
@@ -169,11 +171,12 @@ fn serve(asked: &Receiver<Request>) {
 
 fn take(mutex: &OwnedHandle) -> io::Result<bool> {
     // SAFETY: a live handle; the call does not wait.
-    match unsafe { WaitForSingleObject(mutex.as_raw_handle(), 0) } {
+    let look = || unsafe { WaitForSingleObject(mutex.as_raw_handle(), 0) };
+    match call("WaitForSingleObject", look, |result| result == WAIT_FAILED)? {
         // Abandoned: the last host ended without a goodbye. The mutex guards no state that could
         // have been left half-way.
         WAIT_OBJECT_0 | WAIT_ABANDONED_0 => Ok(true),
         WAIT_TIMEOUT => Ok(false),
-        _ => Err(io::Error::last_os_error()),
+        other => Err(io::Error::other(format!("a wait ended with {other:#x}"))),
     }
 }

@@ -20,7 +20,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
 use std::sync::atomic::Ordering;
 
@@ -39,7 +39,7 @@ use super::{Channel, HANDOVER, Side, refused};
 use crate::os::event::{Bells, Chimes};
 use crate::os::memory::Memory;
 use crate::os::process::Process;
-use crate::os::windows::{is_code, ok, own};
+use crate::os::windows::{is_code, ok, status};
 
 const AREA: usize = HANDOVER.end - HANDOVER.start;
 const FORM: Range<usize> = 0..4;
@@ -91,8 +91,9 @@ const KINDS: [Kind; COUNT] = [
 #[derive(Debug)]
 pub(crate) struct Offer {
     memory: OwnedHandle,
-    guests: Chimes,
-    hosts: Chimes,
+    /// Bells, which hang up when they are dropped: so a guest that has got the last packet, although
+    /// the host was told that it could not be written or came too late, learns that nobody is there.
+    bells: Bells,
     /// The guest's process, by which handles are given to it; `None` if it takes them itself.
     guest: Option<OwnedHandle>,
 }
@@ -116,8 +117,7 @@ impl Offer {
         let (mapped, memory) = Memory::create(len)?;
         let offer = Offer {
             memory,
-            guests: Chimes::new()?,
-            hosts: Chimes::new()?,
+            bells: Bells::new(Chimes::new()?, Chimes::new()?),
             guest,
         };
         Ok((offer, mapped))
@@ -127,7 +127,7 @@ impl Offer {
     /// throw it away). The guest's handles are its own; ours to its bells are for ringing them.
     pub(crate) fn accepted(self, channel: Channel) -> io::Result<Bells> {
         drop(channel);
-        Ok(Bells::new(self.hosts, self.guests))
+        Ok(self.bells)
     }
 
     /// Gives the guest its handles, for the packet that tells it of them.
@@ -155,14 +155,15 @@ impl Offer {
 
     /// In the order of [`KINDS`].
     fn handles(&self) -> [BorrowedHandle<'_>; TAKEN] {
+        let [hosts, guests] = self.bells.chimes();
         [
             &self.memory,
-            &self.guests.data,
-            &self.guests.space,
-            &self.guests.hang_up,
-            &self.hosts.data,
-            &self.hosts.space,
-            &self.hosts.hang_up,
+            &guests.data,
+            &guests.space,
+            &guests.hang_up,
+            &hosts.data,
+            &hosts.space,
+            &hosts.hang_up,
         ]
         .map(AsHandle::as_handle)
     }
@@ -366,7 +367,7 @@ fn parse(area: &[u8]) -> io::Result<Option<(u32, [u64; COUNT])>> {
 /// makes for itself do not have, nor these ones once they are taken. So nothing else is touched.
 fn take_given(values: &[u64; COUNT]) -> io::Result<Handles> {
     for (value, kind) in values.iter().zip(&KINDS) {
-        let rights = rights(handle_of(*value))
+        let rights = rights(handle_of(*value))?
             .ok_or_else(|| refused(format!("the host sent {value:#x}, which is no handle")))?;
         if rights != kind.given {
             return Err(refused(format!(
@@ -425,7 +426,7 @@ fn collect(
 fn copy_from(process: HANDLE, value: u64, rights: u32, options: u32) -> io::Result<OwnedHandle> {
     let copy = copy(process, handle_of(value), this_process(), rights, options)?;
     // SAFETY: the call above has just made this handle for us.
-    unsafe { own(copy) }
+    Ok(unsafe { OwnedHandle::from_raw_handle(copy) })
 }
 
 /// Makes a handle in the process `to` from one of the process `from`. `handle` may be any number.
@@ -433,7 +434,9 @@ fn copy(from: HANDLE, handle: HANDLE, to: HANDLE, rights: u32, options: u32) -> 
     let mut copy = ptr::null_mut();
     // SAFETY: two handles of live processes, and room for the result; what is made is not
     // inheritable. A number that is no handle is refused.
-    let copied = ok(unsafe { DuplicateHandle(from, handle, to, &mut copy, rights, 0, options) });
+    let copied = ok("DuplicateHandle", || unsafe {
+        DuplicateHandle(from, handle, to, &mut copy, rights, 0, options)
+    });
     match copied {
         Ok(()) => Ok(copy),
         Err(e) if is_code(&e, &[ERROR_INVALID_HANDLE]) => {
@@ -466,11 +469,11 @@ const INHERITABLE: u32 = 2;
 
 /// The rights of a handle, which may be any number; `None` if it is no handle, or one that is
 /// inheritable or protected from being closed.
-fn rights(handle: HANDLE) -> Option<u32> {
+fn rights(handle: HANDLE) -> io::Result<Option<u32>> {
     let mut info = PUBLIC_OBJECT_BASIC_INFORMATION::default();
     // SAFETY: `info` is what this class of information fills in, and of the length given. A number
     // that is no handle is refused.
-    let status = unsafe {
+    let asked = status("NtQueryObject", || unsafe {
         NtQueryObject(
             handle,
             ObjectBasicInformation,
@@ -478,13 +481,23 @@ fn rights(handle: HANDLE) -> Option<u32> {
             size_of::<PUBLIC_OBJECT_BASIC_INFORMATION>() as u32,
             ptr::null_mut(),
         )
-    };
+    });
     let plain = info.Attributes & (INHERITABLE | PROTECTED) == 0;
-    (status >= 0 && plain).then_some(info.GrantedAccess)
+    Ok((is_handle(asked)? && plain).then_some(info.GrantedAccess))
+}
+
+/// Whether a number is a handle, by what the system answers to a question about it. That it could
+/// not answer says nothing against whoever sent the number.
+fn is_handle(asked: io::Result<()>) -> io::Result<bool> {
+    match asked {
+        Ok(()) => Ok(true),
+        Err(e) if is_code(&e, &[ERROR_INVALID_HANDLE]) => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 fn check_object(handle: HANDLE, kind: &Kind) -> io::Result<()> {
-    let object = object_type(handle);
+    let object = object_type(handle)?;
     if object.as_deref() == Some(kind.object) {
         return Ok(());
     }
@@ -496,7 +509,7 @@ fn check_object(handle: HANDLE, kind: &Kind) -> io::Result<()> {
 }
 
 /// The kernel's name for the type of object that a handle, which may be any number, stands for.
-fn object_type(handle: HANDLE) -> Option<String> {
+fn object_type(handle: HANDLE) -> io::Result<Option<String>> {
     /// The structure begins with the name, whose characters come after it.
     #[repr(C)]
     struct Answer {
@@ -508,7 +521,7 @@ fn object_type(handle: HANDLE) -> Option<String> {
         rest: [0; 128],
     };
     // SAFETY: room for the number of bytes given. A number that is no handle is refused.
-    let status = unsafe {
+    let asked = status("NtQueryObject", || unsafe {
         NtQueryObject(
             handle,
             ObjectTypeInformation,
@@ -516,12 +529,12 @@ fn object_type(handle: HANDLE) -> Option<String> {
             size_of::<Answer>() as u32,
             ptr::null_mut(),
         )
-    };
-    if status < 0 || answer.name.Buffer.is_null() {
-        return None;
+    });
+    if !is_handle(asked)? || answer.name.Buffer.is_null() {
+        return Ok(None);
     }
     let len = usize::from(answer.name.Length / 2);
     // SAFETY: the kernel wrote a string of this length into `answer`, and a pointer to it.
     let name = unsafe { std::slice::from_raw_parts(answer.name.Buffer, len) };
-    String::from_utf16(name).ok()
+    Ok(String::from_utf16(name).ok())
 }

@@ -27,7 +27,7 @@ use windows_sys::core::BOOL;
 
 use super::{PACKET, READ_CONTROL};
 use crate::os::event::{Alarm, Deadline, Source, new_event, reset, set, wait};
-use crate::os::windows::{Access, is_code, is_end_of_pipe, ok, own, wide};
+use crate::os::windows::{Access, is_code, is_end_of_pipe, may_fail, ok, own, wide};
 
 /// What a guest does with the pipe. Named one by one, because the right to write in general
 /// includes the one to add instances.
@@ -50,16 +50,18 @@ pub(super) fn instance(name: &str, access: &Access, first: bool) -> io::Result<O
     };
     // SAFETY: a string that ends with a zero, and attributes that live as long as the call.
     unsafe {
-        own(CreateNamedPipeW(
-            wide(name).as_ptr(),
-            PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED | first,
-            MODE,
-            PIPE_UNLIMITED_INSTANCES,
-            BUFFER,
-            BUFFER,
-            0,
-            &access.attributes(),
-        ))
+        own("CreateNamedPipeW", || {
+            CreateNamedPipeW(
+                wide(name).as_ptr(),
+                PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED | first,
+                MODE,
+                PIPE_UNLIMITED_INSTANCES,
+                BUFFER,
+                BUFFER,
+                0,
+                &access.attributes(),
+            )
+        })
     }
 }
 
@@ -70,15 +72,17 @@ pub(super) fn open(name: &str) -> io::Result<Option<OwnedHandle>> {
     let flags = FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION;
     // SAFETY: a string that ends with a zero, and NULL; the handle is not inheritable.
     let pipe = unsafe {
-        own(CreateFileW(
-            wide(name).as_ptr(),
-            GUEST_RIGHTS,
-            0,
-            ptr::null(),
-            OPEN_EXISTING,
-            flags,
-            ptr::null_mut(),
-        ))
+        own("CreateFileW", || {
+            CreateFileW(
+                wide(name).as_ptr(),
+                GUEST_RIGHTS,
+                0,
+                ptr::null(),
+                OPEN_EXISTING,
+                flags,
+                ptr::null_mut(),
+            )
+        })
     };
     match pipe {
         Ok(pipe) => Ok(Some(pipe)),
@@ -91,7 +95,7 @@ pub(super) fn open(name: &str) -> io::Result<Option<OwnedHandle>> {
 pub(super) fn holds(pipe: &OwnedHandle, len: usize) -> bool {
     let mut available = 0;
     // SAFETY: a live handle, and room for the only result that is asked for.
-    let looked = ok(unsafe {
+    let looked = ok("PeekNamedPipe", || unsafe {
         PeekNamedPipe(
             pipe.as_raw_handle(),
             ptr::null_mut(),
@@ -115,7 +119,7 @@ pub(super) fn read(
     loop {
         // SAFETY: `bytes` is ours alone until this returns.
         let n = unsafe {
-            transfer(pipe, deadline, stop, |pipe, overlapped| {
+            transfer(pipe, deadline, stop, "ReadFile", |pipe, overlapped| {
                 ReadFile(pipe, start, len, ptr::null_mut(), overlapped)
             })
         }?;
@@ -139,7 +143,7 @@ pub(super) fn write(
     let (start, len) = (bytes.as_ptr(), bytes.len() as u32);
     // SAFETY: `bytes` does not change until this returns.
     unsafe {
-        transfer(pipe, deadline, stop, |pipe, overlapped| {
+        transfer(pipe, deadline, stop, "WriteFile", |pipe, overlapped| {
             WriteFile(pipe, start, len, ptr::null_mut(), overlapped)
         })
     }
@@ -153,12 +157,13 @@ unsafe fn transfer(
     pipe: &OwnedHandle,
     deadline: Deadline,
     stop: &Alarm,
+    name: &'static str,
     call: impl FnOnce(HANDLE, *mut OVERLAPPED) -> BOOL,
 ) -> io::Result<usize> {
     let done = new_event(true)?;
     // SAFETY: `pipe` and `done` outlive the operation, which does not leave this function; the rest
     // is the caller's promise.
-    let operation = unsafe { Operation::start(pipe, &done, call) }.map_err(end_of_pipe)?;
+    let operation = unsafe { Operation::start(pipe, &done, name, call) }.map_err(end_of_pipe)?;
     match wait(&[stop.source(), Source::Handle(done.as_handle())], deadline)? {
         Some(0) if operation.is_running() => Err(io::ErrorKind::Interrupted.into()),
         Some(_) => operation.result().map_err(end_of_pipe),
@@ -187,7 +192,7 @@ struct Operation {
 unsafe impl Send for Operation {}
 
 impl Operation {
-    /// Starts what `call` does, on `pipe`; `done` is set when it is over.
+    /// Starts what `call` does by the function of this name, on `pipe`; `done` is set when it is over.
     ///
     /// # Safety
     /// * `pipe`, `done` and all memory that `call` passes to the kernel must stay valid until the
@@ -196,8 +201,10 @@ impl Operation {
     unsafe fn start(
         pipe: &OwnedHandle,
         done: &OwnedHandle,
+        name: &'static str,
         call: impl FnOnce(HANDLE, *mut OVERLAPPED) -> BOOL,
     ) -> io::Result<Operation> {
+        may_fail(name)?;
         let pipe = pipe.as_raw_handle();
         let overlapped = Box::into_raw(Box::new(OVERLAPPED {
             hEvent: done.as_raw_handle(),
@@ -218,7 +225,10 @@ impl Operation {
 
     /// The number of bytes, or why there are none; `ERROR_IO_INCOMPLETE` while it is running.
     fn result(&self) -> io::Result<usize> {
-        self.outcome(false)
+        let bytes = self.outcome(false)?;
+        // It has ended: a test may only say that it has failed.
+        may_fail("GetOverlappedResult")?;
+        Ok(bytes)
     }
 
     fn is_running(&self) -> bool {
@@ -228,7 +238,11 @@ impl Operation {
     fn outcome(&self, wait: bool) -> io::Result<usize> {
         let mut bytes = 0;
         // SAFETY: the pipe is open and the structure allocated until `self` is dropped.
-        ok(unsafe { GetOverlappedResult(self.pipe, self.overlapped, &mut bytes, wait.into()) })?;
+        let got =
+            unsafe { GetOverlappedResult(self.pipe, self.overlapped, &mut bytes, wait.into()) };
+        if got == 0 {
+            return Err(io::Error::last_os_error());
+        }
         Ok(bytes as usize)
     }
 }
@@ -282,9 +296,12 @@ impl Call {
         reset(&self.called);
         // SAFETY: `self` owns what the operation uses, and drops the operation first.
         let started = unsafe {
-            Operation::start(&self.pipe, &self.called, |pipe, overlapped| {
-                ConnectNamedPipe(pipe, overlapped)
-            })
+            Operation::start(
+                &self.pipe,
+                &self.called,
+                "ConnectNamedPipe",
+                |pipe, overlapped| ConnectNamedPipe(pipe, overlapped),
+            )
         };
         match started {
             Ok(operation) => self.operation = Some(operation),

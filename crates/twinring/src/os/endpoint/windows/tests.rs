@@ -85,14 +85,20 @@ fn connected(place: &Place, host: &Host) -> (Channel, Channel) {
 
 /// The host's half of a handshake.
 fn be_host(channel: Channel, len: usize) -> io::Result<(Memory, Bells)> {
+    let (offer, memory) = send_all(&channel, len)?;
+    Ok((memory, offer.accepted(channel)?))
+}
+
+/// All that a host sends and receives.
+fn send_all(channel: &Channel, len: usize) -> io::Result<(Offer, Memory)> {
     let stop = quiet();
     let (process, _) = channel.identify()?;
     channel.receive(soon(), &stop)?.handover.none_expected()?;
-    let (offer, memory) = Offer::make(&channel, &process, len)?;
+    let (offer, memory) = Offer::make(channel, &process, len)?;
     channel.send(&packet(2), Some(&offer), soon(), &stop)?;
     channel.receive(soon(), &stop)?.handover.none_expected()?;
     channel.send(&packet(4), None, soon(), &stop)?;
-    Ok((memory, offer.accepted(channel)?))
+    Ok((offer, memory))
 }
 
 /// What the guest's half has in the end.
@@ -539,7 +545,12 @@ fn other_process() {
 fn this_process_to_watch() -> OwnedHandle {
     use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_SYNCHRONIZE};
     // SAFETY: plain numbers; the handle is nobody else's.
-    unsafe { own(OpenProcess(PROCESS_SYNCHRONIZE, 0, std::process::id())) }.unwrap()
+    unsafe {
+        own("OpenProcess", || {
+            OpenProcess(PROCESS_SYNCHRONIZE, 0, std::process::id())
+        })
+    }
+    .unwrap()
 }
 
 fn expect_line(output: &mut impl BufRead, expected: &str) {
@@ -577,6 +588,21 @@ fn a_killed_host_is_noticed_and_its_name_is_free() {
         }
         child.wait().unwrap();
     }
+}
+
+/// A host can be told that the last packet was not written, or too late, although it was.
+#[test]
+fn a_guest_learns_of_a_host_that_gave_up_at_the_last_moment() {
+    let key = key();
+    let place = place(&key);
+    let host = host(&place);
+    let (ours, theirs) = connected(&place, &host);
+    thread::scope(|scope| {
+        let guest = scope.spawn(|| be_guest(theirs, LEN, true).unwrap());
+        drop(send_all(&ours, LEN).unwrap());
+        let (_memory, bells, _process) = guest.join().unwrap();
+        assert_eq!(wait(&[bells.hung_up()], soon()).unwrap(), Some(0));
+    });
 }
 
 #[test]

@@ -16,6 +16,7 @@ use windows_sys::Win32::System::Threading::{
 };
 
 use crate::os::event::{Deadline, Source, new_event, set, wait};
+use crate::os::windows::call;
 
 #[derive(Debug)]
 pub(crate) struct Hub {
@@ -51,13 +52,11 @@ impl Hub {
         });
         let context = Box::into_raw(context);
         // SAFETY: the callback's context lives until `drop` has closed the wait.
-        let wait = unsafe { CreateThreadpoolWait(Some(report), context.cast(), ptr::null()) };
-        if wait == 0 {
-            let e = io::Error::last_os_error();
+        let create = || unsafe { CreateThreadpoolWait(Some(report), context.cast(), ptr::null()) };
+        let wait = call("CreateThreadpoolWait", create, |wait| wait == 0).inspect_err(|_| {
             // SAFETY: it came from a Box, and there is no wait that could use it.
             drop(unsafe { Box::from_raw(context) });
-            return Err(e);
-        }
+        })?;
         let watched = Watched {
             owner: owner.clone(),
             source,
