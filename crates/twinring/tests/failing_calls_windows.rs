@@ -145,7 +145,8 @@ fn each_call_of_a_guest() {
 /// Says after each call which errors it met, and `wrong ...` if it could not get through.
 fn victim(parent: &'static Parent) {
     std::panic::set_hook(Box::new(|panic| {
-        parent.say(format!("wrong: {panic}").replace('\n', " "))
+        parent.say(format!("wrong: {panic}").replace('\n', " "));
+        std::process::exit(1);
     }));
     let code: u32 = parent.hear_as();
     let other = other(parent);
