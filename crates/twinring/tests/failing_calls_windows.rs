@@ -205,7 +205,7 @@ fn open(parent: &'static Parent) -> Link {
             .builder()
             .ring_capacity(CAPACITY)
             .wait(Wait::Sleep)
-            .on_error(|_, e| told(parent, "on_error", &e))
+            .on_error(|_, e| told(parent, "on_error", e))
             .open();
         match opened {
             Ok(link) => {
