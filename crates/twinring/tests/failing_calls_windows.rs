@@ -145,7 +145,8 @@ fn each_call_of_a_guest() {
 /// Says after each call which errors it met, and `wrong ...` if it could not get through.
 fn victim(parent: &'static Parent) {
     std::panic::set_hook(Box::new(|panic| {
-        parent.say(format!("wrong: {panic}").replace('\n', " "))
+        parent.say(format!("wrong: {panic}").replace('\n', " "));
+        std::process::exit(1);
     }));
     let code: u32 = parent.hear_as();
     let other = other(parent);
@@ -204,7 +205,7 @@ fn open(parent: &'static Parent) -> Link {
             .builder()
             .ring_capacity(CAPACITY)
             .wait(Wait::Sleep)
-            .on_error(|_, e| told(parent, "on_error", &e))
+            .on_error(|_, e| told(parent, "on_error", e))
             .open();
         match opened {
             Ok(link) => {
