@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::{
     AUDITED, Child, LIMIT, Log, Parent, Place, Side, Watchdog, connected, count, labelled, peers,
-    read_label, rounds,
+    read_label, rounds, until,
 };
 use twinring::{ErrorKind, Link, Status, Wait};
 
@@ -232,15 +232,15 @@ fn a_thousand_links_and_half_their_peers_killed_at_once() {
     println!("{links} links closed after {:?}", start.elapsed());
     // The children too, which cost this process pipes and threads.
     drop(crowds);
-    let now = settled();
-    println!("{without:?} before, {now:?} after");
-    // All but memory, which allocators keep.
-    let given_back = now
-        .iter()
-        .zip(&without)
-        .take(3)
-        .all(|(now, before)| now <= before);
-    assert!(given_back, "{without:?} before, {now:?} after");
+    // All but memory, which allocators keep. Not at once: Windows keeps the threads of its pool for a
+    // while.
+    until(&format!("no more than before, {without:?}"), || {
+        let now = settled();
+        now.iter()
+            .zip(&without)
+            .take(3)
+            .all(|(now, before)| now <= before)
+    });
 }
 
 /// What this process has, once no handshake or callback is under way.

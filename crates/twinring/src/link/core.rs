@@ -1,6 +1,7 @@
 //! What the handles of a link, the keeper and the link's callback thread share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -96,6 +97,43 @@ pub(crate) fn open(side: Side, name: Name, options: Options, callbacks: Callback
 enum Prepared {
     Host(Door),
     Guest(Outlook),
+}
+
+/// Starts a thread for a handshake. Its outcome is told to the keeper whatever happens: even after
+/// a fault of ours `close` must not wait for it in vain.
+pub(super) fn spawn_handshake(
+    core: &Arc<Core>,
+    tell: &Sender<Result<Parts>>,
+    shake_hands: impl FnOnce(&Core) -> Result<Parts> + Send + 'static,
+) -> Result<()> {
+    struct Telling {
+        core: Arc<Core>,
+        tell: Sender<Result<Parts>>,
+        outcome: Option<Result<Parts>>,
+    }
+
+    impl Drop for Telling {
+        fn drop(&mut self) {
+            let ended = || {
+                let what = "the thread of a handshake has ended by a fault of this library";
+                Err(Error::new(ErrorKind::Os, what))
+            };
+            let outcome = self.outcome.take().unwrap_or_else(ended);
+            // Fails only if the keeper has ended; then nobody wants to know.
+            let _ = self.tell.send(outcome);
+            self.core.nudge();
+        }
+    }
+
+    let (core, tell) = (core.clone(), tell.clone());
+    spawn("twinring-hello", move || {
+        let mut telling = Telling {
+            core,
+            tell,
+            outcome: None,
+        };
+        telling.outcome = Some(shake_hands(&telling.core));
+    })
 }
 
 /// Starts a thread of the library's own.

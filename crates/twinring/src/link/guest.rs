@@ -1,17 +1,17 @@
 //! A guest's part of the keeper's work: looking for the host, and staying with it.
 
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use super::connection::Parts;
-use super::core::{Core, spawn};
+use super::core::{Core, spawn_handshake};
 use super::handshake;
 use super::keeper::{Heard, Next, Post, Sound};
 use super::name::Name;
 use super::options::Options;
 use super::vigil::Vigil;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::os::endpoint::{Place, Watch};
 use crate::os::event::Deadline;
 
@@ -79,13 +79,7 @@ impl Guest {
                 }
                 Ok(Err(e)) => self.no_luck(e),
                 // If the link is being closed, that thread has been told, and comes back at once.
-                Err(TryRecvError::Empty) => return Next::Until(Deadline::Never),
-                Err(TryRecvError::Disconnected) => {
-                    self.no_luck(Error::new(
-                        ErrorKind::Os,
-                        "the handshake's thread has ended",
-                    ));
-                }
+                Err(_) => return Next::Until(Deadline::Never),
             }
         }
         if let State::With(vigil) = &mut self.state {
@@ -132,13 +126,8 @@ impl Guest {
         match called {
             Ok(Some(channel)) => {
                 let (tell, told) = mpsc::channel();
-                let core = self.core.clone();
-                let thread = spawn("twinring-hello", move || {
-                    let name = core.name.as_str();
-                    let outcome = handshake::guest(channel, name, &core.options, &core.stop);
-                    // Fails only if the keeper has ended; then nobody wants to know.
-                    let _ = tell.send(outcome);
-                    core.nudge();
+                let thread = spawn_handshake(&self.core, &tell, |core| {
+                    handshake::guest(channel, core.name.as_str(), &core.options, &core.stop)
                 });
                 match thread {
                     Ok(()) => self.state = State::Knocking(told),

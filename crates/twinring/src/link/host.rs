@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::connection::{Connection, End, Parts};
-use super::core::{Core, spawn};
+use super::core::{Core, spawn_handshake};
 use super::handshake;
 use super::keeper::{Heard, Next, Post, Sound};
 use super::name::Name;
@@ -233,14 +233,9 @@ impl Host {
         let Some(channel) = accepted else {
             return Ok(false);
         };
-        let core = self.core.clone();
-        let done = self.done.0.clone();
         let seat = self.seat.clone();
-        spawn("twinring-hello", move || {
-            let outcome = shake_hands(&core, channel, &seat);
-            // Fails only if the keeper has ended; then nobody wants to know.
-            let _ = done.send(outcome);
-            core.nudge();
+        spawn_handshake(&self.core, &self.done.0, move |core| {
+            shake_hands(core, channel, &seat)
         })?;
         self.handshakes += 1;
         Ok(true)

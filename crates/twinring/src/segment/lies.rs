@@ -51,7 +51,6 @@ impl Seen {
     }
 }
 
-#[allow(clippy::missing_const_for_thread_local, reason = "it is const; clippy 1.96 misses that")]
 thread_local! {
     #[allow(
         clippy::missing_const_for_thread_local,
