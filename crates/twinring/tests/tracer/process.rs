@@ -39,8 +39,9 @@ impl Process {
                 | Options::PTRACE_O_TRACECLONE
                 | Options::PTRACE_O_EXITKILL;
             match ptrace::seize(tid, options).and_then(|()| ptrace::interrupt(tid)) {
-                // One that was about to end.
-                Err(Errno::ESRCH) => continue,
+                // One that has ended meanwhile, or that another, seized already, has just started:
+                // it came with that one.
+                Err(Errno::ESRCH | Errno::EPERM) => continue,
                 other => other.expect("a child's thread can be seized"),
             }
         }
