@@ -39,7 +39,6 @@ impl Shared32 {
         old
     }
 
-    #[cfg(not(loom))]
     #[inline(always)]
     pub(crate) fn store(&self, word: u32, order: Ordering) {
         self.0.store(word, order);
