@@ -4,7 +4,6 @@
 
 mod common;
 
-use std::io::Read;
 use std::time::Duration;
 
 use common::{LIMIT, Parent, Place, Side, Watchdog, connected, peers};
@@ -130,10 +129,13 @@ fn bereaved(parent: &'static Parent) {
     connected(&link);
     // SAFETY: the child only sleeps until the test lets go of the pipe that it has from us.
     if unsafe { libc::fork() } == 0 {
-        let mut byte = [0u8; 1];
-        while matches!(std::io::stdin().read(&mut byte), Ok(n) if n > 0) {}
-        // SAFETY: ends the child at once.
-        unsafe { libc::_exit(0) }
+        let mut byte = 0u8;
+        // Not by `std`, whose lock a thread of the parent's held.
+        // SAFETY: room for the one byte; and the child ends at once after that.
+        unsafe {
+            while libc::read(0, (&raw mut byte).cast(), 1) > 0 {}
+            libc::_exit(0)
+        }
     }
     parent.say("forked");
     parent.wait_for_the_end();
