@@ -190,6 +190,8 @@ fn one_peer_after_the_other() {
         crashes.shows(&format!("to {round}\n"));
         crashes.killed();
         listen.says(&format!("(connection {})", 2 * round + 2));
+        // What is sent before that goes to the dead.
+        listen.says_times("process ended without closing", round + 1);
     }
     assert!(listen.is_running());
     // What is read while nobody is there is for the next.

@@ -181,6 +181,16 @@ impl Running {
         wait_for_text(self.stderr.as_ref(), text);
     }
 
+    /// Waits until it has said this so many times.
+    #[track_caller]
+    pub(crate) fn says_times(&self, text: &str, times: usize) {
+        let bytes = &self.stderr.as_ref().expect("nobody reads it").bytes;
+        until(&format!("{text:?}, {times} times"), || {
+            let said = String::from_utf8_lossy(&bytes.lock().unwrap()).into_owned();
+            said.matches(text).count() >= times
+        });
+    }
+
     /// How much it has written to its standard output.
     pub(crate) fn stdout_len(&self) -> usize {
         let stdout = self.stdout.as_ref().expect("nobody reads it");
