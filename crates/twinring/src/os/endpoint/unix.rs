@@ -111,6 +111,8 @@ impl Place {
         &self.directory
     }
 
+    /// What the names of its files begin with.
+    #[cfg(target_os = "linux")]
     pub(crate) fn key(&self) -> &str {
         &self.key
     }
