@@ -88,6 +88,8 @@ pub enum ErrorKind {
     Full,
     /// This process is a forked child of the one that opened the link.
     Forked,
+    /// This thread holds what the call would wait for: a reservation, a view, or a stream.
+    Deadlock,
     /// The time given was over.
     TimedOut,
     /// The message is longer than the receiver takes.
@@ -270,6 +272,7 @@ impl From<Error> for io::Error {
                 io::ErrorKind::ConnectionAborted
             }
             ErrorKind::Full => io::ErrorKind::WouldBlock,
+            ErrorKind::Deadlock => io::ErrorKind::Deadlock,
             ErrorKind::TimedOut => io::ErrorKind::TimedOut,
             ErrorKind::TooLarge => io::ErrorKind::FileTooLarge,
             ErrorKind::RuntimeDirectory | ErrorKind::OutOfHandles | ErrorKind::Os => {

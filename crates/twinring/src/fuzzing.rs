@@ -164,7 +164,7 @@ fn evil_producer(mut orders: Orders<'_>) {
                 Ok(())
             }
             _ => reader.next(&mut message, &mut false).map(|next| {
-                assert!(next != Next::Message || message.len() as u64 <= max_message);
+                assert!(next != Some(Next::Message) || message.len() as u64 <= max_message);
             }),
         };
         assert!(message.capacity() as u64 <= max_message + CAPACITY);
@@ -177,7 +177,7 @@ fn evil_producer(mut orders: Orders<'_>) {
     for frames in 0.. {
         assert!(frames <= CAPACITY / 8, "the reader goes round in circles");
         match reader.next(&mut message, &mut false) {
-            Ok(Next::Empty) | Err(_) => break,
+            Ok(None) | Err(_) => break,
             Ok(_) => {}
         }
     }
@@ -266,10 +266,12 @@ fn honest(mut orders: Orders<'_>) {
                 .next(&mut message, &mut false)
                 .expect("an honest peer")
             {
-                Next::Empty => break,
-                Next::Chunk => {}
-                Next::Message => assert_eq!(expected.pop_front().unwrap().as_ref(), Some(&message)),
-                Next::Aborted => assert_eq!(expected.pop_front(), Some(None)),
+                None => break,
+                Some(Next::Chunk) => {}
+                Some(Next::Message) => {
+                    assert_eq!(expected.pop_front().unwrap().as_ref(), Some(&message))
+                }
+                Some(Next::Aborted) => assert_eq!(expected.pop_front(), Some(None)),
             }
         }
     };

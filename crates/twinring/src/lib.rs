@@ -73,7 +73,11 @@ pub use self::{
     link::options::{
         Builder, DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_MESSAGE, DEFAULT_RING_CAPACITY,
     },
+    link::recv_stream::RecvStream,
+    link::reservation::Reservation,
+    link::send_stream::SendStream,
     link::status::{DisconnectReason, Status},
+    link::view::{View, ViewReader},
     link::wait::Wait,
     link::{Link, Messages, RecvHalf, SendHalf},
     os::process::{Access, ParseUserError, Peer, User},

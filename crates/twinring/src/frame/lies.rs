@@ -275,7 +275,7 @@ impl Connection<'_> {
         let most = (self.max_message + CAPACITY) as usize;
         assert!(message.capacity() <= most && self.reader.held() <= most);
         let told = told.map(|next| {
-            let len = if next == Next::Message {
+            let len = if next == Some(Next::Message) {
                 message.len()
             } else {
                 0
@@ -283,10 +283,10 @@ impl Connection<'_> {
             (next, len as u64, wake)
         });
         match told {
-            Ok((Next::Message, ..)) => met.messages += 1,
-            Ok((Next::Chunk, ..)) => met.chunks += 1,
-            Ok((Next::Aborted, ..)) => met.aborts += 1,
-            Ok((Next::Empty, ..)) => met.waits += 1,
+            Ok((Some(Next::Message), ..)) => met.messages += 1,
+            Ok((Some(Next::Chunk), ..)) => met.chunks += 1,
+            Ok((Some(Next::Aborted), ..)) => met.aborts += 1,
+            Ok((None, ..)) => met.waits += 1,
             Err(_) => {}
         }
         let mut seen = Shown::of(self.lying.seen());
@@ -420,12 +420,12 @@ impl ReaderJudge {
     }
 
     /// The next event, the length of the message if it is one, and whether to wake the peer.
-    fn next(&mut self, seen: &mut Shown) -> Result<(Next, u64, bool), Wrong> {
+    fn next(&mut self, seen: &mut Shown) -> Result<(Option<Next>, u64, bool), Wrong> {
         let mut wake = false;
         let mut after_padding = false;
         loop {
             if !self.has_frame(seen)? {
-                return Ok((Next::Empty, 0, wake));
+                return Ok((None, 0, wake));
             }
             let offset = self.head % CAPACITY;
             let word = seen.take(Word::Frame(offset));
@@ -454,11 +454,11 @@ impl ReaderJudge {
             let (next, message) = match flags {
                 0b100 => {
                     self.large.take().ok_or(Wrong::Peer)?;
-                    (Next::Aborted, 0)
+                    (Some(Next::Aborted), 0)
                 }
                 0b011 => {
                     self.payload(0, offset, len, seen)?;
-                    (Next::Message, len)
+                    (Some(Next::Message), len)
                 }
                 _ => {
                     if (flags == 0b001) == self.large.is_some() {
@@ -467,10 +467,10 @@ impl ReaderJudge {
                     let have = self.large.take().unwrap_or(0);
                     self.payload(have, offset, len, seen)?;
                     if flags == 0b010 {
-                        (Next::Message, have + len)
+                        (Some(Next::Message), have + len)
                     } else {
                         self.large = Some(have + len);
-                        (Next::Chunk, 0)
+                        (Some(Next::Chunk), 0)
                     }
                 }
             };

@@ -25,8 +25,8 @@ mod reader;
 mod tests;
 mod writer;
 
-pub(crate) use reader::{Next, Reader};
-pub(crate) use writer::{Part, Writer};
+pub(crate) use reader::{Frame, Next, Piece, Reader};
+pub(crate) use writer::{Claim, Part, Writer};
 
 use crate::ring::Fault;
 
@@ -86,11 +86,13 @@ impl Header {
     }
 }
 
-/// The longest payload of one frame in a ring of this capacity, in bytes.
+/// The longest payload of one frame in a ring of this capacity, in bytes, unless it is filled in
+/// place.
 ///
 /// A quarter of the ring, so that a frame always fits an empty one wherever it begins, with the
 /// padding before it; and not above 32 KiB, so that the receiver can copy one chunk while the
-/// sender copies the next, and a small message never waits long behind one.
+/// sender copies the next, and a small message never waits long behind one. What is filled in place
+/// cannot be taken apart, so only the quarter counts for it.
 pub(crate) fn max_payload(capacity: u64) -> usize {
     // Fits: at most 32 KiB.
     ((capacity / 4).min(32 * 1024) - HEADER) as usize

@@ -2,12 +2,13 @@
 
 use super::{ABORT, BEGIN, END, HEADER, Header, Kind};
 use crate::ring::{Consumer, Fault, Wake};
+use crate::segment::Span;
 
-/// What [`Reader::next`] came to.
+const WHOLE: u8 = BEGIN | END;
+
+/// What [`Reader::take`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// There is nothing (more) in the ring.
-    Empty,
     /// A chunk of a large message was taken; the message is not complete.
     Chunk,
     /// A message is complete.
@@ -21,10 +22,61 @@ pub(crate) enum Next {
 pub(crate) struct Reader {
     ring: Consumer,
     /// The large message that is being received.
-    large: Option<Vec<u8>>,
+    large: Large,
     /// A buffer to receive the next large message in.
     spare: Vec<u8>,
     max_message: u64,
+    /// Within a batch: bytes that were read and not given back.
+    batch: Option<u64>,
+}
+
+/// What becomes of a large message.
+#[derive(Debug, Default)]
+enum Large {
+    /// None has begun.
+    #[default]
+    None,
+    /// It is put together here.
+    Collected(Vec<u8>),
+    /// It is read as a stream, of which so many bytes have come.
+    Streamed(u64),
+    /// Nobody wants the rest of it.
+    Skipped,
+}
+
+const NEVER_BEGUN: Fault = Fault::Peer("it goes on with a message never begun");
+
+/// A frame at the head of the ring, whose header has been judged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame(Header);
+
+impl Frame {
+    /// Whether it gives up a large message.
+    pub(crate) fn gives_up(self) -> bool {
+        self.0.flags == ABORT
+    }
+
+    /// Whether it is a whole message.
+    #[inline]
+    pub(crate) fn is_whole(self) -> bool {
+        self.0.flags == WHOLE
+    }
+}
+
+/// What [`Reader::piece`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// A message by itself.
+    Whole,
+    /// A chunk of the stream.
+    Chunk {
+        /// There are no more.
+        last: bool,
+    },
+    /// The peer gave the stream up.
+    Aborted,
+    /// A chunk that nobody wants: to be given back.
+    Skipped,
 }
 
 /// A spare buffer above this size is given back to the system, in bytes.
@@ -35,21 +87,35 @@ impl Reader {
     pub(crate) fn new(ring: Consumer, max_message: u64) -> Reader {
         Reader {
             ring,
-            large: None,
+            large: Large::None,
             spare: Vec::new(),
             max_message,
+            batch: None,
         }
     }
 
-    /// Takes the next frame. After [`Next::Message`], `message` holds the message and nothing
-    /// else; otherwise its contents mean nothing. `wake` is set if the peer has to be woken.
+    /// Takes the next frame, if there is one, in one go.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn next(
+        &mut self,
+        message: &mut Vec<u8>,
+        wake: &mut bool,
+    ) -> Result<Option<Next>, Fault> {
+        let frame = self.peek(wake)?;
+        frame
+            .map(|frame| self.take(frame, message, wake))
+            .transpose()
+    }
+
+    /// The next frame, if there is one; it stays where it is. `wake` is set if the peer has to be
+    /// woken.
     ///
     /// One call does a bounded amount of work, whatever the peer wrote.
     #[inline]
-    pub(crate) fn next(&mut self, message: &mut Vec<u8>, wake: &mut bool) -> Result<Next, Fault> {
+    pub(crate) fn peek(&mut self, wake: &mut bool) -> Result<Option<Frame>, Fault> {
         let mut readable = self.ring.readable()?;
         if readable == 0 {
-            return Ok(Next::Empty);
+            return Ok(None);
         }
         let mut header = self.header(readable)?;
         if header.kind == Kind::Padding {
@@ -60,7 +126,7 @@ impl Reader {
             // The frame that the padding made way for is published with it.
             readable = self.ring.readable()?;
             if readable == 0 {
-                return Ok(Next::Empty);
+                return Ok(None);
             }
             header = self.header(readable)?;
             if header.kind == Kind::Padding {
@@ -70,45 +136,170 @@ impl Reader {
         if header.frame_len() > self.ring.until_wrap() {
             return Err(Fault::Peer("a frame crosses the end of the ring"));
         }
+        Ok(Some(Frame(header)))
+    }
+
+    /// Takes the frame that was peeked at. After [`Next::Message`], `message` holds the message and
+    /// nothing else; otherwise its contents mean nothing. `wake` as in [`Reader::peek`].
+    #[inline]
+    pub(crate) fn take(
+        &mut self,
+        Frame(header): Frame,
+        message: &mut Vec<u8>,
+        wake: &mut bool,
+    ) -> Result<Next, Fault> {
         let len = header.len as usize;
         let next = match header.flags {
-            ABORT => {
-                let large = self.large.take();
-                self.keep(large.ok_or(Fault::Peer("it gives up a message never begun"))?);
-                Next::Aborted
-            }
-            flags if flags == BEGIN | END => {
+            WHOLE => {
                 message.clear();
                 self.admit(message, len)?;
                 self.ring.append_to(message, HEADER, len)?;
                 Next::Message
             }
+            ABORT => self.abort()?,
             flags => {
                 if flags == BEGIN {
-                    if self.large.is_some() {
-                        return Err(Fault::Peer("it begins a large message within another"));
-                    }
-                    self.large = Some(std::mem::take(&mut self.spare));
+                    let spare = std::mem::take(&mut self.spare);
+                    self.begin(Large::Collected(spare))?;
                 }
-                let mut large = self
-                    .large
-                    .take()
-                    .ok_or(Fault::Peer("it goes on with a message never begun"))?;
-                // Memory grows by what has arrived, never by what is announced.
-                self.admit(&mut large, len)?;
-                self.ring.append_to(&mut large, HEADER, len)?;
-                if flags == END {
-                    std::mem::swap(message, &mut large);
-                    self.keep(large);
-                    Next::Message
-                } else {
-                    self.large = Some(large);
-                    Next::Chunk
+                match std::mem::take(&mut self.large) {
+                    Large::None => return Err(NEVER_BEGUN),
+                    Large::Collected(mut large) => {
+                        // Memory grows by what has arrived, never by what is announced.
+                        self.admit(&mut large, len)?;
+                        self.ring.append_to(&mut large, HEADER, len)?;
+                        if flags == END {
+                            std::mem::swap(message, &mut large);
+                            self.keep(large);
+                            Next::Message
+                        } else {
+                            self.large = Large::Collected(large);
+                            Next::Chunk
+                        }
+                    }
+                    unwanted @ (Large::Streamed(_) | Large::Skipped) => {
+                        if flags != END {
+                            self.large = unwanted;
+                        }
+                        Next::Chunk
+                    }
                 }
             }
         };
         self.release(header, wake);
         Ok(next)
+    }
+    /// What the frame that was peeked at is to whoever reads a large message as a stream. To be
+    /// asked once for each frame, which stays where it is until [`Reader::give_back`], or, if it is a
+    /// [`Piece::Whole`], may be taken.
+    pub(crate) fn piece(&mut self, Frame(header): Frame) -> Result<Piece, Fault> {
+        let flags = header.flags;
+        if flags == WHOLE {
+            return match u64::from(header.len) > self.max_message {
+                true => Err(Fault::TooLarge),
+                false => Ok(Piece::Whole),
+            };
+        }
+        if flags == ABORT {
+            return Ok(match self.abort()? {
+                Next::Aborted => Piece::Aborted,
+                _ => Piece::Skipped,
+            });
+        }
+        if flags == BEGIN {
+            self.begin(Large::Streamed(0))?;
+        }
+        let last = flags == END;
+        match std::mem::take(&mut self.large) {
+            Large::None => Err(NEVER_BEGUN),
+            Large::Skipped => {
+                if !last {
+                    self.large = Large::Skipped;
+                }
+                Ok(Piece::Skipped)
+            }
+            // Taken over before the first chunk is looked at, so this one is not there.
+            Large::Collected(_) => Err(NEVER_BEGUN),
+            Large::Streamed(before) => {
+                let len = before.saturating_add(header.len.into());
+                if len > self.max_message {
+                    return Err(Fault::TooLarge);
+                }
+                if !last {
+                    self.large = Large::Streamed(len);
+                }
+                Ok(Piece::Chunk { last })
+            }
+        }
+    }
+
+    /// What has been collected of a large message, which is a stream from now on.
+    pub(crate) fn take_over(&mut self) -> Option<Vec<u8>> {
+        match std::mem::take(&mut self.large) {
+            Large::Collected(begun) => {
+                self.large = Large::Streamed(begun.len() as u64);
+                Some(begun)
+            }
+            other => {
+                self.large = other;
+                None
+            }
+        }
+    }
+
+    /// Nobody wants the rest of the stream.
+    pub(crate) fn skip(&mut self) {
+        if let Large::Streamed(_) = self.large {
+            self.large = Large::Skipped;
+        }
+    }
+
+    /// Where the payload of the frame that was peeked at is.
+    pub(crate) fn span(&self, Frame(header): Frame) -> Span {
+        self.ring.span(HEADER, header.len as usize)
+    }
+
+    /// Gives the frame that was peeked at back to the peer, read or not. `wake` as in
+    /// [`Reader::peek`].
+    pub(crate) fn give_back(&mut self, Frame(header): Frame, wake: &mut bool) {
+        self.release(header, wake);
+    }
+
+    /// From now on frames are given back many at a time, unless the peer waits for room.
+    pub(crate) fn begin_batch(&mut self) {
+        self.batch = Some(0);
+    }
+
+    /// Ends what [`Reader::begin_batch`] began. `wake` as in [`Reader::peek`].
+    pub(crate) fn end_batch(&mut self, wake: &mut bool) {
+        if self.batch.take().is_some_and(|held| held > 0) {
+            *wake |= self.ring.release() == Wake::Needed;
+        }
+    }
+
+    /// Whether there is a frame to take that is known of already.
+    pub(crate) fn knows_of_more(&self) -> bool {
+        self.ring.known() > 0
+    }
+
+    fn begin(&mut self, large: Large) -> Result<(), Fault> {
+        if !matches!(self.large, Large::None) {
+            return Err(Fault::Peer("it begins a large message within another"));
+        }
+        self.large = large;
+        Ok(())
+    }
+
+    fn abort(&mut self) -> Result<Next, Fault> {
+        match std::mem::take(&mut self.large) {
+            Large::None => Err(Fault::Peer("it gives up a message never begun")),
+            Large::Collected(begun) => {
+                self.keep(begun);
+                Ok(Next::Aborted)
+            }
+            Large::Streamed(_) => Ok(Next::Aborted),
+            Large::Skipped => Ok(Next::Chunk),
+        }
     }
 
     #[inline]
@@ -144,7 +335,15 @@ impl Reader {
 
     #[inline]
     fn release(&mut self, header: Header, wake: &mut bool) {
-        *wake |= self.ring.release(header.frame_len()) == Wake::Needed;
+        self.ring.advance(header.frame_len());
+        if let Some(held) = &mut self.batch {
+            *held += header.frame_len();
+            if *held < self.ring.capacity() / 8 && !self.ring.is_awaited() {
+                return;
+            }
+            *held = 0;
+        }
+        *wake |= self.ring.release() == Wake::Needed;
     }
 
     fn keep(&mut self, mut buffer: Vec<u8>) {
@@ -156,7 +355,10 @@ impl Reader {
     /// The memory that is held for large messages, in bytes.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.large.as_ref().map_or(0, Vec::capacity) + self.spare.capacity()
+        match &self.large {
+            Large::Collected(begun) => begun.capacity() + self.spare.capacity(),
+            _ => self.spare.capacity(),
+        }
     }
 
     /// Whether there is a frame to take.

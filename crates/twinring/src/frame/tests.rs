@@ -16,7 +16,7 @@ fn pair(max_message: u64) -> (Writer, Reader) {
     )
 }
 
-fn read(reader: &mut Reader, message: &mut Vec<u8>) -> Result<Next, Fault> {
+fn read(reader: &mut Reader, message: &mut Vec<u8>) -> Result<Option<Next>, Fault> {
     reader.next(message, &mut false)
 }
 
@@ -62,10 +62,10 @@ proptest! {
         let mut check = |reader: &mut Reader, expected: &mut std::collections::VecDeque<_>, most: usize| {
             for _ in 0..most {
                 match read(reader, &mut message).unwrap() {
-                    Next::Empty => break,
-                    Next::Chunk => {}
-                    Next::Message => assert_eq!(Some(Some(message.clone())), expected.pop_front()),
-                    Next::Aborted => assert_eq!(Some(None), expected.pop_front()),
+                    None => break,
+                    Some(Next::Chunk) => {}
+                    Some(Next::Message) => assert_eq!(Some(Some(message.clone())), expected.pop_front()),
+                    Some(Next::Aborted) => assert_eq!(Some(None), expected.pop_front()),
                 }
             }
         };
@@ -122,9 +122,9 @@ proptest! {
         // Each step takes at least a header, so there cannot be more than this.
         for _ in 0..=CAPACITY / 8 {
             match read(&mut reader, &mut message) {
-                Ok(Next::Empty) | Err(_) => return Ok(()),
-                Ok(Next::Message) => prop_assert!(message.len() <= 3000),
-                Ok(Next::Chunk | Next::Aborted) => {}
+                Ok(None) | Err(_) => return Ok(()),
+                Ok(Some(Next::Message)) => prop_assert!(message.len() <= 3000),
+                Ok(Some(Next::Chunk | Next::Aborted)) => {}
             }
         }
         prop_assert!(false, "the reader went round in circles");
@@ -146,7 +146,7 @@ fn set_tail(ring: &RingMemory, tail: u64) {
 }
 
 /// What a reader says to these words at the head of a ring, with `tail` bytes written.
-fn verdict(words: &[u64], tail: u64) -> Result<Next, Fault> {
+fn verdict(words: &[u64], tail: u64) -> Result<Option<Next>, Fault> {
     let (evil, into) = test_ring(CAPACITY);
     for (i, word) in words.iter().enumerate() {
         evil.write_word(i as u64 * 8, *word);
@@ -196,7 +196,10 @@ fn each_violation_has_its_name() {
         verdict(&[header(501, 1, BEGIN | END)], 512),
         Err(Fault::TooLarge)
     );
-    assert_eq!(verdict(&[header(0, 1, BEGIN | END)], 8), Ok(Next::Message));
+    assert_eq!(
+        verdict(&[header(0, 1, BEGIN | END)], 8),
+        Ok(Some(Next::Message))
+    );
 }
 
 #[test]
@@ -206,7 +209,7 @@ fn two_large_messages_at_once_are_refused() {
         let _ = writer.write(Part::First, &[1]).unwrap();
     }
     let mut message = Vec::new();
-    assert_eq!(read(&mut reader, &mut message), Ok(Next::Chunk));
+    assert_eq!(read(&mut reader, &mut message), Ok(Some(Next::Chunk)));
     assert!(matches!(
         read(&mut reader, &mut message),
         Err(Fault::Peer(_))
@@ -218,7 +221,7 @@ fn a_large_message_is_limited_as_it_arrives() {
     let (mut writer, mut reader) = pair(1000);
     let mut message = Vec::new();
     let _ = writer.write(Part::First, &[0; 600]).unwrap();
-    assert_eq!(read(&mut reader, &mut message), Ok(Next::Chunk));
+    assert_eq!(read(&mut reader, &mut message), Ok(Some(Next::Chunk)));
     let _ = writer.write(Part::Middle, &[0; 401]).unwrap();
     assert_eq!(read(&mut reader, &mut message), Err(Fault::TooLarge));
 }
@@ -232,7 +235,7 @@ fn the_gap_behind_a_payload_is_zero() {
     // Once round the ring, so that a short message lies where a long one did.
     for _ in 0..CAPACITY / 32 {
         let _ = writer.write(Part::Whole, &[0xFF; 24]).unwrap();
-        assert_eq!(read(&mut reader, look), Ok(Next::Message));
+        assert_eq!(read(&mut reader, look), Ok(Some(Next::Message)));
     }
     let _ = writer.write(Part::Whole, &[0xFF; 1]).unwrap();
     assert_eq!(into.read_word(8), 0xFF);
@@ -245,13 +248,13 @@ fn a_frame_always_fits_an_empty_ring() {
     let longest = vec![5; writer.max_payload()];
     for step in 0..1000 {
         let _ = writer.write(Part::Whole, &longest).unwrap().expect("room");
-        assert_eq!(read(&mut reader, &mut message), Ok(Next::Message));
+        assert_eq!(read(&mut reader, &mut message), Ok(Some(Next::Message)));
         let short = step % 120;
         let _ = writer
             .write(Part::Whole, &longest[..short])
             .unwrap()
             .expect("room");
-        assert_eq!(read(&mut reader, &mut message), Ok(Next::Message));
+        assert_eq!(read(&mut reader, &mut message), Ok(Some(Next::Message)));
         assert_eq!(message, &longest[..short]);
     }
 }

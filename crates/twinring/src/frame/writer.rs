@@ -2,6 +2,7 @@
 
 use super::{ABORT, BEGIN, END, HEADER, Header, Kind, max_payload};
 use crate::ring::{Fault, Producer, Wake};
+use crate::segment::Span;
 
 /// Which part of a message a frame brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,22 @@ impl Part {
     }
 }
 
+/// Room for a frame that is being filled in place.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    /// Bytes of padding before it.
+    padding: u64,
+    /// The longest payload that it has room for.
+    most: usize,
+}
+
+impl Claim {
+    #[inline]
+    fn payload_at(&self) -> u64 {
+        self.padding + HEADER
+    }
+}
+
 /// Writes frames; the one producer of its ring.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -40,28 +57,76 @@ impl Writer {
         Writer { ring, max_payload }
     }
 
-    /// The longest payload of one frame in bytes.
+    /// The longest payload of one frame in bytes, unless it is claimed.
     #[inline]
     pub(crate) fn max_payload(&self) -> usize {
         self.max_payload
     }
 
-    /// Writes one frame of at most [`Writer::max_payload`] bytes, or returns `None` if there is no
-    /// room for it now.
-    #[inline]
+    /// Writes one frame of at most [`Writer::max_payload`] bytes and publishes it, or returns `None`
+    /// if there is no room for it now.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn write(&mut self, part: Part, payload: &[u8]) -> Result<Option<Wake>, Fault> {
-        assert!(payload.len() <= self.max_payload, "payload too long");
+        let written = self.append(part, payload.len(), |ring, at| ring.write(at, payload))?;
+        Ok(written.then(|| self.publish()))
+    }
+
+    /// Writes one frame with a payload of `len` bytes, at most [`Writer::max_payload`], which `fill`
+    /// writes so far ahead of the tail. The reader sees it with the next [`Writer::publish`].
+    /// `false` if there is no room for it now.
+    #[inline]
+    pub(crate) fn append(
+        &mut self,
+        part: Part,
+        len: usize,
+        fill: impl FnOnce(&mut Producer, u64),
+    ) -> Result<bool, Fault> {
+        assert!(len <= self.max_payload, "payload too long");
+        let Some(claim) = self.claim(len)? else {
+            return Ok(false);
+        };
+        fill(&mut self.ring, claim.payload_at());
+        self.complete(&claim, part, len);
+        Ok(true)
+    }
+
+    /// Lets the reader see all frames that were written.
+    #[inline]
+    pub(crate) fn publish(&mut self) -> Wake {
+        self.ring.publish()
+    }
+
+    /// Finds room for one frame with a payload of at most `most` bytes; `None` if there is none
+    /// now. Until it is given back by [`Writer::commit`], or forgotten, nothing else may be written.
+    #[inline]
+    pub(crate) fn claim(&mut self, most: usize) -> Result<Option<Claim>, Fault> {
+        let frame = HEADER + (most as u64).next_multiple_of(HEADER);
+        let padding = self.padding_for(frame);
+        let room = self.ring.has_room(padding + frame + HEADER)?;
+        Ok(room.then_some(Claim { padding, most }))
+    }
+
+    /// Where the payload of a claim goes.
+    pub(crate) fn span(&self, claim: &Claim) -> Span {
+        self.ring.span(claim.payload_at(), claim.most)
+    }
+
+    /// Publishes the frame of a claim: a whole message, the first `len` bytes of the payload.
+    pub(crate) fn commit(&mut self, claim: &Claim, len: usize) -> Wake {
+        assert!(len <= claim.most, "payload too long");
+        self.complete(claim, Part::Whole, len);
+        self.publish()
+    }
+
+    #[inline]
+    fn complete(&mut self, claim: &Claim, part: Part, len: usize) {
         let header = Header {
             kind: Kind::Data,
             flags: part.flags(),
-            // Fits: at most 32 KiB.
-            len: payload.len() as u32,
+            // Fits: at most a quarter of a ring.
+            len: len as u32,
         };
-        let frame = header.frame_len();
-        let padding = self.padding_for(frame);
-        if !self.ring.has_room(padding + frame + HEADER)? {
-            return Ok(None);
-        }
+        let padding = claim.padding;
         if padding > 0 {
             let header = Header {
                 kind: Kind::Padding,
@@ -71,13 +136,21 @@ impl Writer {
             };
             self.ring.write_word(0, header.encode());
         }
+        let frame = header.frame_len();
         self.ring.write_word(padding, header.encode());
-        if !payload.len().is_multiple_of(8) {
+        let gap = (frame - HEADER) as usize - len;
+        if gap > 0 {
             // The gap behind the payload would show the peer what lay there before.
-            self.ring.write_word(padding + frame - 8, 0);
+            self.ring
+                .write(padding + frame - gap as u64, &[0; HEADER as usize][..gap]);
         }
-        self.ring.write(padding + HEADER, payload);
-        Ok(Some(self.ring.publish(padding + frame)))
+        self.ring.advance(padding + frame);
+    }
+
+    /// The longest payload that can be claimed, in bytes: a quarter of the ring, with the header.
+    pub(crate) fn max_claim(&self) -> usize {
+        // Fits: the ring does.
+        (self.ring.capacity() / 4 - HEADER) as usize
     }
 
     /// Whether a message of this length fits without waiting, in as many frames as it takes.
@@ -102,7 +175,8 @@ impl Writer {
             return Err(Fault::Peer("it took back room that it had given"));
         }
         self.ring.write_word(0, header.encode());
-        Ok(self.ring.publish(HEADER))
+        self.ring.advance(HEADER);
+        Ok(self.ring.publish())
     }
 
     /// Bytes to skip so that a frame of this length does not cross the end of the ring's memory.

@@ -160,7 +160,7 @@ impl Callbacks {
     /// Waits for one event and tells it; `false` once the link is closed.
     fn one_event(&mut self, core: &Core, link: &Link, message: &mut Vec<u8>, news: &Alarm) -> bool {
         match core.next_event(message, news) {
-            Ok(Event::Message) => {
+            Ok(Event::Message(_)) => {
                 if let Some(f) = &mut self.on_message {
                     f(link, message);
                 }

@@ -12,18 +12,27 @@ mod connection;
 mod core;
 mod guest;
 mod handshake;
+mod holder;
 mod host;
+mod incoming;
 mod keeper;
+mod message;
 pub(crate) mod name;
 pub(crate) mod options;
+mod outgoing;
 pub(crate) mod packet;
 mod recv;
+pub(crate) mod recv_stream;
+pub(crate) mod reservation;
 mod send;
+pub(crate) mod send_stream;
 pub(crate) mod status;
+pub(crate) mod view;
 mod vigil;
 pub(crate) mod wait;
 
 use std::fmt;
+use std::io::IoSlice;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -226,6 +235,52 @@ impl Link {
         self.core.send(message, Deadline::Now)
     }
 
+    /// Sends one message that lies in several places, as [`send`](Link::send) would send them put
+    /// together.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// use std::io::IoSlice;
+    ///
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("send-vectored-example-{}", std::process::id());
+    /// # let host = Link::host(&name).open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// # host.wait_connected(Duration::from_secs(5))?;
+    /// let (head, body) = (7u32.to_le_bytes(), b"seven");
+    /// host.send_vectored(&[IoSlice::new(&head), IoSlice::new(body)])?;
+    /// assert_eq!(guest.recv()?, b"\x07\0\0\0seven");
+    /// # Ok(()) }
+    /// ```
+    pub fn send_vectored(&self, message: &[IoSlice<'_>]) -> Result<()> {
+        self.core.send(message, Deadline::Never)
+    }
+
+    /// Sends messages one after the other, waiting for room as long as it takes. Small ones are
+    /// published together, as many as there is room for, and wake the peer once: that is faster than
+    /// [`send`](Link::send) for each. Returns how many were sent, each committed by itself.
+    ///
+    /// # Errors
+    /// As [`send`](Link::send), if not even the first was sent. If something stops it later, the
+    /// number is less than that of `messages`, and sending the next one tells why.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("send-batch-example-{}", std::process::id());
+    /// # let host = Link::host(&name).open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// # host.wait_connected(Duration::from_secs(5))?;
+    /// assert_eq!(host.send_batch(&["one", "two", "three"])?, 3);
+    /// assert_eq!(guest.recv()?, b"one");
+    /// # Ok(()) }
+    /// ```
+    pub fn send_batch<M: AsRef<[u8]>>(&self, messages: &[M]) -> Result<usize> {
+        self.core.send_batch(messages, Deadline::Never)
+    }
+
     /// Receives the next message, waiting for it, and for a peer, as long as it takes.
     ///
     /// Several threads may receive; each message goes to one of them.
@@ -356,6 +411,33 @@ impl Link {
     pub fn recv_into_timeout(&self, message: &mut Vec<u8>, timeout: Duration) -> Result<usize> {
         self.core.recv(message, Deadline::after(timeout))?;
         Ok(message.len())
+    }
+
+    /// Waits for a message as [`recv`](Link::recv) does, and takes all others that are there with it:
+    /// `f` gets each. Returns how many there were, at least one. Their room is given back to the peer
+    /// many at a time: that is faster than [`recv_into`](Link::recv_into) for each.
+    ///
+    /// `f` may send, but not receive: that is a [`Deadlock`](ErrorKind::Deadlock).
+    ///
+    /// # Errors
+    /// As [`recv`](Link::recv). What goes wrong after the first message is told by the next call.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("recv-batch-example-{}", std::process::id());
+    /// # let host = Link::host(&name).open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// # host.wait_connected(Duration::from_secs(5))?;
+    /// host.send_batch(&["one", "two", "three"])?;
+    /// let mut lengths = Vec::new();
+    /// assert_eq!(guest.recv_batch(|message| lengths.push(message.len()))?, 3);
+    /// assert_eq!(lengths, [3, 3, 5]);
+    /// # Ok(()) }
+    /// ```
+    pub fn recv_batch(&self, f: impl FnMut(&[u8])) -> Result<usize> {
+        self.core.recv_batch(f, Deadline::Never)
     }
 
     /// An iterator over the messages to come, as [`recv`](Link::recv) gives them, errors included.

@@ -2,26 +2,31 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use super::connection::{Connection, End, closed_here};
 use super::core::Core;
-use super::wait::{Spinner, Wait};
+use super::holder::Holder;
+use super::incoming::{Failure, Incoming, Taking, cannot_wait, timed_out};
+use super::wait::Wait;
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::{Next, Reader};
-use crate::os::event::{Alarm, Deadline, Source, wait};
-use crate::ring::{Consumer, Fault};
-use crate::sync::Turn;
+use crate::frame::{Frame, Reader};
+use crate::os::event::{Alarm, Deadline, wait};
+use crate::ring::Consumer;
+use crate::sync::{Turn, TurnGuard};
 
 /// Connections that may wait with unread messages. Beyond that the link does not connect again
 /// until some are read: nothing that was committed is dropped, and memory stays bounded.
 const BACKLOG: usize = 8;
+
+/// The right to receive, and the connection that is received from.
+pub(crate) type Current<'a> = TurnGuard<'a, Option<Incoming>>;
 
 /// The way into a link.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     /// Held by the one receiver.
     current: Turn<Option<Incoming>>,
+    pub(crate) holder: Holder,
     /// Connections whose turn has not come yet, oldest first.
     arrivals: Mutex<VecDeque<Incoming>>,
     arrived: Condvar,
@@ -30,23 +35,13 @@ pub(crate) struct Inbox {
     callback: bool,
 }
 
-/// The incoming ring of one connection.
-#[derive(Debug)]
-struct Incoming {
-    connection: Arc<Connection>,
-    reader: Reader,
-    spinner: Spinner,
-    /// The peer broke the protocol, and a receiver has been told: nothing more is read.
-    broken: bool,
-}
-
 /// What a receiver came to.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// The messages of this connection begin.
     Connected(Arc<Connection>),
-    /// There is a message.
-    Message,
+    /// There is a message: copied, or else in the ring, as this frame that was peeked at.
+    Message(Option<Frame>),
     /// The peer gave up a large message.
     Aborted,
     /// This connection's messages are all read.
@@ -64,6 +59,7 @@ impl Inbox {
     pub(crate) fn new(wait: Wait, callback: bool) -> Inbox {
         Inbox {
             current: Turn::new(None),
+            holder: Holder::default(),
             arrivals: Mutex::default(),
             arrived: Condvar::new(),
             wait,
@@ -79,12 +75,8 @@ impl Inbox {
     /// The keeper's word that there is a connection.
     pub(crate) fn connect(&self, connection: &Arc<Connection>, max_message: u64) {
         let ring = connection.segment().ring_from(connection.side().opposite());
-        let incoming = Incoming {
-            connection: connection.clone(),
-            reader: Reader::new(Consumer::new(ring), max_message),
-            spinner: Spinner::new(self.wait),
-            broken: false,
-        };
+        let reader = Reader::new(Consumer::new(ring), max_message);
+        let incoming = Incoming::new(connection.clone(), reader, self.wait);
         let mut arrivals = self.arrivals();
         arrivals.push_back(incoming);
         self.arrived.notify_all();
@@ -132,25 +124,86 @@ impl Inbox {
 impl Core {
     /// The next event for the callback thread, which `interrupt` calls away.
     pub(crate) fn next_event(&self, message: &mut Vec<u8>, interrupt: &Alarm) -> Result<Event> {
-        self.receive(message, Deadline::Never, Some(interrupt))
+        self.check_forked()?;
+        let current = self.inbox.current.take(Deadline::Never);
+        let mut current = current.ok_or_else(timed_out)?;
+        self.receive(
+            &mut current,
+            Taking::Copied(message),
+            Deadline::Never,
+            Some(interrupt),
+        )
     }
 
     /// The next message for a caller.
     #[inline]
     pub(crate) fn recv(&self, message: &mut Vec<u8>, deadline: Deadline) -> Result<()> {
+        self.receiving(deadline, |current| {
+            self.next_message(current, Taking::Copied(message), deadline)
+                .map(drop)
+        })
+    }
+
+    /// The next message, waiting for it, and then all others that are known to be there. Returns how
+    /// many `f` was given. They are given back to the peer many at a time.
+    pub(crate) fn recv_batch(&self, mut f: impl FnMut(&[u8]), deadline: Deadline) -> Result<usize> {
+        self.receiving(deadline, |current| {
+            let mut message = Vec::new();
+            self.next_message(current, Taking::Copied(&mut message), deadline)?;
+            self.inbox.holder.hold();
+            let mut batch = Batch(self, current);
+            f(&message);
+            let mut taken = 1;
+            while batch.next(&mut message) {
+                f(&message);
+                taken += 1;
+            }
+            Ok(taken)
+        })
+    }
+
+    /// What every call that receives has around it.
+    #[inline]
+    pub(crate) fn receiving<T>(
+        &self,
+        deadline: Deadline,
+        receive: impl FnOnce(&mut Current<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.take_current(deadline)
+            .and_then(|mut current| receive(&mut current))
+            .map_err(|e| self.named(e))
+    }
+
+    /// The right to receive, for a caller.
+    #[inline]
+    pub(crate) fn take_current(&self, deadline: Deadline) -> Result<Current<'_>> {
+        self.check_forked()?;
         if self.inbox.callback {
-            return Err(self.named(Error::new(
+            return Err(Error::new(
                 ErrorKind::Unsupported,
                 "the link's messages go to its on_message callback; open it without one to receive",
-            )));
+            ));
         }
+        self.inbox
+            .holder
+            .check("a message or a stream that it receives")?;
+        self.inbox.current.take(deadline).ok_or_else(timed_out)
+    }
+
+    /// The next message: `None` if it has been copied, else the frame that it is in place.
+    #[inline]
+    pub(crate) fn next_message(
+        &self,
+        current: &mut Current<'_>,
+        mut taking: Taking<'_>,
+        deadline: Deadline,
+    ) -> Result<Option<Frame>> {
         loop {
-            match self.receive(message, deadline, None) {
-                Ok(Event::Message) => return Ok(()),
-                Ok(Event::Connected(_) | Event::Interrupted | Event::Ended { told: true, .. }) => {}
-                Ok(Event::Aborted) => return Err(self.named(aborted())),
-                Ok(Event::Ended { end, .. }) => return Err(self.named(end.error())),
-                Err(e) => return Err(self.named(e)),
+            match self.receive(current, taking.again(), deadline, None)? {
+                Event::Message(in_place) => return Ok(in_place),
+                Event::Connected(_) | Event::Interrupted | Event::Ended { told: true, .. } => {}
+                Event::Aborted => return Err(aborted()),
+                Event::Ended { end, .. } => return Err(end.error()),
             }
         }
     }
@@ -158,12 +211,11 @@ impl Core {
     #[inline]
     fn receive(
         &self,
-        message: &mut Vec<u8>,
+        current: &mut Current<'_>,
+        mut taking: Taking<'_>,
         deadline: Deadline,
         interrupt: Option<&Alarm>,
     ) -> Result<Event> {
-        self.check_forked()?;
-        let mut current = self.inbox.current.take(deadline).ok_or_else(timed_out)?;
         // A sender that never pauses must not keep a call beyond its deadline: after this many
         // bytes of one message the clock is looked at.
         let mut chunks = 0u32;
@@ -175,36 +227,64 @@ impl Core {
                 match self.next_arrival(deadline, interrupt)? {
                     Some(incoming) => {
                         let connection = incoming.connection.clone();
-                        *current = Some(incoming);
+                        **current = Some(incoming);
                         return Ok(Event::Connected(connection));
                     }
                     None => return Ok(Event::Interrupted),
                 }
             };
-            match incoming.next(message, deadline, interrupt) {
-                Ok(Some(event)) => {
+            let next = incoming.next(taking.again(), deadline, interrupt);
+            match self.judged(incoming, next)? {
+                Some(event) => {
                     if let Event::Ended { .. } = event {
-                        *current = None;
-                        // The keeper may be waiting for the backlog to shrink.
-                        self.nudge();
+                        self.forget(current);
                     }
                     return Ok(event);
                 }
-                Ok(None) => {
+                None => {
                     chunks += 1;
                     if chunks.is_multiple_of(CHUNKS_PER_LOOK) && deadline.passed() {
                         return Err(timed_out());
                     }
                 }
-                Err(Failure::Call(e)) => return Err(e),
-                Err(Failure::Peer(fault)) => {
-                    let e = incoming.connection.note(fault);
-                    incoming.broken = true;
-                    self.nudge();
-                    return Err(e);
-                }
             }
         }
+    }
+
+    /// The connection to receive from, waiting for one; `None` if it is time to look around.
+    pub(crate) fn arrived<'a>(
+        &self,
+        current: &'a mut Current<'_>,
+        deadline: Deadline,
+    ) -> Result<Option<&'a mut Incoming>> {
+        if current.is_none() {
+            **current = self.next_arrival(deadline, None)?;
+        }
+        Ok(current.as_mut())
+    }
+
+    /// All of a connection has been read.
+    pub(crate) fn forget(&self, current: &mut Current<'_>) {
+        **current = None;
+        // The keeper may be waiting for the backlog to shrink.
+        self.nudge();
+    }
+
+    /// Passes a violation by the peer on to the keeper.
+    #[inline]
+    pub(crate) fn judged<T>(
+        &self,
+        incoming: &mut Incoming,
+        result: Result<T, Failure>,
+    ) -> Result<T> {
+        result.map_err(|failure| match failure {
+            Failure::Call(e) => e,
+            Failure::Peer(fault) => {
+                let e = incoming.fail(fault);
+                self.nudge();
+                e
+            }
+        })
     }
 
     /// The next connection, or `None` when interrupted.
@@ -247,6 +327,37 @@ impl Core {
     }
 }
 
+/// A receiver that takes what is there; what it has taken is given back when it ends, however that
+/// is.
+struct Batch<'a, 'b>(&'a Core, &'a mut Current<'b>);
+
+impl Batch<'_, '_> {
+    /// The next message that is known to be there.
+    fn next(&mut self, message: &mut Vec<u8>) -> bool {
+        let Batch(core, current) = self;
+        let Some(incoming) = current.as_mut() else {
+            return false;
+        };
+        incoming.reader.begin_batch();
+        let next = incoming.next_known(message);
+        next.unwrap_or_else(|fault| {
+            let _ = incoming.fail_later(fault);
+            core.nudge();
+            false
+        })
+    }
+}
+
+impl Drop for Batch<'_, '_> {
+    fn drop(&mut self) {
+        let Batch(core, current) = self;
+        if let Some(incoming) = current.as_mut() {
+            incoming.end_batch();
+        }
+        core.inbox.holder.let_go();
+    }
+}
+
 /// Chunks of a large message between two looks at the clock.
 const CHUNKS_PER_LOOK: u32 = 64;
 
@@ -255,137 +366,4 @@ pub(crate) fn aborted() -> Error {
         ErrorKind::Aborted,
         "the peer gave up a message half-way; nothing of it is delivered",
     )
-}
-
-fn timed_out() -> Error {
-    Error::new(ErrorKind::TimedOut, "no message came in the time given")
-}
-
-fn cannot_wait(e: std::io::Error) -> Error {
-    Error::from_io("cannot wait for messages", e)
-}
-
-/// Why there is no event.
-enum Failure {
-    /// The call cannot go on; the connection can.
-    Call(Error),
-    /// The peer broke the protocol.
-    Peer(Fault),
-}
-
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Failure {
-        Failure::Peer(fault)
-    }
-}
-
-impl Incoming {
-    /// Takes the next frame, waiting for it until the deadline. `None`: a chunk was taken, or it
-    /// is time to look around.
-    #[inline]
-    fn next(
-        &mut self,
-        message: &mut Vec<u8>,
-        deadline: Deadline,
-        interrupt: Option<&Alarm>,
-    ) -> Result<Option<Event>, Failure> {
-        if self.broken {
-            return self.wait_for_end(deadline, interrupt);
-        }
-        // Before the look at the ring: if the connection had ended by now and the ring is empty
-        // after that, then everything has been read.
-        let ended = self.connection.end().is_some();
-        if ended {
-            self.reader.seal()?;
-        }
-        let mut wake = false;
-        let next = self.reader.next(message, &mut wake);
-        if wake {
-            self.connection.bells.ring_space();
-        }
-        match next? {
-            Next::Message => Ok(Some(Event::Message)),
-            Next::Chunk => Ok(None),
-            Next::Aborted => Ok(Some(Event::Aborted)),
-            Next::Empty => match self.connection.end() {
-                Some(end) if ended => Ok(Some(self.ended(end))),
-                _ => self.wait_for_data(deadline, interrupt),
-            },
-        }
-    }
-
-    fn ended(&self, end: &End) -> Event {
-        Event::Ended {
-            connection: self.connection.clone(),
-            end: end.clone(),
-            told: self.broken,
-        }
-    }
-
-    /// Waits until the keeper has ended the connection.
-    fn wait_for_end(
-        &self,
-        deadline: Deadline,
-        interrupt: Option<&Alarm>,
-    ) -> Result<Option<Event>, Failure> {
-        if let Some(end) = self.connection.end() {
-            return Ok(Some(self.ended(end)));
-        }
-        let sources = [
-            self.connection.over.source(),
-            interrupt.map_or(Source::Never, Alarm::source),
-        ];
-        match wait(&sources, deadline) {
-            Ok(Some(0)) => Ok(None),
-            Ok(Some(_)) => Ok(Some(Event::Interrupted)),
-            Ok(None) => Err(Failure::Call(timed_out())),
-            Err(e) => Err(Failure::Call(cannot_wait(e))),
-        }
-    }
-
-    #[inline]
-    fn wait_for_data(
-        &mut self,
-        deadline: Deadline,
-        interrupt: Option<&Alarm>,
-    ) -> Result<Option<Event>, Failure> {
-        if deadline.passed() {
-            return Err(Failure::Call(timed_out()));
-        }
-        let (reader, connection) = (&mut self.reader, &self.connection);
-        let spun = self.spinner.spin(deadline, || {
-            if connection.end().is_some() {
-                return Some(Ok(()));
-            }
-            match reader.has_frame() {
-                Ok(false) => None,
-                Ok(true) => Some(Ok(())),
-                Err(fault) => Some(Err(fault)),
-            }
-        });
-        if let Some(found) = spun {
-            return Ok(found.map(|()| None)?);
-        }
-        let slept = match self.reader.begin_wait() {
-            Ok(false) => {
-                let start = Instant::now();
-                let sources = [
-                    self.connection.bells.data(),
-                    self.connection.over.source(),
-                    interrupt.map_or(Source::Never, Alarm::source),
-                ];
-                let woken = wait(&sources, deadline);
-                self.spinner.slept(start.elapsed());
-                match woken {
-                    Ok(Some(2)) => Ok(Some(Event::Interrupted)),
-                    Ok(_) => Ok(None),
-                    Err(e) => Err(Failure::Call(cannot_wait(e))),
-                }
-            }
-            Ok(true) => Ok(None),
-            Err(fault) => Err(Failure::Peer(fault)),
-        };
-        self.reader.end_wait();
-        slept
-    }
 }

@@ -1,16 +1,19 @@
 //! Sending: whole messages as one frame, large ones as chunks that let others pass between them.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use super::connection::{Connection, End};
 use super::core::Core;
-use super::wait::{Spinner, Wait};
+use super::holder::Holder;
+use super::message::Message;
+use super::outgoing::{Outgoing, not_in_time};
+use super::wait::Wait;
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::{Part, Writer};
-use crate::os::event::{Deadline, wait};
-use crate::ring::{Fault, Producer, Wake};
+use crate::frame::Part;
+use crate::os::event::Deadline;
+use crate::ring::Producer;
 use crate::sync::{Turn, TurnGuard};
 
 /// The way out of a link.
@@ -20,50 +23,55 @@ pub(crate) struct Outbox {
     lane: Turn<Option<Outgoing>>,
     /// Held for the length of a large message, so that there is one at a time.
     large: Turn<()>,
+    /// Held for the length of a reservation. The lane is not: nobody must wait for it for as long as
+    /// a program takes to fill something.
+    reservation: Turn<()>,
+    pub(crate) large_holder: Holder,
+    pub(crate) reservation_holder: Holder,
     /// The generation of the connection whose large message has been given up without the peer
     /// having been told, or 0. Written into the ring by whoever has the lane next.
-    abort_due: AtomicU64,
+    pub(super) abort_due: AtomicU64,
     wait: Wait,
 }
 
-/// The outgoing ring of the current connection.
-#[derive(Debug)]
-struct Outgoing {
-    connection: Arc<Connection>,
-    writer: Writer,
-    spinner: Spinner,
-}
+/// The right to write to the ring, if there is one.
+pub(crate) type Lane<'a> = TurnGuard<'a, Option<Outgoing>>;
 
 impl Outbox {
     pub(crate) fn new(wait: Wait) -> Outbox {
         Outbox {
             lane: Turn::new(None),
             large: Turn::new(()),
+            reservation: Turn::new(()),
+            large_holder: Holder::default(),
+            reservation_holder: Holder::default(),
             abort_due: AtomicU64::new(0),
             wait,
+        }
+    }
+
+    /// The lane, whether or not what comes next is reserved. Nobody holds it for long but a sender
+    /// that waits for room, which a reservation keeps from doing so.
+    pub(crate) fn lane(&self) -> Lane<'_> {
+        loop {
+            if let Some(lane) = self.lane.take(Deadline::Never) {
+                return lane;
+            }
         }
     }
 
     /// The keeper's word that there is a connection.
     pub(crate) fn connect(&self, connection: &Arc<Connection>) {
         let ring = connection.segment().ring_from(connection.side());
-        let outgoing = Outgoing {
-            connection: connection.clone(),
-            writer: Writer::new(Producer::new(ring)),
-            spinner: Spinner::new(self.wait),
-        };
-        if let Some(mut lane) = self.lane.take(Deadline::Never) {
-            *lane = Some(outgoing);
-        }
+        let outgoing = Outgoing::new(connection.clone(), Producer::new(ring), self.wait);
+        *self.lane() = Some(outgoing);
     }
 
     /// The keeper's word that it is over. Whoever holds the lane has been woken, so this takes no
     /// longer than copying a frame. Once it returns, nothing more is written to the ring, and the
     /// goodbye stands behind all that was sent.
     pub(crate) fn disconnect(&self, end: &End) {
-        if let Some(mut lane) = self.lane.take(Deadline::Never)
-            && let Some(mut outgoing) = lane.take()
-        {
+        if let Some(mut outgoing) = self.lane().take() {
             outgoing.writer.say_goodbye(end.goodbye());
         }
     }
@@ -72,81 +80,94 @@ impl Outbox {
 impl Core {
     /// Sends one message: committed when this returns `Ok`.
     #[inline]
-    pub(crate) fn send(&self, message: &[u8], deadline: Deadline) -> Result<()> {
+    pub(crate) fn send<M: Message + ?Sized>(&self, message: &M, deadline: Deadline) -> Result<()> {
+        self.sending(|| self.send_message(message, deadline))
+    }
+
+    /// What every call that sends has around it.
+    #[inline]
+    pub(crate) fn sending<T>(&self, send: impl FnOnce() -> Result<T>) -> Result<T> {
         self.check_forked()?;
-        let sent = self.send_message(message, deadline);
-        // After the lane was given back; see `abort`.
-        if self.outbox.abort_due.load(Ordering::Relaxed) != 0 {
-            self.flush_abort();
-        }
+        let sent = send();
+        self.flush_due_abort();
         sent.map_err(|e| self.named(e))
     }
 
     #[inline]
-    fn send_message(&self, message: &[u8], deadline: Deadline) -> Result<()> {
+    fn send_message<M: Message + ?Sized>(&self, message: &M, deadline: Deadline) -> Result<()> {
         let mut lane = self.take_lane(deadline)?;
         let outgoing = lane.as_mut().ok_or_else(|| self.not_connected())?;
-        let most = outgoing.connection.peer_max_message;
-        if message.len() as u64 > most {
-            return Err(Error::new(
-                ErrorKind::TooLarge,
-                format!(
-                    "the message has {} bytes, the peer takes at most {most}; raise its max_message",
-                    message.len()
-                ),
-            ));
-        }
-        if message.len() <= outgoing.writer.max_payload() {
-            return outgoing.put(self, Part::Whole, message, deadline);
+        let len = outgoing.admit(message.len())?;
+        if len <= outgoing.writer.max_payload() {
+            return outgoing.put(self, Part::Whole, message, 0..len, deadline);
         }
         if deadline == Deadline::Now {
-            return self.send_large_now(outgoing, message);
+            return self.send_large_now(outgoing, message, len);
         }
         let connection = outgoing.connection.clone();
         drop(lane);
-        self.send_large(&connection, message, deadline)
+        self.send_large(&connection, message, len, deadline)
     }
 
+    /// The lane, while nobody has reserved what comes next.
     #[inline]
-    fn take_lane(&self, deadline: Deadline) -> Result<TurnGuard<'_, Option<Outgoing>>> {
-        self.outbox
-            .lane
-            .take(deadline)
-            .ok_or_else(|| not_in_time(deadline))
+    pub(crate) fn take_lane(&self, deadline: Deadline) -> Result<Lane<'_>> {
+        loop {
+            let lane = self.outbox.lane.take(deadline);
+            let lane = lane.ok_or_else(|| not_in_time(deadline))?;
+            if !lane.as_ref().is_some_and(|outgoing| outgoing.reserved) {
+                return Ok(lane);
+            }
+            drop(lane);
+            self.outlast_reservation(deadline)?;
+        }
     }
 
-    /// A message in chunks. The lane is taken for each anew, so that others can send in between;
-    /// those who wait for it come first.
-    fn send_large(
+    #[cold]
+    fn outlast_reservation(&self, deadline: Deadline) -> Result<()> {
+        self.take_reservation(deadline).map(drop)
+    }
+
+    /// The right to reserve.
+    pub(crate) fn take_reservation(&self, deadline: Deadline) -> Result<TurnGuard<'_, ()>> {
+        self.outbox.reservation_holder.check("a reservation")?;
+        let turn = self.outbox.reservation.take(deadline);
+        turn.ok_or_else(|| not_in_time(deadline))
+    }
+
+    /// The right to send a large message.
+    pub(crate) fn take_large(&self, deadline: Deadline) -> Result<TurnGuard<'_, ()>> {
+        self.outbox.large_holder.check("a stream that it sends")?;
+        let turn = self.outbox.large.take(deadline);
+        turn.ok_or_else(|| not_in_time(deadline))
+    }
+
+    /// A message in chunks.
+    fn send_large<M: Message + ?Sized>(
         &self,
         connection: &Connection,
-        message: &[u8],
+        message: &M,
+        len: usize,
         deadline: Deadline,
     ) -> Result<()> {
-        let _large = self
-            .outbox
-            .large
-            .take(deadline)
-            .ok_or_else(|| not_in_time(deadline))?;
+        let _large = self.take_large(deadline)?;
         let mut sent = 0;
-        while sent < message.len() {
+        while sent < len {
             // The first chunk may give up at the deadline without a trace; so may every later one,
             // but then the peer has to be told.
             let step = self.take_lane(deadline).and_then(|mut lane| {
                 let outgoing = current(&mut lane, connection)?;
-                outgoing.write_due_abort(self)?;
-                let len = outgoing.writer.max_payload().min(message.len() - sent);
-                let part = match (sent, sent + len == message.len()) {
+                let chunk = outgoing.writer.max_payload().min(len - sent);
+                let part = match (sent, sent + chunk == len) {
                     (0, _) => Part::First,
                     (_, false) => Part::Middle,
                     (_, true) => Part::Last,
                 };
-                outgoing.put(self, part, &message[sent..sent + len], deadline)?;
-                lane.hand_on();
-                Ok(len)
+                self.put_chunk(lane, part, message, sent..sent + chunk, deadline)?;
+                Ok(chunk)
             });
             match step {
-                Ok(len) => sent += len,
+                Ok(chunk) => sent += chunk,
                 Err(e) => {
                     if sent > 0 {
                         self.abort(connection);
@@ -158,33 +179,134 @@ impl Core {
         Ok(())
     }
 
+    /// One chunk of a large message. The lane is taken for each anew, so that others can send in
+    /// between; those who wait for it come first.
+    pub(crate) fn put_chunk<M: Message + ?Sized>(
+        &self,
+        mut lane: Lane<'_>,
+        part: Part,
+        message: &M,
+        range: Range<usize>,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let outgoing = lane.as_mut().ok_or_else(|| self.not_connected())?;
+        outgoing.write_due_abort(self)?;
+        outgoing.put(self, part, message, range, deadline)?;
+        lane.hand_on();
+        Ok(())
+    }
+
     /// A message in chunks, if all of them fit right now.
-    fn send_large_now(&self, outgoing: &mut Outgoing, message: &[u8]) -> Result<()> {
-        let Some(_large) = self.outbox.large.take(Deadline::Now) else {
-            return Err(not_in_time(Deadline::Now));
-        };
-        let fits = outgoing.writer.has_room_for(message.len());
+    fn send_large_now<M: Message + ?Sized>(
+        &self,
+        outgoing: &mut Outgoing,
+        message: &M,
+        len: usize,
+    ) -> Result<()> {
+        let _large = self.take_large(Deadline::Now)?;
+        let fits = outgoing.writer.has_room_for(len);
         if !outgoing.checked(self, fits)? {
             return Err(Error::new(
                 ErrorKind::Full,
                 format!(
-                    "there is no room for {} bytes at once; send or send_timeout wait for it",
-                    message.len()
+                    "there is no room for {len} bytes at once; send or send_timeout wait for it"
                 ),
             ));
         }
         outgoing.write_due_abort(self)?;
         let chunk = outgoing.writer.max_payload();
-        let last = message.len().div_ceil(chunk) - 1;
-        for (i, payload) in message.chunks(chunk).enumerate() {
-            let part = match i {
-                0 => Part::First,
-                i if i == last => Part::Last,
-                _ => Part::Middle,
+        let mut sent = 0;
+        while sent < len {
+            let end = len.min(sent + chunk);
+            let part = match (sent, end == len) {
+                (0, _) => Part::First,
+                (_, false) => Part::Middle,
+                (_, true) => Part::Last,
             };
-            outgoing.put(self, part, payload, Deadline::Now)?;
+            outgoing.put(self, part, message, sent..end, Deadline::Now)?;
+            sent = end;
         }
         Ok(())
+    }
+
+    /// Sends messages one after the other, the small ones with one publication for as many as
+    /// there is room for. Returns how many were committed: all of them, unless something ended it.
+    pub(crate) fn send_batch<M: AsRef<[u8]>>(
+        &self,
+        messages: &[M],
+        deadline: Deadline,
+    ) -> Result<usize> {
+        self.sending(|| {
+            let mut sent = 0;
+            let mut generation = None;
+            while sent < messages.len() {
+                let step = match self.send_run(&messages[sent..], &mut generation, deadline) {
+                    // The next is a large one, or there is no room for it.
+                    Ok(0) => self
+                        .send_message(messages[sent].as_ref(), deadline)
+                        .map(|()| 1),
+                    other => other,
+                };
+                match step {
+                    Ok(n) => sent += n,
+                    Err(_) if sent > 0 => break,
+                    Err(e) => return Err(e),
+                }
+            }
+            Ok(sent)
+        })
+    }
+
+    /// As many small messages as there is room for right now, published together: on the connection
+    /// of this generation, or the current one if that is not known yet.
+    fn send_run<M: AsRef<[u8]>>(
+        &self,
+        messages: &[M],
+        generation: &mut Option<u64>,
+        deadline: Deadline,
+    ) -> Result<usize> {
+        let mut lane = self.take_lane(deadline)?;
+        let outgoing = lane.as_mut().ok_or_else(|| self.not_connected())?;
+        if *generation.get_or_insert(outgoing.connection.generation)
+            != outgoing.connection.generation
+        {
+            return Err(End::ClosedHere.error());
+        }
+        if let Some(end) = outgoing.connection.end() {
+            return Err(end.error());
+        }
+        let most = outgoing.writer.max_payload().min(
+            // Fits, or is cut off where it makes no difference.
+            outgoing
+                .connection
+                .peer_max_message
+                .min(u64::from(u32::MAX)) as usize,
+        );
+        let mut written = Ok(0);
+        for message in messages {
+            let message = message.as_ref();
+            if message.len() > most {
+                break;
+            }
+            let appended = outgoing
+                .writer
+                .append(Part::Whole, message.len(), |ring, at| {
+                    ring.write(at, message)
+                });
+            match outgoing.checked(self, appended) {
+                Ok(true) => written = written.map(|n| n + 1),
+                Ok(false) => break,
+                Err(e) => {
+                    written = Err(e);
+                    break;
+                }
+            }
+        }
+        let sent = written?;
+        if sent > 0 {
+            outgoing.publish();
+        }
+        Ok(sent)
     }
 
     /// Leaves a note that the peer has to be told that the large message will not be completed.
@@ -194,10 +316,18 @@ impl Core {
     /// The note is left first and the lane tried then; the holder gives the lane back first and
     /// looks for the note then. Both pass the lane's gate in between, if they meet at all, so one
     /// of the two sees the other; the note itself orders nothing (`sync/turn/model.rs`).
-    fn abort(&self, connection: &Connection) {
+    pub(crate) fn abort(&self, connection: &Connection) {
         self.outbox
             .abort_due
             .store(connection.generation, Ordering::Relaxed);
+    }
+
+    /// To be called after the lane was given back; see [`Core::abort`].
+    #[inline]
+    pub(crate) fn flush_due_abort(&self) {
+        if self.outbox.abort_due.load(Ordering::Relaxed) != 0 {
+            self.flush_abort();
+        }
     }
 
     #[cold]
@@ -212,7 +342,8 @@ impl Core {
             let Some(outgoing) = lane.as_mut() else {
                 return;
             };
-            if outgoing.write_due_abort(self).is_err() {
+            // Whoever has reserved what comes next looks for the note afterwards.
+            if outgoing.reserved || outgoing.write_due_abort(self).is_err() {
                 return;
             }
         }
@@ -220,116 +351,13 @@ impl Core {
 }
 
 /// The outgoing ring, if it still belongs to this connection.
-fn current<'a>(
-    lane: &'a mut TurnGuard<'_, Option<Outgoing>>,
+pub(crate) fn current<'a>(
+    lane: &'a mut Lane<'_>,
     connection: &Connection,
 ) -> Result<&'a mut Outgoing> {
     match lane.as_mut() {
         Some(outgoing) if outgoing.connection.generation == connection.generation => Ok(outgoing),
         // The lane is emptied after the end was set.
         _ => Err(connection.end().unwrap_or(&End::ClosedHere).error()),
-    }
-}
-
-fn not_in_time(deadline: Deadline) -> Error {
-    match deadline {
-        Deadline::Now => Error::new(
-            ErrorKind::Full,
-            "the ring is full or another thread is sending; send or send_timeout wait",
-        ),
-        _ => Error::new(
-            ErrorKind::TimedOut,
-            "the peer did not make room in the time given; nothing of the message was delivered",
-        ),
-    }
-}
-
-impl Outgoing {
-    /// Writes one frame, waiting for room until the deadline, and wakes the peer if it sleeps.
-    #[inline]
-    fn put(&mut self, core: &Core, part: Part, payload: &[u8], deadline: Deadline) -> Result<()> {
-        loop {
-            if let Some(end) = self.connection.end() {
-                return Err(end.error());
-            }
-            let written = self.writer.write(part, payload);
-            match self.checked(core, written)? {
-                Some(wake) => {
-                    // Within the lane: a second sender must not pass between the look at the
-                    // peer's flag and the bell.
-                    if wake == Wake::Needed {
-                        self.connection.bells.ring_data();
-                    }
-                    return Ok(());
-                }
-                None => self.wait_for_room(core, payload.len(), deadline)?,
-            }
-        }
-    }
-
-    /// Tells the peer that a large message has been given up, if that is due. There is always room
-    /// for it.
-    fn write_due_abort(&mut self, core: &Core) -> Result<()> {
-        let due = &core.outbox.abort_due;
-        let generation = due.load(Ordering::Relaxed);
-        if generation == 0 {
-            return Ok(());
-        }
-        // A note about an earlier connection is void.
-        if generation == self.connection.generation {
-            let aborted = self.writer.abort();
-            if self.checked(core, aborted)? == Wake::Needed {
-                self.connection.bells.ring_data();
-            }
-        }
-        let _ = due.compare_exchange(generation, 0, Ordering::Relaxed, Ordering::Relaxed);
-        Ok(())
-    }
-
-    #[cold]
-    fn wait_for_room(&mut self, core: &Core, payload: usize, deadline: Deadline) -> Result<()> {
-        if deadline.passed() {
-            return Err(not_in_time(deadline));
-        }
-        let (writer, connection) = (&mut self.writer, &self.connection);
-        let spun = self.spinner.spin(deadline, || {
-            if connection.end().is_some() {
-                return Some(Ok(()));
-            }
-            match writer.has_room(payload) {
-                Ok(false) => None,
-                Ok(true) => Some(Ok(())),
-                Err(fault) => Some(Err(fault)),
-            }
-        });
-        if let Some(found) = spun {
-            return self.checked(core, found);
-        }
-        let ready = self.writer.begin_wait(payload);
-        let slept = match self.checked(core, ready) {
-            Ok(false) => {
-                let start = Instant::now();
-                let sources = [self.connection.bells.space(), self.connection.over.source()];
-                let woken = wait(&sources, deadline);
-                self.spinner.slept(start.elapsed());
-                woken
-                    .map(drop)
-                    .map_err(|e| Error::from_io("cannot wait for room", e))
-            }
-            Ok(true) => Ok(()),
-            Err(e) => Err(e),
-        };
-        self.writer.end_wait();
-        slept
-    }
-
-    /// Passes a violation by the peer on to the keeper.
-    #[inline]
-    fn checked<T>(&self, core: &Core, result: Result<T, Fault>) -> Result<T> {
-        result.map_err(|fault| {
-            let e = self.connection.note(fault);
-            core.nudge();
-            e
-        })
     }
 }

@@ -2,13 +2,16 @@
 
 use super::{Fault, Wake, announce_wait, retract_wait, wake_if_waiting};
 use crate::segment::RingMemory;
+#[cfg(not(loom))]
+use crate::segment::Span;
 use crate::sync::Ordering;
 
 /// Reads from a ring; there is one per ring.
 #[derive(Debug)]
 pub(crate) struct Consumer {
     ring: RingMemory,
-    /// Our position: everything before it is given back. The word in memory is never read back.
+    /// Our position: everything before it is read, and given back by the next
+    /// [`Consumer::release`]. The word in memory is never read back.
     head: u64,
     /// The producer's position as last seen.
     tail: u64,
@@ -43,8 +46,9 @@ impl Consumer {
         (self.head + ahead) & (self.capacity() - 1)
     }
 
+    /// Bytes that can be read, as far as is known without looking at the producer's position.
     #[inline]
-    fn known(&self) -> u64 {
+    pub(crate) fn known(&self) -> u64 {
         self.tail.wrapping_sub(self.head)
     }
 
@@ -99,11 +103,30 @@ impl Consumer {
             .map_err(|_| Fault::OutOfMemory)
     }
 
-    /// Gives the next `len` bytes, which have been read, back to the producer.
+    /// The `len` bytes `ahead` of the head, which stay there until they are given back; they must
+    /// not cross the end of the ring's memory.
+    #[cfg(not(loom))]
+    pub(crate) fn span(&self, ahead: u64, len: usize) -> Span {
+        self.ring.span(self.offset(ahead), len)
+    }
+
+    /// Whether the producer has said that it waits for room. A hint: it may be saying so right now.
     #[inline]
-    pub(crate) fn release(&mut self, len: u64) -> Wake {
+    pub(crate) fn is_awaited(&self) -> bool {
+        // Relaxed: whoever must not miss it looks again behind the fence of `release`.
+        self.ring.words().space_wait.0.load(Ordering::Relaxed) != 0
+    }
+
+    /// Counts the next `len` bytes as read.
+    #[inline]
+    pub(crate) fn advance(&mut self, len: u64) {
         debug_assert!(len <= self.known());
         self.head += len;
+    }
+
+    /// Gives all that was read back to the producer.
+    #[inline]
+    pub(crate) fn release(&mut self) -> Wake {
         let words = self.ring.words();
         // Release: pairs with `Producer::has_room`; our reads are done before it overwrites.
         words.head.0.store(self.head, Ordering::Release);

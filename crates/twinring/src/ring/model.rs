@@ -41,6 +41,18 @@ impl Bell {
     }
 }
 
+/// One word, written before.
+fn publish(producer: &mut Producer) -> Wake {
+    producer.advance(8);
+    producer.publish()
+}
+
+/// One word, read before.
+fn release(consumer: &mut Consumer) -> Wake {
+    consumer.advance(8);
+    consumer.release()
+}
+
 fn send(producer: &mut Producer, bells: &Bells, word: u64) {
     while !producer.has_room(8).unwrap() {
         if !producer.begin_wait(8).unwrap() {
@@ -49,7 +61,7 @@ fn send(producer: &mut Producer, bells: &Bells, word: u64) {
         producer.end_wait();
     }
     producer.write_word(0, word);
-    if producer.publish(8) == Wake::Needed {
+    if publish(producer) == Wake::Needed {
         bells.data.ring();
     }
 }
@@ -62,7 +74,7 @@ fn receive(consumer: &mut Consumer, bells: &Bells) -> u64 {
         consumer.end_wait();
     }
     let word = consumer.read_word();
-    if consumer.release(8) == Wake::Needed {
+    if release(consumer) == Wake::Needed {
         bells.space.ring();
     }
     word
@@ -161,7 +173,7 @@ fn drain(consumer: &mut Consumer, sender: &Sender, looks_again: bool) -> u64 {
         if consumer.readable().unwrap() > 0 {
             got += 1;
             assert_eq!(consumer.read_word(), got);
-            let _ = consumer.release(8);
+            let _ = release(consumer);
         } else if ended {
             return got;
         } else {
@@ -192,7 +204,7 @@ fn death(steps: u32, looks_again: bool) {
                 killed_after(steps, || {
                     for word in 1..=2 {
                         producer.write_word(0, word);
-                        if producer.publish(8) == Wake::Needed {
+                        if publish(&mut producer) == Wake::Needed {
                             step();
                             sender.ring();
                         }
@@ -248,7 +260,7 @@ fn model_close_against_send() {
                         return;
                     };
                     producer.write_word(0, word);
-                    let _ = producer.publish(8);
+                    let _ = publish(producer);
                     committed.store(word, Ordering::Relaxed);
                 }
             })
@@ -266,7 +278,7 @@ fn model_close_against_send() {
             got = consumer.readable().unwrap() / 8;
             for word in 1..=got {
                 assert_eq!(consumer.read_word(), word);
-                let _ = consumer.release(8);
+                let _ = release(&mut consumer);
             }
         }
         sending.join().unwrap();

@@ -2,13 +2,16 @@
 
 use super::{Fault, Wake, announce_wait, retract_wait, wake_if_waiting};
 use crate::segment::RingMemory;
+#[cfg(not(loom))]
+use crate::segment::Span;
 use crate::sync::Ordering;
 
 /// Writes to a ring; there is one per ring.
 #[derive(Debug)]
 pub(crate) struct Producer {
     ring: RingMemory,
-    /// Our position: everything before it is published. The word in memory is never read back.
+    /// Our position: everything before it is written, and seen by the consumer from the next
+    /// [`Producer::publish`] on. The word in memory is never read back.
     tail: u64,
     /// The consumer's position as last seen.
     head: u64,
@@ -81,11 +84,24 @@ impl Producer {
         self.ring.write(self.offset(ahead), bytes);
     }
 
-    /// Lets the consumer see the next `len` bytes.
+    /// The `len` bytes `ahead` of the tail, to be written before they are counted; they must not
+    /// cross the end of the ring's memory.
+    #[cfg(not(loom))]
+    pub(crate) fn span(&self, ahead: u64, len: usize) -> Span {
+        self.ring.span(self.offset(ahead), len)
+    }
+
+    /// Counts the next `len` bytes as written. To be followed by [`Producer::publish`], once for as
+    /// many as there are, but before any wait.
     #[inline]
-    pub(crate) fn publish(&mut self, len: u64) -> Wake {
+    pub(crate) fn advance(&mut self, len: u64) {
         self.tail += len;
         debug_assert!(self.used() <= self.capacity());
+    }
+
+    /// Lets the consumer see all that was written.
+    #[inline]
+    pub(crate) fn publish(&mut self) -> Wake {
         let words = self.ring.words();
         // Release: pairs with `Consumer::readable`; the bytes are seen before the position.
         words.tail.0.store(self.tail, Ordering::Release);

@@ -9,14 +9,14 @@
 /// Copies `len` bytes from our own memory into shared memory.
 ///
 /// # Safety
-/// `src` is readable and `dst` writable for `len` bytes, `dst` is aligned to 8, the two do not
-/// overlap, and nothing but this module and atomics ever touches the bytes at `dst`.
+/// `src` is readable and `dst` writable for `len` bytes, the two do not overlap, and nothing but
+/// this module and atomics ever touches the bytes at `dst`.
 #[inline]
 pub(super) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(twinring_portable_copy)))]
     // SAFETY: by this function's own contract.
     unsafe {
-        opaque(dst, src, len);
+        opaque::copy(dst, src, len);
     }
     #[cfg(any(not(target_arch = "x86_64"), miri, twinring_portable_copy))]
     // SAFETY: by this function's own contract.
@@ -34,7 +34,7 @@ pub(super) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(twinring_portable_copy)))]
     // SAFETY: by this function's own contract.
     unsafe {
-        opaque(dst, src, len);
+        opaque::copy(dst, src, len);
     }
     #[cfg(any(not(target_arch = "x86_64"), miri, twinring_portable_copy))]
     // SAFETY: by this function's own contract.
@@ -43,67 +43,157 @@ pub(super) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize) {
     }
 }
 
-/// 64 bytes at a time with SSE2, which every x86-64 has. Not `rep movsb`, which some processors
-/// run 17 times slower when the two addresses are a few bytes apart modulo 4096, as they are for
-/// page-aligned buffers and an 8-byte header.
-///
-/// # Safety
-/// `src` is readable and `dst` writable for `len` bytes, and the two do not overlap.
+/// The opaque form, of moves that every x86-64 has, and of wider ones for longer copies where the
+/// processor has them. Not `rep movsb`, which some processors run 17 times slower when the two
+/// addresses are a few bytes apart modulo 4096, as they are for page-aligned buffers and an 8-byte
+/// header.
 #[cfg(all(target_arch = "x86_64", not(miri), not(twinring_portable_copy)))]
-#[inline]
-unsafe fn opaque(dst: *mut u8, src: *const u8, len: usize) {
-    // SAFETY: reads [src, src + len) and writes [dst, dst + len), as the caller allows; the
-    // registers changed are declared, the flags are by default, and the stack is not touched.
-    unsafe {
-        core::arch::asm!(
-            "cmp {n}, 64",
-            "jb 3f",
-            "2:",
-            "movups {a}, [{s}]",
-            "movups {b}, [{s} + 16]",
-            "movups {c}, [{s} + 32]",
-            "movups {e}, [{s} + 48]",
-            "movups [{d}], {a}",
-            "movups [{d} + 16], {b}",
-            "movups [{d} + 32], {c}",
-            "movups [{d} + 48], {e}",
-            "add {s}, 64",
-            "add {d}, 64",
-            "sub {n}, 64",
-            "cmp {n}, 64",
-            "jae 2b",
-            "3:",
-            "cmp {n}, 8",
-            "jb 5f",
-            "4:",
-            "mov {t}, [{s}]",
-            "mov [{d}], {t}",
-            "add {s}, 8",
-            "add {d}, 8",
-            "sub {n}, 8",
-            "cmp {n}, 8",
-            "jae 4b",
-            "5:",
-            "test {n}, {n}",
-            "jz 7f",
-            "6:",
-            "mov {t:l}, byte ptr [{s}]",
-            "mov byte ptr [{d}], {t:l}",
-            "inc {s}",
-            "inc {d}",
-            "dec {n}",
-            "jnz 6b",
-            "7:",
-            n = inout(reg) len => _,
-            s = inout(reg) src => _,
-            d = inout(reg) dst => _,
-            t = out(reg) _,
-            a = out(xmm_reg) _,
-            b = out(xmm_reg) _,
-            c = out(xmm_reg) _,
-            e = out(xmm_reg) _,
-            options(nostack),
-        );
+mod opaque {
+    use core::arch::asm;
+
+    /// From this length on the wide loop is worth its call, in bytes.
+    const WIDE: usize = 512;
+
+    /// What is shorter than a step is done by two steps that overlap: bytes in the middle are then
+    /// copied twice, which for data that may change anyway makes no difference.
+    ///
+    /// # Safety
+    /// `src` is readable and `dst` writable for `len` bytes, and the two do not overlap.
+    #[inline]
+    pub(super) unsafe fn copy(dst: *mut u8, src: *const u8, len: usize) {
+        // SAFETY: each step lies within `len` bytes: it begins at 0 or ends at `len`, and is not
+        // longer than what `len` was compared with.
+        unsafe {
+            if len >= WIDE && is_x86_feature_detected!("avx2") {
+                wide(dst, src, len);
+            } else if len >= 64 {
+                let last = len - 64;
+                let mut at = 0;
+                while at < last {
+                    step_64(dst.add(at), src.add(at));
+                    at += 64;
+                }
+                step_64(dst.add(last), src.add(last));
+            } else if len >= 32 {
+                step_32(dst, src);
+                step_32(dst.add(len - 32), src.add(len - 32));
+            } else if len >= 16 {
+                step_16(dst, src);
+                step_16(dst.add(len - 16), src.add(len - 16));
+            } else if len >= 8 {
+                step_8(dst, src);
+                step_8(dst.add(len - 8), src.add(len - 8));
+            } else if len >= 4 {
+                step_4(dst, src);
+                step_4(dst.add(len - 4), src.add(len - 4));
+            } else {
+                for at in 0..len {
+                    step_1(dst.add(at), src.add(at));
+                }
+            }
+        }
+    }
+
+    /// Makes a function that copies so many bytes; what it needs is what [`copy`] needs.
+    macro_rules! step {
+        ($name:ident, $class:ident, $($load:literal, $store:literal),+) => {
+            #[inline(always)]
+            unsafe fn $name(dst: *mut u8, src: *const u8) {
+                // SAFETY: reads and writes as many bytes as the name says, as the caller allows;
+                // the stack is not touched and the flags are not changed.
+                unsafe {
+                    asm!(
+                        $($load, $store,)+
+                        s = in(reg) src,
+                        d = in(reg) dst,
+                        t = out($class) _,
+                        options(nostack, preserves_flags),
+                    );
+                }
+            }
+        };
+    }
+    step!(
+        step_1,
+        reg_byte,
+        "mov {t}, byte ptr [{s}]",
+        "mov byte ptr [{d}], {t}"
+    );
+    step!(
+        step_4,
+        reg,
+        "mov {t:e}, dword ptr [{s}]",
+        "mov dword ptr [{d}], {t:e}"
+    );
+    step!(
+        step_8,
+        reg,
+        "mov {t}, qword ptr [{s}]",
+        "mov qword ptr [{d}], {t}"
+    );
+    step!(step_16, xmm_reg, "movups {t}, [{s}]", "movups [{d}], {t}");
+    step!(
+        step_32,
+        xmm_reg,
+        "movups {t}, [{s}]",
+        "movups [{d}], {t}",
+        "movups {t}, [{s} + 16]",
+        "movups [{d} + 16], {t}"
+    );
+    step!(
+        step_64,
+        xmm_reg,
+        "movups {t}, [{s}]",
+        "movups [{d}], {t}",
+        "movups {t}, [{s} + 16]",
+        "movups [{d} + 16], {t}",
+        "movups {t}, [{s} + 32]",
+        "movups [{d} + 32], {t}",
+        "movups {t}, [{s} + 48]",
+        "movups [{d} + 48], {t}"
+    );
+
+    /// 128 bytes at a time, the stores aligned.
+    ///
+    /// # Safety
+    /// As [`copy`], and `len` is at least 160.
+    #[target_feature(enable = "avx2")]
+    unsafe fn wide(dst: *mut u8, src: *const u8, len: usize) {
+        // Bytes to the next aligned address: 1 to 32, which the first step covers.
+        let first = 32 - dst.addr() % 32;
+        let steps = (len - first) / 128;
+        // SAFETY: the first step takes bytes 0..32; the loop, `steps` times 128 bytes from `first`
+        // on; the last four steps, the 128 bytes that end at `len`. All lie within `len` bytes.
+        // The registers changed are declared, the flags are by default, the stack is not touched.
+        unsafe {
+            step_32(dst, src);
+            asm!(
+                "2:",
+                "vmovdqu {a}, [{s}]",
+                "vmovdqu {b}, [{s} + 32]",
+                "vmovdqu {c}, [{s} + 64]",
+                "vmovdqu {e}, [{s} + 96]",
+                "vmovdqa [{d}], {a}",
+                "vmovdqa [{d} + 32], {b}",
+                "vmovdqa [{d} + 64], {c}",
+                "vmovdqa [{d} + 96], {e}",
+                "add {s}, 128",
+                "add {d}, 128",
+                "dec {n}",
+                "jnz 2b",
+                "vzeroupper",
+                n = inout(reg) steps => _,
+                s = inout(reg) src.add(first) => _,
+                d = inout(reg) dst.add(first) => _,
+                a = out(ymm_reg) _,
+                b = out(ymm_reg) _,
+                c = out(ymm_reg) _,
+                e = out(ymm_reg) _,
+                options(nostack),
+            );
+            step_64(dst.add(len - 128), src.add(len - 128));
+            step_64(dst.add(len - 64), src.add(len - 64));
+        }
     }
 }
 
@@ -113,41 +203,50 @@ unsafe fn opaque(dst: *mut u8, src: *const u8, len: usize) {
 mod atomic {
     use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
+    /// Bytes before `shared` is aligned to a word, and whole words after them, of `len` bytes.
+    fn parts(shared: *const u8, len: usize) -> (usize, usize) {
+        let before = shared.align_offset(8).min(len);
+        (before, (len - before) / 8)
+    }
+
     /// # Safety
     /// As [`super::copy_in`].
     pub(super) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize) {
-        let words = len / 8;
-        for i in 0..words {
-            // SAFETY: within `len`; `dst` is aligned to 8 and shared as the caller says, `src` is
-            // ours and may have any alignment.
-            unsafe {
-                let word = src.cast::<u64>().add(i).read_unaligned();
-                AtomicU64::from_ptr(dst.cast::<u64>().add(i)).store(word, Relaxed);
-            }
-        }
-        for i in words * 8..len {
+        let (before, words) = parts(dst, len);
+        let after = before + words * 8;
+        for i in (0..before).chain(after..len) {
             // SAFETY: within `len`.
             unsafe { AtomicU8::from_ptr(dst.add(i)).store(src.add(i).read(), Relaxed) };
+        }
+        for i in (before..after).step_by(8) {
+            // SAFETY: within `len`; `dst` is aligned to 8 here and shared as the caller says, `src`
+            // is ours and may have any alignment.
+            unsafe {
+                let word = src.add(i).cast::<u64>().read_unaligned();
+                AtomicU64::from_ptr(dst.add(i).cast()).store(word, Relaxed);
+            }
         }
     }
 
     /// # Safety
     /// As [`super::copy_out`].
     pub(super) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize) {
-        let words = len / 8;
-        for i in 0..words {
-            // SAFETY: within `len`; `src` is aligned to 8 and shared as the caller says, `dst` is
-            // ours and may have any alignment.
-            unsafe {
-                let word = AtomicU64::from_ptr(src.cast_mut().cast::<u64>().add(i)).load(Relaxed);
-                dst.cast::<u64>().add(i).write_unaligned(word);
-            }
-        }
-        for i in words * 8..len {
+        let (before, words) = parts(src, len);
+        let after = before + words * 8;
+        let src = src.cast_mut();
+        for i in (0..before).chain(after..len) {
             // SAFETY: within `len`.
             unsafe {
                 dst.add(i)
-                    .write(AtomicU8::from_ptr(src.cast_mut().add(i)).load(Relaxed));
+                    .write(AtomicU8::from_ptr(src.add(i)).load(Relaxed))
+            };
+        }
+        for i in (before..after).step_by(8) {
+            // SAFETY: within `len`; `src` is aligned to 8 here and shared as the caller says, `dst`
+            // is ours and may have any alignment.
+            unsafe {
+                let word = AtomicU64::from_ptr(src.add(i).cast()).load(Relaxed);
+                dst.add(i).cast::<u64>().write_unaligned(word);
             }
         }
     }
@@ -155,7 +254,7 @@ mod atomic {
 
 #[cfg(test)]
 mod tests {
-    /// A copier to test, as both of ours are.
+    /// A copier to test, as all of ours are.
     type Copier = unsafe fn(*mut u8, *const u8, usize);
 
     #[test]
@@ -166,18 +265,20 @@ mod tests {
             super::atomic::copy_in,
             super::atomic::copy_out,
         ];
-        let from: Vec<u64> = (0..64u64)
-            .map(|i| i.wrapping_mul(0x0101_0305_0709_0b0d))
+        const LEN: usize = 1400;
+        let from: Vec<u8> = (0..LEN + 64usize)
+            .map(|i| ((i * 7) ^ (i >> 3)) as u8)
             .collect();
-        let bytes: Vec<u8> = from.iter().flat_map(|word| word.to_ne_bytes()).collect();
         for copy in copiers {
-            for len in 0..=bytes.len() - 8 {
-                let mut to = vec![0xEEEE_EEEE_EEEE_EEEEu64; 64];
-                // SAFETY: both buffers have 512 bytes, are aligned to 8 and ours alone.
-                unsafe { copy(to.as_mut_ptr().cast(), from.as_ptr().cast(), len) };
-                let to: Vec<u8> = to.iter().flat_map(|word| word.to_ne_bytes()).collect();
-                assert_eq!(to[..len], bytes[..len]);
-                assert!(to[len..].iter().all(|b| *b == 0xEE), "wrote beyond {len}");
+            for len in 0..=LEN {
+                // Where source and destination begin, differently against each other.
+                let (s, d) = (len % 37, len * 11 % 41);
+                let mut to = vec![0xEEu8; LEN + 128];
+                // SAFETY: both buffers are longer than the offset and `len`, and ours alone.
+                unsafe { copy(to.as_mut_ptr().add(d), from.as_ptr().add(s), len) };
+                assert_eq!(to[d..d + len], from[s..s + len]);
+                let around = to[..d].iter().chain(&to[d + len..]);
+                assert!(around.copied().all(|b| b == 0xEE), "wrote beyond {len}");
             }
         }
     }

@@ -8,7 +8,7 @@ use super::layout::{
     BYTES_AT, GOODBYE_NONE, HEADER_AT, HEADER_LEN, LAYOUT_VERSION, MAGIC, RingWords, WORDS_AT,
 };
 use super::shared::{self, Shared64};
-use super::{Shape, Side, copy};
+use super::{Shape, Side, Span, copy};
 use crate::os::memory::Memory;
 
 /// Memory laid out as a segment. Shared by the rings in it, and unmapped with the last of them.
@@ -153,21 +153,19 @@ impl RingMemory {
         offset as usize
     }
 
-    /// Copies `from` to `offset`, which is a multiple of 8.
+    /// Copies `from` to `offset`.
     ///
     /// # Panics
     /// If it does not fit there: a fault of ours, never of the peer.
     #[inline]
     pub(crate) fn write(&self, offset: u64, from: &[u8]) {
         let at = self.checked(offset, from.len());
-        assert!(at.is_multiple_of(8));
         // SAFETY: the range lies within the ring's bytes, which nothing but `copy` and atomics
-        // touch; `bytes` is aligned to 4096 or a capacity, so `at` is aligned to 8; `from` is a
-        // reference to our own memory and cannot overlap.
+        // touch; `from` is a reference to our own memory and cannot overlap.
         unsafe { copy::copy_in(self.bytes.as_ptr().add(at), from.as_ptr(), from.len()) };
     }
 
-    /// Appends `len` bytes at `offset`, a multiple of 8, to `to`.
+    /// Appends `len` bytes at `offset` to `to`.
     ///
     /// # Errors
     /// If there is no memory for them; then `to` is as before.
@@ -182,7 +180,6 @@ impl RingMemory {
         len: usize,
     ) -> Result<(), std::collections::TryReserveError> {
         let at = self.checked(offset, len);
-        assert!(at.is_multiple_of(8));
         to.try_reserve(len)?;
         let old = to.len();
         // SAFETY: the source is as in `write`; the destination was reserved and is our own; all
@@ -192,6 +189,33 @@ impl RingMemory {
             to.set_len(old + len);
         }
         Ok(())
+    }
+
+    /// Copies the bytes at `offset` out.
+    ///
+    /// # Panics
+    /// As [`RingMemory::write`].
+    #[inline]
+    pub(super) fn read(&self, offset: u64, to: &mut [u8]) {
+        let at = self.checked(offset, to.len());
+        // SAFETY: the source is as in `write`; the destination is our own.
+        unsafe { shared::copy_out(to.as_mut_ptr(), self.bytes.as_ptr().add(at), to.len()) };
+    }
+
+    /// The `len` bytes at `offset` as a thing of their own.
+    ///
+    /// # Panics
+    /// As [`RingMemory::write`].
+    pub(crate) fn span(&self, offset: u64, len: usize) -> Span {
+        self.checked(offset, len);
+        Span::new(self.clone(), offset, len)
+    }
+
+    /// The address of the byte at `offset`, which lies within the ring or right behind it.
+    pub(super) fn address(&self, offset: u64) -> NonNull<u8> {
+        let at = self.checked(offset, 0);
+        // SAFETY: within the ring's bytes, or one past them.
+        unsafe { self.bytes.add(at) }
     }
 
     #[inline]

@@ -13,6 +13,8 @@ mod mapped;
 #[cfg(loom)]
 mod model;
 mod shared;
+#[cfg(not(loom))]
+mod span;
 
 #[cfg(all(any(test, fuzzing), not(loom)))]
 pub(crate) use mapped::test_ring;
@@ -21,6 +23,8 @@ pub(crate) use mapped::{RingMemory, Segment};
 #[cfg(loom)]
 pub(crate) use model::RingMemory;
 pub(crate) use shared::Shared32;
+#[cfg(not(loom))]
+pub(crate) use span::Span;
 
 use std::ops::RangeInclusive;
 

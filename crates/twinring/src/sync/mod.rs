@@ -1,6 +1,8 @@
 //! Atomics, from `core` or, under `--cfg loom`, from the model checker; and the lock that sends
 //! and receives take turns with.
 
+#[cfg(not(loom))]
+mod fence;
 #[cfg(loom)]
 mod loomed;
 mod turn;
@@ -33,7 +35,7 @@ pub(crate) fn full_fence() {
         fence(Ordering::SeqCst);
     }
     #[cfg(not(loom))]
-    core::sync::atomic::fence(Ordering::SeqCst);
+    fence::full();
 }
 
 /// Tells the processor that this is a spin loop.

@@ -1,0 +1,54 @@
+//! Which thread holds something for longer than a call.
+//!
+//! A thread that waits for what it holds itself would wait for ever; it gets an error instead.
+
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The thread that holds one thing, if there is one. Relaxed throughout: a thread looks for
+/// itself, and knows what it did.
+#[derive(Debug, Default)]
+pub(crate) struct Holder(AtomicUsize);
+
+impl Holder {
+    /// This thread holds it from now on.
+    pub(crate) fn hold(&self) {
+        self.0.store(this_thread(), Ordering::Relaxed);
+    }
+
+    /// Nobody does.
+    pub(crate) fn let_go(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// # Errors
+    /// If this thread holds it, which `what` names.
+    #[inline]
+    pub(crate) fn check(&self, what: &str) -> Result<()> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            holder => judge(holder, what),
+        }
+    }
+}
+
+#[cold]
+fn judge(holder: usize, what: &str) -> Result<()> {
+    if holder != this_thread() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Deadlock,
+        format!("this thread holds {what}, for which the call would wait; finish or drop it first"),
+    ))
+}
+
+/// A number that no other living thread has: the address of something of its own.
+fn this_thread() -> usize {
+    thread_local! {
+        static HERE: u8 = const { 0 };
+    }
+    HERE.with(|here| ptr::from_ref(here).addr())
+}

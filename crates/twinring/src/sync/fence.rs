@@ -1,0 +1,17 @@
+//! The full fence of this processor.
+
+/// `fence(SeqCst)`, which compilers make an `mfence` on x86-64. That also waits for what nobody
+/// here asks for (loads of write-combining memory) and takes some 20 ns; any locked instruction
+/// orders ordinary loads and stores as well and takes a few (Intel's manual, volume 3, "Memory
+/// Ordering"). Linux's `smp_mb` is one for the same reason.
+#[inline(always)]
+pub(super) fn full() {
+    #[cfg(all(target_arch = "x86_64", not(miri), not(twinring_portable_copy)))]
+    // SAFETY: changes nothing: the word at the top of the stack, which is there and this thread's
+    // own, is written as it is. Without `nomem`, the compiler moves no access across it.
+    unsafe {
+        core::arch::asm!("lock or dword ptr [rsp], 0", options(nostack));
+    }
+    #[cfg(any(not(target_arch = "x86_64"), miri, twinring_portable_copy))]
+    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+}
