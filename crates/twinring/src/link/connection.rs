@@ -3,15 +3,19 @@
 //! The keeper makes it and decides when it is over; senders and receivers hold it while they use
 //! it, so nothing is unmapped or closed under them.
 
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::status::DisconnectReason;
 use crate::error::{Error, ErrorKind};
-use crate::os::event::{Alarm, Bells, Deadline, wait};
+use crate::os::event::{
+    Alarm, Bells, Deadline, Source, can_wait_on_words, wait, wait_on_word, wake_word,
+};
 use crate::os::process::{Peer, Process};
 use crate::ring::Fault;
-use crate::segment::layout::{GOODBYE_CLOSED, GOODBYE_FAULT};
-use crate::segment::{Segment, Side};
+use crate::segment::layout::{GOODBYE_CLOSED, GOODBYE_FAULT, ROUSE_BELL, ROUSE_WORD};
+use crate::segment::{RingMemory, Segment, Shared32, Side};
 
 /// What the handshake yields.
 pub(crate) struct Parts {
@@ -37,6 +41,11 @@ pub(crate) struct Connection {
     pub(crate) over: Alarm,
     segment: Arc<Segment>,
     side: Side,
+    /// The ring we write, and the one we read.
+    out: RingMemory,
+    into: RingMemory,
+    /// We sleep on the wait flags themselves, not until our bells ring.
+    on_words: AtomicBool,
     end: OnceLock<End>,
     /// The first violation that a sender or receiver of ours found.
     fault: OnceLock<Fault>,
@@ -53,6 +62,11 @@ pub(crate) enum End {
 
 impl Connection {
     pub(crate) fn new(parts: Parts, generation: u64) -> Connection {
+        let (segment, side) = (parts.segment, parts.side);
+        let on_words = can_wait_on_words();
+        if on_words {
+            segment.set_rouse(side, ROUSE_WORD);
+        }
         Connection {
             generation,
             peer: parts.peer,
@@ -60,8 +74,11 @@ impl Connection {
             bells: parts.bells,
             process: parts.process,
             over: parts.over,
-            segment: parts.segment,
-            side: parts.side,
+            out: segment.ring_from(side),
+            into: segment.ring_from(side.opposite()),
+            segment,
+            side,
+            on_words: AtomicBool::new(on_words),
             end: OnceLock::new(),
             fault: OnceLock::new(),
         }
@@ -94,6 +111,73 @@ impl Connection {
     pub(crate) fn note(&self, fault: Fault) -> Error {
         let _ = self.fault.set(fault);
         fault_error(fault)
+    }
+
+    /// Sleeps until there may be something to read, the connection is over, or `interrupt` is set:
+    /// returns 0, 1 or 2, or `None` at the deadline. May return for nothing. The wait has been
+    /// announced to the peer.
+    pub(crate) fn sleep_for_data(
+        &self,
+        interrupt: Option<&Alarm>,
+        deadline: Deadline,
+    ) -> io::Result<Option<usize>> {
+        let interrupt = interrupt.map_or(Source::Never, Alarm::source);
+        let flag = &self.into.words().data_wait.0;
+        self.sleep(flag, self.bells.data(), interrupt, deadline)
+    }
+
+    /// As [`Connection::sleep_for_data`], until there may be room.
+    pub(crate) fn sleep_for_space(&self, deadline: Deadline) -> io::Result<Option<usize>> {
+        let flag = &self.out.words().space_wait.0;
+        self.sleep(flag, self.bells.space(), Source::Never, deadline)
+    }
+
+    fn sleep(
+        &self,
+        flag: &Shared32,
+        bell: Source<'_>,
+        interrupt: Source<'_>,
+        deadline: Deadline,
+    ) -> io::Result<Option<usize>> {
+        let over = self.over.source();
+        // Relaxed: only we change it, and whichever way is taken, `rouse` tells the peer.
+        if self.on_words.load(Ordering::Relaxed) {
+            let woken = wait_on_word(flag.word(), 1, &[over, interrupt], deadline);
+            return match woken {
+                Ok(Some(2)) => Ok(Some(0)),
+                Ok(Some(alarm)) => Ok(Some(alarm + 1)),
+                Err(e) if e.kind() == io::ErrorKind::Unsupported => {
+                    // From the next announcement on. For this one, look again.
+                    self.on_words.store(false, Ordering::Relaxed);
+                    self.segment.set_rouse(self.side, ROUSE_BELL);
+                    Ok(Some(0))
+                }
+                other => other,
+            };
+        }
+        wait(&[bell, over, interrupt], deadline)
+    }
+
+    /// Wakes the peer, which waits for something to read.
+    pub(crate) fn rouse_for_data(&self) {
+        if self.peer_sleeps_on_words() {
+            wake_word(self.out.words().data_wait.0.word());
+        } else {
+            self.bells.ring_data();
+        }
+    }
+
+    /// Wakes the peer, which waits for room.
+    pub(crate) fn rouse_for_space(&self) {
+        if self.peer_sleeps_on_words() {
+            wake_word(self.into.words().space_wait.0.word());
+        } else {
+            self.bells.ring_space();
+        }
+    }
+
+    fn peer_sleeps_on_words(&self) -> bool {
+        self.segment.rouse_of(self.side.opposite()) == ROUSE_WORD
     }
 
     /// Whether the peer's hang-up can be heard right now.

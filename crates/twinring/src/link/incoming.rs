@@ -165,7 +165,7 @@ impl Incoming {
         }
         let mut wake = false;
         let peeked = self.reader.peek(&mut wake);
-        self.ring_space_if(wake);
+        self.rouse_if(wake);
         if let Some(frame) = peeked? {
             return Ok(Peeked::Frame(frame));
         }
@@ -181,7 +181,7 @@ impl Incoming {
     pub(crate) fn take(&mut self, frame: Frame, message: &mut Vec<u8>) -> Result<Next, Fault> {
         let mut wake = false;
         let next = self.reader.take(frame, message, &mut wake);
-        self.ring_space_if(wake);
+        self.rouse_if(wake);
         next
     }
 
@@ -189,7 +189,7 @@ impl Incoming {
     pub(crate) fn give_back(&mut self, frame: Frame) {
         let mut wake = false;
         self.reader.give_back(frame, &mut wake);
-        self.ring_space_if(wake);
+        self.rouse_if(wake);
     }
 
     /// The next message, if it is known to be there. Something else that comes up is left for later.
@@ -201,7 +201,7 @@ impl Incoming {
         while !self.broken && self.reader.knows_of_more() {
             let mut wake = false;
             let peeked = self.reader.peek(&mut wake);
-            self.ring_space_if(wake);
+            self.rouse_if(wake);
             // Not one that would have to be told as an error.
             let frame = match peeked? {
                 Some(frame) if !frame.gives_up() => frame,
@@ -218,13 +218,13 @@ impl Incoming {
     pub(crate) fn end_batch(&mut self) {
         let mut wake = false;
         self.reader.end_batch(&mut wake);
-        self.ring_space_if(wake);
+        self.rouse_if(wake);
     }
 
     #[inline]
-    pub(crate) fn ring_space_if(&self, wake: bool) {
+    pub(crate) fn rouse_if(&self, wake: bool) {
         if wake {
-            self.connection.bells.ring_space();
+            self.connection.rouse_for_space();
         }
     }
 
@@ -283,12 +283,7 @@ impl Incoming {
         let slept = match self.reader.begin_wait() {
             Ok(false) => {
                 let start = Instant::now();
-                let sources = [
-                    self.connection.bells.data(),
-                    self.connection.over.source(),
-                    interrupt.map_or(Source::Never, Alarm::source),
-                ];
-                let woken = wait(&sources, deadline);
+                let woken = self.connection.sleep_for_data(interrupt, deadline);
                 self.spinner.slept(start.elapsed());
                 match woken {
                     Ok(Some(2)) => Ok(Some(Event::Interrupted)),

@@ -11,7 +11,7 @@ use super::message::Message;
 use super::wait::{Spinner, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Claim, Part, Writer};
-use crate::os::event::{Deadline, wait};
+use crate::os::event::Deadline;
 use crate::ring::{Fault, Producer, Wake};
 use crate::segment::Span;
 
@@ -88,7 +88,7 @@ impl Outgoing {
     #[inline]
     pub(crate) fn publish(&mut self) {
         if self.writer.publish() == Wake::Needed {
-            self.connection.bells.ring_data();
+            self.connection.rouse_for_data();
         }
     }
 
@@ -126,7 +126,7 @@ impl Outgoing {
     /// Publishes the first `len` bytes of what was reserved.
     pub(crate) fn commit(&mut self, claim: &Claim, len: usize) {
         if self.writer.commit(claim, len) == Wake::Needed {
-            self.connection.bells.ring_data();
+            self.connection.rouse_for_data();
         }
     }
 
@@ -147,7 +147,7 @@ impl Outgoing {
         if generation == self.connection.generation {
             let aborted = self.writer.abort();
             if self.checked(core, aborted)? == Wake::Needed {
-                self.connection.bells.ring_data();
+                self.connection.rouse_for_data();
             }
         }
         let _ = due.compare_exchange(generation, 0, Ordering::Relaxed, Ordering::Relaxed);
@@ -177,8 +177,7 @@ impl Outgoing {
         let slept = match self.checked(core, ready) {
             Ok(false) => {
                 let start = Instant::now();
-                let sources = [self.connection.bells.space(), self.connection.over.source()];
-                let woken = wait(&sources, deadline);
+                let woken = self.connection.sleep_for_space(deadline);
                 self.spinner.slept(start.elapsed());
                 woken
                     .map(drop)

@@ -67,7 +67,8 @@ fn wake_if_waiting(flag: &Shared32) -> Wake {
     // Without this fence the load below may be done before the position is seen by the peer.
     full_fence(); // publisher
     // Relaxed: the fences order them. Most calls only load, from a line that nobody writes to.
-    if flag.load(Ordering::Relaxed) != 0 && flag.swap(0, Ordering::Relaxed) != 0 {
+    // Acquire: pairs with `announce_wait`; what the sleeper said about how to wake it is seen.
+    if flag.load(Ordering::Relaxed) != 0 && flag.swap(0, Ordering::Acquire) != 0 {
         Wake::Needed
     } else {
         Wake::NotNeeded
@@ -80,7 +81,8 @@ fn wake_if_waiting(flag: &Shared32) -> Wake {
 /// which the language promises anyway but loom only sees for read-modify-writes.
 #[inline]
 fn announce_wait(flag: &Shared32) {
-    flag.swap(1, Ordering::Relaxed);
+    // Release: pairs with `wake_if_waiting`; how it wants to be woken was said before.
+    flag.swap(1, Ordering::Release);
     // Without this fence the look at the peer's position may be done before the peer sees the flag.
     full_fence(); // sleeper
 }

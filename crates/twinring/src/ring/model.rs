@@ -10,8 +10,8 @@ use loom::thread;
 
 use super::{Consumer, Producer, Wake};
 use crate::segment::RingMemory;
-use crate::segment::layout::GOODBYE_CLOSED;
-use crate::sync::{Deadline, Turn, killed_after, step};
+use crate::segment::layout::{GOODBYE_CLOSED, ROUSE_WORD};
+use crate::sync::{Deadline, Ordering, Turn, killed_after, step};
 
 #[derive(Default)]
 struct Bells {
@@ -125,6 +125,30 @@ fn model_full_ring() {
 #[test]
 fn model_wrapping_ring() {
     exchange(16, 3, Some(3));
+}
+
+/// Who finds the flag set also finds what the sleeper said before about how to wake it.
+#[test]
+fn model_how_to_wake() {
+    loom::model(|| {
+        let ring = RingMemory::new(16);
+        let mut consumer = Consumer::new(ring.clone());
+        let sleeper = {
+            let ring = ring.clone();
+            thread::spawn(move || {
+                ring.words().rouse.0.store(ROUSE_WORD, Ordering::Relaxed);
+                let _ = consumer.begin_wait();
+                consumer.end_wait();
+            })
+        };
+        let mut producer = Producer::new(ring.clone());
+        producer.write_word(0, 1);
+        if publish(&mut producer) == Wake::Needed {
+            let rouse = ring.words().rouse.0.load(Ordering::Relaxed);
+            assert_eq!(rouse, ROUSE_WORD);
+        }
+        sleeper.join().unwrap();
+    });
 }
 
 /// A process as the kernel shows it to its peer, and the bell that it rings: one wait for both.

@@ -35,6 +35,8 @@ pub(crate) struct RingWords {
     pub(crate) space_wait: Line<Shared32>,
     /// Producer: one of the `GOODBYE` values; not zero once it will write no more.
     pub(crate) goodbye: Line<Shared32>,
+    /// Producer: one of the `ROUSE` values, for both rings: how it wants to be woken.
+    pub(crate) rouse: Line<Shared32>,
 }
 
 /// The producer is there.
@@ -43,6 +45,11 @@ pub(crate) const GOODBYE_NONE: u32 = 0;
 pub(crate) const GOODBYE_CLOSED: u32 = 1;
 /// The producer ends the connection because its peer broke the protocol.
 pub(crate) const GOODBYE_FAULT: u32 = 2;
+
+/// Who writes this sleeps until its bell rings.
+pub(crate) const ROUSE_BELL: u32 = 0;
+/// Who writes this sleeps on its wait flag, as a futex (Linux).
+pub(crate) const ROUSE_WORD: u32 = 1;
 
 /// First bytes of a segment.
 pub(crate) const MAGIC: [u8; 8] = *b"twinring";
@@ -59,12 +66,13 @@ pub(crate) const GRANULE: usize = 16 * 1024;
 #[cfg(not(loom))]
 const _: () = {
     use core::mem::{align_of, offset_of, size_of};
-    assert!(size_of::<RingWords>() == 5 * LINE && align_of::<RingWords>() == LINE);
+    assert!(size_of::<RingWords>() == 6 * LINE && align_of::<RingWords>() == LINE);
     assert!(offset_of!(RingWords, tail) == 0);
     assert!(offset_of!(RingWords, head) == LINE);
     assert!(offset_of!(RingWords, data_wait) == 2 * LINE);
     assert!(offset_of!(RingWords, space_wait) == 3 * LINE);
     assert!(offset_of!(RingWords, goodbye) == 4 * LINE);
+    assert!(offset_of!(RingWords, rouse) == 5 * LINE);
     assert!(HEADER_AT + HEADER_LEN <= WORDS_AT[0]);
     assert!(WORDS_AT[0].is_multiple_of(LINE) && WORDS_AT[1].is_multiple_of(LINE));
     assert!(WORDS_AT[0] + size_of::<RingWords>() <= WORDS_AT[1]);

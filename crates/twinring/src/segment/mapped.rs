@@ -105,6 +105,19 @@ impl Segment {
         self.ring_from(side).goodbye()
     }
 
+    /// Says how `side` wants to be woken: one of the `ROUSE` values.
+    pub(crate) fn set_rouse(self: &Arc<Segment>, side: Side, rouse: u32) {
+        let ring = self.ring_from(side);
+        // Relaxed: the next announcement of a wait (Release) is what makes it seen.
+        ring.words().rouse.0.store(rouse, Ordering::Relaxed);
+    }
+
+    /// How `side` wants to be woken; to be asked after its wait flag was found set.
+    pub(crate) fn rouse_of(self: &Arc<Segment>, side: Side) -> u32 {
+        // Relaxed: the flag that was found set (Acquire) is what it is ordered by.
+        self.ring_from(side).words().rouse.0.load(Ordering::Relaxed)
+    }
+
     /// Whether the ring that `side` writes has nothing in it, by the words as they are now.
     pub(crate) fn is_drained(self: &Arc<Segment>, side: Side) -> bool {
         let ring = self.ring_from(side);

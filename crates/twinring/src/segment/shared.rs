@@ -43,6 +43,12 @@ impl Shared32 {
     pub(crate) fn store(&self, word: u32, order: Ordering) {
         self.0.store(word, order);
     }
+
+    /// The word itself, for the kernel to compare and to wake.
+    #[cfg(not(loom))]
+    pub(crate) fn word(&self) -> &AtomicU32 {
+        &self.0
+    }
 }
 
 impl Shared64 {

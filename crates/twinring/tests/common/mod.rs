@@ -17,6 +17,8 @@
 
 mod audit;
 mod child;
+#[cfg(target_os = "linux")]
+mod filter;
 mod freeze;
 mod log;
 mod parent;
@@ -32,6 +34,8 @@ pub(crate) use audit::{AUDITED, count, slope};
 #[cfg(target_os = "linux")]
 pub(crate) use audit::{Audit, count_of};
 pub(crate) use child::Child;
+#[cfg(target_os = "linux")]
+pub(crate) use filter::refuse_waitv;
 pub(crate) use freeze::{freeze, thaw};
 pub(crate) use log::{Log, text};
 pub(crate) use parent::{Parent, play, run_beside};

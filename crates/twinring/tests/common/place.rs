@@ -133,6 +133,20 @@ impl Place {
         Child::start(self, role, side, change).expect("the test can start itself")
     }
 
+    /// As [`start`](Place::start), where there is no futex_waitv(2).
+    #[cfg(target_os = "linux")]
+    pub(crate) fn start_on_older_kernel(&self, role: &str, side: Side) -> Child {
+        use std::os::unix::process::CommandExt;
+        self.start_with(role, side, |command| {
+            let refuse = || {
+                super::refuse_waitv(libc::ENOSYS);
+                Ok(())
+            };
+            // SAFETY: two system calls, between fork and exec.
+            unsafe { command.pre_exec(refuse) };
+        })
+    }
+
     /// As [`start_with`](Place::start_with), if the system lets the test start itself so.
     pub(crate) fn try_start_with(
         &self,

@@ -53,6 +53,7 @@ impl Call {
             libc::SYS_sendto => ("sendto", &[ENOBUFS]),
             libc::SYS_recvfrom => ("recvfrom", &[EAGAIN, EINTR]),
             libc::SYS_shutdown => ("shutdown", &[ENOTCONN]),
+            libc::SYS_futex_waitv => ("futex_waitv", &[EAGAIN, EINTR, ENOMEM]),
             libc::SYS_poll => ("poll", &[EINTR, ENOMEM]),
             libc::SYS_ppoll => ("ppoll", &[EINTR, ENOMEM]),
             libc::SYS_open => ("open", &[EIO, EMFILE, ENOMEM]),

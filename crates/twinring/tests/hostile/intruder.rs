@@ -106,9 +106,15 @@ impl Intruder {
         self.ring();
     }
 
-    /// Rings both bells, whether anybody sleeps or not.
+    /// Rings both bells, and wakes who sleeps on a wait flag, whether anybody sleeps or not.
     pub(crate) fn ring(&self) {
         use rustix::net::{SendFlags, send};
+        use rustix::thread::futex;
+        for flag in [1024 + SPACE_WAIT, 2048 + DATA_WAIT] {
+            let flag = self.u32_at(flag);
+            flag.swap(0, Relaxed);
+            futex::wake(flag, futex::Flags::empty(), 1).unwrap();
+        }
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let _ = send(&self.connection.0, &[1], flags);
         let _ = send(&self.space, &[1], flags);

@@ -15,11 +15,13 @@ mod sys;
 #[cfg(windows)]
 #[path = "windows.rs"]
 mod sys;
+mod word;
 
 pub(crate) use hub::{Hub, MOST_KEYS, Watched};
 
 /// Something to wait for. Borrowed from its owner for the length of one wait.
 pub(crate) use sys::Source;
+pub(crate) use word::{can_wait_on_words, wait_on_word, wake_word};
 
 /// A manual-reset event of this process: stays set, and wakes everyone who waits, until cleared.
 ///

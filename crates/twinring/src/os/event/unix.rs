@@ -7,6 +7,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+#[cfg(target_os = "linux")]
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,6 +25,8 @@ const RING_ATTEMPTS: u32 = 100;
 
 #[derive(Clone, Copy)]
 pub(crate) enum Source<'a> {
+    /// Ready while the alarm is set.
+    Alarm(&'a Alarm),
     /// Ready while the descriptor can be read.
     Readable(BorrowedFd<'a>),
     /// Ready while the descriptor can be written.
@@ -144,6 +148,9 @@ pub(crate) struct Alarm {
     /// The end that is set; the same object on Linux.
     #[cfg(not(target_os = "linux"))]
     call: OwnedFd,
+    /// 1 while it is set, for those who wait for words.
+    #[cfg(target_os = "linux")]
+    word: AtomicU32,
 }
 
 impl Alarm {
@@ -151,7 +158,10 @@ impl Alarm {
     pub(crate) fn new() -> io::Result<Alarm> {
         use rustix::event::{EventfdFlags, eventfd};
         let hear = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Alarm { hear })
+        Ok(Alarm {
+            hear,
+            word: AtomicU32::new(0),
+        })
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -167,7 +177,12 @@ impl Alarm {
 
     pub(crate) fn set(&self) {
         #[cfg(target_os = "linux")]
-        let call = &self.hear;
+        let call = {
+            // Release: who wakes up for it sees why.
+            self.word.store(1, Ordering::Release);
+            super::word::wake_private(&self.word);
+            &self.hear
+        };
         #[cfg(not(target_os = "linux"))]
         let call = &self.call;
         // Only "full" can go wrong, and a full one is set. (An eventfd takes 8 bytes at a time; a
@@ -176,12 +191,25 @@ impl Alarm {
     }
 
     pub(crate) fn clear(&self) {
+        #[cfg(target_os = "linux")]
+        self.word.store(0, Ordering::Relaxed);
         let mut bytes = [0u8; DRAIN];
         while matches!(rustix::io::read(&self.hear, &mut bytes), Ok(n) if n == DRAIN) {}
     }
 
     pub(crate) fn source(&self) -> Source<'_> {
-        Source::Readable(self.hear.as_fd())
+        Source::Alarm(self)
+    }
+
+    /// Readable while it is set.
+    pub(super) fn hear(&self) -> BorrowedFd<'_> {
+        self.hear.as_fd()
+    }
+
+    /// Not 0 while it is set.
+    #[cfg(target_os = "linux")]
+    pub(super) fn word(&self) -> &AtomicU32 {
+        &self.word
     }
 }
 
@@ -204,6 +232,7 @@ pub(super) fn wait(sources: &[Source<'_>], deadline: Deadline) -> io::Result<Opt
         .enumerate()
         .filter_map(|(i, source)| {
             let (fd, flags) = match *source {
+                Source::Alarm(alarm) => (alarm.hear.as_fd(), PollFlags::IN),
                 Source::Readable(fd) => (fd, PollFlags::IN),
                 Source::Writable(fd) => (fd, PollFlags::OUT),
                 Source::HungUp(fd) => (fd, HUNG_UP),

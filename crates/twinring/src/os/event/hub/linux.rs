@@ -105,6 +105,7 @@ impl<T> Drop for Watched<T> {
 
 fn interest(source: Source<'_>) -> Option<(BorrowedFd<'_>, EventFlags)> {
     let (fd, events) = match source {
+        Source::Alarm(alarm) => (alarm.hear(), EventFlags::IN),
         Source::Readable(fd) => (fd, EventFlags::IN),
         Source::Writable(fd) => (fd, EventFlags::OUT),
         Source::HungUp(fd) => (fd, EventFlags::RDHUP),

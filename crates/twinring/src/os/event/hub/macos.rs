@@ -144,6 +144,10 @@ struct Interest {
 /// each change instead of once, and only its end is passed on.
 fn interest(source: Source<'_>) -> Option<Interest> {
     let (filter, how, mark) = match source {
+        Source::Alarm(alarm) => {
+            let fd = alarm.hear().as_raw_fd();
+            (EventFilter::Read(fd), EventFlags::ONESHOT, 0)
+        }
         Source::Readable(fd) => (EventFilter::Read(fd.as_raw_fd()), EventFlags::ONESHOT, 0),
         Source::Writable(fd) => (EventFilter::Write(fd.as_raw_fd()), EventFlags::ONESHOT, 0),
         Source::HungUp(fd) => (EventFilter::Read(fd.as_raw_fd()), EventFlags::CLEAR, AT_END),

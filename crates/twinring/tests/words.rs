@@ -1,0 +1,121 @@
+//! Systems that cannot wait for words of shared memory, or no longer: the bells ring instead.
+//!
+//! Such a system is made of this one by a filter that refuses futex_waitv(2), as older kernels and
+//! some sandboxes do.
+
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{LIMIT, Parent, Place, Side, Watchdog, connected, peers, refuse_waitv};
+use twinring::{ErrorKind, Link, Wait};
+
+peers!(server, refused_later);
+
+/// Answers each message, and fills the ring, asleep most of the time; until the peer closes.
+fn serve(link: &Link, parent: &Parent) {
+    connected(link);
+    parent.say("here");
+    loop {
+        match link.recv() {
+            Ok(message) if message == b"fill" => {
+                for i in 0..1000u32 {
+                    link.send(&[&i.to_le_bytes()[..], &[7; 100]].concat())
+                        .unwrap();
+                }
+            }
+            Ok(message) => link.send(&message).unwrap(),
+            Err(e) => return parent.say(format!("{:?}", e.kind())),
+        }
+    }
+}
+
+fn open(parent: &'static Parent) -> Link {
+    parent
+        .builder()
+        .wait(Wait::Sleep)
+        .ring_capacity(4096)
+        .open()
+        .unwrap()
+}
+
+fn server(parent: &'static Parent) {
+    serve(&open(parent), parent);
+}
+
+fn refused_later(parent: &'static Parent) {
+    let link = open(parent);
+    let later = link.clone();
+    std::thread::spawn(move || {
+        connected(&later);
+        // The other thread sleeps on a word by now, or will soon.
+        std::thread::sleep(Duration::from_millis(20));
+        refuse_waitv(libc::EPERM);
+        parent.say("refused");
+    });
+    serve(&link, parent);
+}
+
+/// Sleeps on both sides: for messages, and for room.
+fn exchange(link: &Link) {
+    for i in 0..300u32 {
+        link.send(&i.to_le_bytes()).unwrap();
+        assert_eq!(link.recv_timeout(LIMIT).unwrap(), i.to_le_bytes());
+    }
+    link.send(b"fill").unwrap();
+    // The peer finds its ring full.
+    std::thread::sleep(Duration::from_millis(5));
+    for i in 0..1000u32 {
+        assert_eq!(link.recv_timeout(LIMIT).unwrap()[..4], i.to_le_bytes());
+    }
+}
+
+#[test]
+fn an_older_kernel_on_one_side() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let mut child = place.start_on_older_kernel("server", side);
+        let builder = place.builder(side.opposite());
+        let link = builder
+            .wait(Wait::Sleep)
+            .ring_capacity(4096)
+            .open()
+            .unwrap();
+        connected(&link);
+        child.expect("here");
+        exchange(&link);
+        // Asleep in `recv`, it hears of the end.
+        std::thread::sleep(Duration::from_millis(5));
+        link.close();
+        child.expect("Closed");
+    }
+}
+
+#[test]
+fn a_sandbox_that_comes_later() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let mut child = place.start("refused_later", side);
+        let builder = place.builder(side.opposite());
+        let link = builder
+            .wait(Wait::Sleep)
+            .ring_capacity(4096)
+            .open()
+            .unwrap();
+        connected(&link);
+        child.expect("here");
+        for _ in 0..300 {
+            link.send(b"before and after").unwrap();
+            assert_eq!(link.recv_timeout(LIMIT).unwrap(), b"before and after");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        child.expect("refused");
+        exchange(&link);
+        child.kill();
+        assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::PeerGone);
+    }
+}
