@@ -265,9 +265,10 @@ impl Reader {
         self.release(header, wake);
     }
 
-    /// From now on frames are given back many at a time, unless the peer waits for room.
+    /// From now on frames are given back many at a time, unless the peer waits for room. Nothing new
+    /// if that is so already.
     pub(crate) fn begin_batch(&mut self) {
-        self.batch = Some(0);
+        self.batch.get_or_insert(0);
     }
 
     /// Ends what [`Reader::begin_batch`] began. `wake` as in [`Reader::peek`].
