@@ -1,5 +1,8 @@
 //! What `benches/rooms.rs` measures: the rooms below the link, each by itself, in one thread.
 //!
+//! All memory has been touched before it is measured: else the first samples, by which divan decides how
+//! many calls it takes together, would show the kernel fetching pages.
+//!
 //! Not part of the interface: it is only compiled with `--cfg twinring_bench`.
 
 use crate::frame::{Next, Part, Reader, Writer};
@@ -9,8 +12,8 @@ use crate::segment::{RingMemory, Span, test_ring};
 /// Bytes in each ring, as by default.
 const CAPACITY: u64 = 1024 * 1024;
 
-/// Room for the longest frame and a header.
-const LONGEST: u64 = 64 * 1024;
+/// The longest that is written at once, in bytes; a frame with its header is no longer.
+const LONGEST: usize = 32 * 1024;
 
 /// The memory of a ring, and nothing that knows what is in it.
 pub struct Memory {
@@ -22,6 +25,7 @@ impl Memory {
     /// New memory, of which [`Memory::copy_out`] takes `len` bytes at `offset`.
     pub fn new(offset: u64, len: usize) -> Memory {
         let (ring, _) = test_ring(CAPACITY);
+        ring.write(0, &vec![0; CAPACITY as usize]);
         let out = ring.span(offset, len);
         Memory { ring, out }
     }
@@ -49,11 +53,16 @@ pub struct Positions {
 impl Default for Positions {
     fn default() -> Positions {
         let (to, from) = test_ring(CAPACITY);
-        Positions {
+        let mut positions = Positions {
             producer: Producer::new(to),
             consumer: Consumer::new(from),
-            buffer: Vec::with_capacity(LONGEST as usize),
+            buffer: Vec::with_capacity(LONGEST),
+        };
+        for _ in 0..CAPACITY / LONGEST as u64 {
+            positions.write(&[0; LONGEST]);
+            positions.read(LONGEST);
         }
+        positions
     }
 }
 
@@ -91,11 +100,18 @@ pub struct Frames {
 impl Default for Frames {
     fn default() -> Frames {
         let (to, from) = test_ring(CAPACITY);
-        Frames {
+        let mut frames = Frames {
             writer: Writer::new(Producer::new(to)),
-            reader: Reader::new(Consumer::new(from), LONGEST),
-            message: Vec::with_capacity(LONGEST as usize),
+            reader: Reader::new(Consumer::new(from), LONGEST as u64),
+            message: Vec::with_capacity(LONGEST),
+        };
+        let payload = vec![0; frames.writer.max_payload()];
+        for _ in 0..=CAPACITY / payload.len() as u64 {
+            frames.write(&payload);
+            frames.publish();
+            frames.take();
         }
+        frames
     }
 }
 
