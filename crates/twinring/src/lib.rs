@@ -44,6 +44,9 @@
 //! delivered if the receiver lives and keeps reading, even if the sender's process dies right
 //! after. Nothing is carried over to the next connection.
 
+#[cfg(all(twinring_bench, not(loom)))]
+#[doc(hidden)]
+pub mod benching;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]

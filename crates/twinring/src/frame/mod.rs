@@ -56,7 +56,21 @@ impl Header {
     }
 
     /// Judges the whole word before any part of it is used.
+    #[inline]
     fn decode(word: u64) -> Result<Header, Fault> {
+        // What most frames are, judged by one comparison.
+        const WHOLE: u64 = Kind::Data as u64 | ((BEGIN | END) as u64) << 8;
+        if word >> 32 == WHOLE {
+            return Ok(Header {
+                kind: Kind::Data,
+                flags: BEGIN | END,
+                len: word as u32,
+            });
+        }
+        Header::decode_other(word)
+    }
+
+    fn decode_other(word: u64) -> Result<Header, Fault> {
         if word >> 48 != 0 {
             return Err(Fault::Peer("a frame header has reserved bits set"));
         }
@@ -81,9 +95,17 @@ impl Header {
     }
 
     /// Bytes that the frame takes in the ring.
+    #[inline]
     fn frame_len(self) -> u64 {
-        HEADER + u64::from(self.len).next_multiple_of(HEADER)
+        frame_len(u64::from(self.len))
     }
+}
+
+/// Bytes that a frame with a payload of this length takes in the ring.
+#[inline]
+fn frame_len(payload: u64) -> u64 {
+    // `next_multiple_of` takes three times the instructions: it cares for what would overflow.
+    HEADER + ((payload + (HEADER - 1)) & !(HEADER - 1))
 }
 
 /// The longest payload of one frame in a ring of this capacity, in bytes, unless it is filled in

@@ -113,30 +113,44 @@ impl Reader {
     /// One call does a bounded amount of work, whatever the peer wrote.
     #[inline]
     pub(crate) fn peek(&mut self, wake: &mut bool) -> Result<Option<Frame>, Fault> {
-        let mut readable = self.ring.readable()?;
+        let readable = self.ring.readable()?;
         if readable == 0 {
             return Ok(None);
         }
         let mut header = self.header(readable)?;
         if header.kind == Kind::Padding {
-            if header.frame_len() != self.ring.until_wrap() {
-                return Err(Fault::Peer("padding does not reach the end of the ring"));
-            }
-            self.release(header, wake);
-            // The frame that the padding made way for is published with it.
-            readable = self.ring.readable()?;
-            if readable == 0 {
-                return Ok(None);
-            }
-            header = self.header(readable)?;
-            if header.kind == Kind::Padding {
-                return Err(Fault::Peer("padding follows padding"));
-            }
+            header = match self.behind_padding(header, wake)? {
+                Some(header) => header,
+                None => return Ok(None),
+            };
         }
         if header.frame_len() > self.ring.until_wrap() {
             return Err(Fault::Peer("a frame crosses the end of the ring"));
         }
         Ok(Some(Frame(header)))
+    }
+
+    /// Gives padding back, and returns the header of what comes next, if that is there.
+    #[cold]
+    fn behind_padding(
+        &mut self,
+        padding: Header,
+        wake: &mut bool,
+    ) -> Result<Option<Header>, Fault> {
+        if padding.frame_len() != self.ring.until_wrap() {
+            return Err(Fault::Peer("padding does not reach the end of the ring"));
+        }
+        self.release(padding, wake);
+        // The frame that the padding made way for is published with it.
+        let readable = self.ring.readable()?;
+        if readable == 0 {
+            return Ok(None);
+        }
+        let header = self.header(readable)?;
+        if header.kind == Kind::Padding {
+            return Err(Fault::Peer("padding follows padding"));
+        }
+        Ok(Some(header))
     }
 
     /// Takes the frame that was peeked at. After [`Next::Message`], `message` holds the message and
@@ -148,47 +162,53 @@ impl Reader {
         message: &mut Vec<u8>,
         wake: &mut bool,
     ) -> Result<Next, Fault> {
-        let len = header.len as usize;
-        let next = match header.flags {
-            WHOLE => {
-                message.clear();
-                self.admit(message, len)?;
-                self.ring.append_to(message, HEADER, len)?;
-                Next::Message
-            }
-            ABORT => self.abort()?,
-            flags => {
-                if flags == BEGIN {
-                    let spare = std::mem::take(&mut self.spare);
-                    self.begin(Large::Collected(spare))?;
-                }
-                match std::mem::take(&mut self.large) {
-                    Large::None => return Err(NEVER_BEGUN),
-                    Large::Collected(mut large) => {
-                        // Memory grows by what has arrived, never by what is announced.
-                        self.admit(&mut large, len)?;
-                        self.ring.append_to(&mut large, HEADER, len)?;
-                        if flags == END {
-                            std::mem::swap(message, &mut large);
-                            self.keep(large);
-                            Next::Message
-                        } else {
-                            self.large = Large::Collected(large);
-                            Next::Chunk
-                        }
-                    }
-                    unwanted @ (Large::Streamed(_) | Large::Skipped) => {
-                        if flags != END {
-                            self.large = unwanted;
-                        }
-                        Next::Chunk
-                    }
-                }
-            }
+        let next = if header.flags == WHOLE {
+            let len = header.len as usize;
+            message.clear();
+            self.admit(message, len)?;
+            self.ring.append_to(message, HEADER, len)?;
+            Next::Message
+        } else {
+            self.take_part(header, message)?
         };
         self.release(header, wake);
         Ok(next)
     }
+
+    /// Takes what the frame brings of a large message.
+    fn take_part(&mut self, header: Header, message: &mut Vec<u8>) -> Result<Next, Fault> {
+        let (flags, len) = (header.flags, header.len as usize);
+        if flags == ABORT {
+            return self.abort();
+        }
+        if flags == BEGIN {
+            let spare = std::mem::take(&mut self.spare);
+            self.begin(Large::Collected(spare))?;
+        }
+        match std::mem::take(&mut self.large) {
+            Large::None => Err(NEVER_BEGUN),
+            Large::Collected(mut large) => {
+                // Memory grows by what has arrived, never by what is announced.
+                self.admit(&mut large, len)?;
+                self.ring.append_to(&mut large, HEADER, len)?;
+                if flags == END {
+                    std::mem::swap(message, &mut large);
+                    self.keep(large);
+                    Ok(Next::Message)
+                } else {
+                    self.large = Large::Collected(large);
+                    Ok(Next::Chunk)
+                }
+            }
+            unwanted @ (Large::Streamed(_) | Large::Skipped) => {
+                if flags != END {
+                    self.large = unwanted;
+                }
+                Ok(Next::Chunk)
+            }
+        }
+    }
+
     /// What the frame that was peeked at is to whoever reads a large message as a stream. To be
     /// asked once for each frame, which stays where it is until [`Reader::give_back`], or, if it is a
     /// [`Piece::Whole`], may be taken.
@@ -265,9 +285,10 @@ impl Reader {
         self.release(header, wake);
     }
 
-    /// From now on frames are given back many at a time, unless the peer waits for room.
+    /// From now on frames are given back many at a time, unless the peer waits for room. Nothing new
+    /// if that is so already.
     pub(crate) fn begin_batch(&mut self) {
-        self.batch = Some(0);
+        self.batch.get_or_insert(0);
     }
 
     /// Ends what [`Reader::begin_batch`] began. `wake` as in [`Reader::peek`].

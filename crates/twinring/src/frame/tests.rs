@@ -281,3 +281,20 @@ fn a_consumer_that_goes_back_is_found_out() {
         );
     }
 }
+
+#[test]
+fn a_batch_gives_back_an_eighth_of_the_ring_at_a_time() {
+    let (mut writer, mut reader) = pair(u64::MAX);
+    for _ in 0..50 {
+        let _ = writer.write(Part::Whole, &[7; 64]).unwrap().unwrap();
+    }
+    assert_eq!(writer.has_room(1000), Ok(false));
+    let mut message = Vec::new();
+    for _ in 0..20 {
+        // Before each message, as a receiver says it.
+        reader.begin_batch();
+        assert_eq!(read(&mut reader, &mut message), Ok(Some(Next::Message)));
+    }
+    // The batch has not ended, but a sender that has not said that it waits need not wait for that.
+    assert_eq!(writer.has_room(1000), Ok(true));
+}

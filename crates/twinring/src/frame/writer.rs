@@ -1,6 +1,6 @@
 //! Messages into the ring.
 
-use super::{ABORT, BEGIN, END, HEADER, Header, Kind, max_payload};
+use super::{ABORT, BEGIN, END, HEADER, Header, Kind, frame_len, max_payload};
 use crate::ring::{Fault, Producer, Wake};
 use crate::segment::Span;
 
@@ -100,7 +100,7 @@ impl Writer {
     /// now. Until it is given back by [`Writer::commit`], or forgotten, nothing else may be written.
     #[inline]
     pub(crate) fn claim(&mut self, most: usize) -> Result<Option<Claim>, Fault> {
-        let frame = HEADER + (most as u64).next_multiple_of(HEADER);
+        let frame = frame_len(most as u64);
         let padding = self.padding_for(frame);
         let room = self.ring.has_room(padding + frame + HEADER)?;
         Ok(room.then_some(Claim { padding, most }))
@@ -189,7 +189,7 @@ impl Writer {
     /// What a frame with a payload of this length needs.
     #[inline]
     fn need(&self, payload: usize) -> u64 {
-        let frame = HEADER + (payload as u64).next_multiple_of(HEADER);
+        let frame = frame_len(payload as u64);
         self.padding_for(frame) + frame + HEADER
     }
 

@@ -39,6 +39,11 @@ impl Parked {
         self.bytes
     }
 
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
     pub(crate) fn push(&mut self, message: Vec<u8>) {
         self.bytes += message.len() + size_of::<Vec<u8>>();
         self.messages.push_back(message);
@@ -114,9 +119,36 @@ impl Incoming {
         self.connection.note(fault)
     }
 
+    /// The next message, if it is there already, as it mostly is: as [`Event::Message`] says it.
+    /// `None` if a chunk was taken, or if it is for [`Incoming::next`] to find out what there is.
+    #[inline]
+    pub(crate) fn next_ready(
+        &mut self,
+        taking: Taking<'_>,
+    ) -> Result<Option<Option<Frame>>, Failure> {
+        if self.broken || !self.parked.is_empty() || self.connection.end().is_some() {
+            return Ok(None);
+        }
+        let mut wake = false;
+        let peeked = self.reader.peek(&mut wake);
+        let ready = match (peeked, taking) {
+            (Ok(Some(frame)), Taking::Copied(message)) if !frame.gives_up() => {
+                let taken = self.reader.take(frame, message, &mut wake);
+                taken.map(|next| (next == Next::Message).then_some(None))
+            }
+            (Ok(Some(frame)), Taking::InPlace(_)) if frame.is_whole() => {
+                let piece = self.reader.piece(frame);
+                piece.map(|_| Some(Some(frame)))
+            }
+            (Ok(_), _) => Ok(None),
+            (Err(fault), _) => Err(fault),
+        };
+        self.ring_space_if(wake);
+        Ok(ready?)
+    }
+
     /// Takes the next frame, waiting for it until the deadline. `None`: a chunk was taken, or it
     /// is time to look around.
-    #[inline]
     pub(crate) fn next(
         &mut self,
         taking: Taking<'_>,

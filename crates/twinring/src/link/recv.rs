@@ -198,17 +198,28 @@ impl Core {
         mut taking: Taking<'_>,
         deadline: Deadline,
     ) -> Result<Option<Frame>> {
+        let mut chunks = 0;
         loop {
-            match self.receive(current, taking.again(), deadline, None)? {
-                Event::Message(in_place) => return Ok(in_place),
-                Event::Connected(_) | Event::Interrupted | Event::Ended { told: true, .. } => {}
-                Event::Aborted => return Err(aborted()),
-                Event::Ended { end, .. } => return Err(end.error()),
+            if let Some(incoming) = current.as_mut()
+                && !self.is_closing()
+            {
+                let ready = incoming.next_ready(taking.again());
+                if let Some(in_place) = self.judged(incoming, ready)? {
+                    return Ok(in_place);
+                }
+            }
+            match self.step(current, taking.again(), deadline, None, &mut chunks)? {
+                Some(Event::Message(in_place)) => return Ok(in_place),
+                Some(Event::Aborted) => return Err(aborted()),
+                Some(Event::Ended {
+                    end, told: false, ..
+                }) => return Err(end.error()),
+                None | Some(Event::Connected(_) | Event::Interrupted | Event::Ended { .. }) => {}
             }
         }
     }
 
-    #[inline]
+    /// The next event, waiting for it.
     fn receive(
         &self,
         current: &mut Current<'_>,
@@ -216,39 +227,54 @@ impl Core {
         deadline: Deadline,
         interrupt: Option<&Alarm>,
     ) -> Result<Event> {
-        // A sender that never pauses must not keep a call beyond its deadline: after this many
-        // bytes of one message the clock is looked at.
-        let mut chunks = 0u32;
+        let mut chunks = 0;
         loop {
-            if self.is_closing() {
-                return Err(closed_here());
+            let step = self.step(current, taking.again(), deadline, interrupt, &mut chunks)?;
+            if let Some(event) = step {
+                return Ok(event);
             }
-            let Some(incoming) = current.as_mut() else {
-                match self.next_arrival(deadline, interrupt)? {
-                    Some(incoming) => {
-                        let connection = incoming.connection.clone();
-                        **current = Some(incoming);
-                        return Ok(Event::Connected(connection));
-                    }
-                    None => return Ok(Event::Interrupted),
+        }
+    }
+
+    /// The next event, or `None` if a chunk was taken or there was a wait: to be called again then.
+    /// `chunks` counts that, from 0.
+    fn step(
+        &self,
+        current: &mut Current<'_>,
+        taking: Taking<'_>,
+        deadline: Deadline,
+        interrupt: Option<&Alarm>,
+        chunks: &mut u32,
+    ) -> Result<Option<Event>> {
+        if self.is_closing() {
+            return Err(closed_here());
+        }
+        let Some(incoming) = current.as_mut() else {
+            let arrival = self.next_arrival(deadline, interrupt)?;
+            return Ok(Some(match arrival {
+                Some(incoming) => {
+                    let connection = incoming.connection.clone();
+                    **current = Some(incoming);
+                    Event::Connected(connection)
                 }
-            };
-            let next = incoming.next(taking.again(), deadline, interrupt);
-            match self.judged(incoming, next)? {
-                Some(event) => {
-                    if let Event::Ended { .. } = event {
-                        self.forget(current);
-                    }
-                    return Ok(event);
-                }
-                None => {
-                    chunks += 1;
-                    if chunks.is_multiple_of(CHUNKS_PER_LOOK) && deadline.passed() {
-                        return Err(timed_out());
-                    }
+                None => Event::Interrupted,
+            }));
+        };
+        let next = incoming.next(taking, deadline, interrupt);
+        let event = self.judged(incoming, next)?;
+        match event {
+            Some(Event::Ended { .. }) => self.forget(current),
+            Some(_) => {}
+            None => {
+                // A sender that never pauses must not keep a call beyond its deadline: after this
+                // many bytes of one message the clock is looked at.
+                *chunks = chunks.wrapping_add(1);
+                if chunks.is_multiple_of(CHUNKS_PER_LOOK) && deadline.passed() {
+                    return Err(timed_out());
                 }
             }
         }
+        Ok(event)
     }
 
     /// The connection to receive from, waiting for one; `None` if it is time to look around.

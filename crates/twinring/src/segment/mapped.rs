@@ -288,7 +288,7 @@ impl RingMemory {
     }
 }
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, twinring_bench))]
 pub(crate) fn test_ring(capacity: u64) -> (RingMemory, RingMemory) {
     let shape = Shape {
         capacities: [capacity, *super::CAPACITIES.start()],

@@ -16,7 +16,7 @@ mod shared;
 #[cfg(not(loom))]
 mod span;
 
-#[cfg(all(any(test, fuzzing), not(loom)))]
+#[cfg(all(any(test, fuzzing, twinring_bench), not(loom)))]
 pub(crate) use mapped::test_ring;
 #[cfg(not(loom))]
 pub(crate) use mapped::{RingMemory, Segment};

@@ -1,0 +1,165 @@
+//! What `benches/rooms.rs` measures: the rooms below the link, each by itself, in one thread.
+//!
+//! All memory has been touched before it is measured: else the first samples, by which divan decides how
+//! many calls it takes together, would show the kernel fetching pages.
+//!
+//! Not part of the interface: it is only compiled with `--cfg twinring_bench`.
+
+use crate::frame::{Next, Part, Reader, Writer};
+use crate::ring::{Consumer, Producer};
+use crate::segment::{RingMemory, Span, test_ring};
+
+/// Bytes in each ring, as by default.
+const CAPACITY: u64 = 1024 * 1024;
+
+/// The longest that is written at once, in bytes; a frame with its header is no longer.
+const LONGEST: usize = 32 * 1024;
+
+/// The memory of a ring, and nothing that knows what is in it.
+pub struct Memory {
+    ring: RingMemory,
+    out: Span,
+}
+
+impl Memory {
+    /// New memory, of which [`Memory::copy_out`] takes `len` bytes at `offset`.
+    pub fn new(offset: u64, len: usize) -> Memory {
+        let (ring, _) = test_ring(CAPACITY);
+        ring.write(0, &vec![0; CAPACITY as usize]);
+        let out = ring.span(offset, len);
+        Memory { ring, out }
+    }
+
+    /// Into the ring's memory.
+    #[inline]
+    pub fn copy_in(&self, offset: u64, from: &[u8]) {
+        self.ring.write(offset, from);
+    }
+
+    /// Out of it.
+    #[inline]
+    pub fn copy_out(&self, to: &mut [u8]) {
+        self.out.read(0, to);
+    }
+}
+
+/// Both ends of a ring: positions and bytes, no frames.
+pub struct Positions {
+    producer: Producer,
+    consumer: Consumer,
+    buffer: Vec<u8>,
+}
+
+impl Default for Positions {
+    fn default() -> Positions {
+        let (to, from) = test_ring(CAPACITY);
+        let mut positions = Positions {
+            producer: Producer::new(to),
+            consumer: Consumer::new(from),
+            buffer: Vec::with_capacity(LONGEST),
+        };
+        for _ in 0..CAPACITY / LONGEST as u64 {
+            positions.write(&[0; LONGEST]);
+            positions.read(LONGEST);
+        }
+        positions
+    }
+}
+
+impl Positions {
+    /// Writes and publishes bytes, a multiple of 8 that divides the ring.
+    #[inline]
+    pub fn write(&mut self, bytes: &[u8]) {
+        let len = bytes.len() as u64;
+        assert_eq!(self.producer.has_room(len), Ok(true));
+        self.producer.write(0, bytes);
+        self.producer.advance(len);
+        let _ = self.producer.publish();
+    }
+
+    /// Reads as many and gives them back.
+    #[inline]
+    pub fn read(&mut self, len: usize) -> &[u8] {
+        assert!(self.consumer.readable().is_ok_and(|n| n >= len as u64));
+        self.buffer.clear();
+        let read = self.consumer.append_to(&mut self.buffer, 0, len);
+        assert_eq!(read, Ok(()));
+        self.consumer.advance(len as u64);
+        let _ = self.consumer.release();
+        &self.buffer
+    }
+}
+
+/// Both ends of a ring with frames in it.
+pub struct Frames {
+    writer: Writer,
+    reader: Reader,
+    message: Vec<u8>,
+}
+
+impl Default for Frames {
+    fn default() -> Frames {
+        let (to, from) = test_ring(CAPACITY);
+        let mut frames = Frames {
+            writer: Writer::new(Producer::new(to)),
+            reader: Reader::new(Consumer::new(from), LONGEST as u64),
+            message: Vec::with_capacity(LONGEST),
+        };
+        let payload = vec![0; frames.writer.max_payload()];
+        for _ in 0..=CAPACITY / payload.len() as u64 {
+            frames.write(&payload);
+            frames.publish();
+            frames.take();
+        }
+        frames
+    }
+}
+
+impl Frames {
+    /// Writes one frame, a whole message.
+    #[inline]
+    pub fn write(&mut self, payload: &[u8]) {
+        let len = payload.len();
+        let written = self
+            .writer
+            .append(Part::Whole, len, |ring, at| ring.write(at, payload));
+        assert_eq!(written, Ok(true));
+    }
+
+    /// Publishes what was written.
+    #[inline]
+    pub fn publish(&mut self) {
+        let _ = self.writer.publish();
+    }
+
+    /// Takes one frame.
+    #[inline]
+    pub fn take(&mut self) -> &[u8] {
+        let mut wake = false;
+        let frame = self.reader.peek(&mut wake).expect("an honest peer");
+        let frame = frame.expect("a frame");
+        let next = self.reader.take(frame, &mut self.message, &mut wake);
+        assert_eq!(next, Ok(Next::Message));
+        &self.message
+    }
+
+    /// Gives one frame back unread.
+    #[inline]
+    pub fn skip(&mut self) {
+        let mut wake = false;
+        let frame = self.reader.peek(&mut wake).expect("an honest peer");
+        self.reader.give_back(frame.expect("a frame"), &mut wake);
+    }
+
+    /// From now on what is taken is given back many frames at a time.
+    #[inline]
+    pub fn begin_batch(&mut self) {
+        self.reader.begin_batch();
+    }
+
+    /// Gives back what has been kept.
+    #[inline]
+    pub fn end_batch(&mut self) {
+        self.reader.end_batch(&mut false);
+    }
+}
