@@ -39,6 +39,10 @@ impl Parked {
         self.bytes
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
     pub(crate) fn push(&mut self, message: Vec<u8>) {
         self.bytes += message.len() + size_of::<Vec<u8>>();
         self.messages.push_back(message);
@@ -104,8 +108,13 @@ impl Incoming {
 
     /// The peer broke the protocol, and the caller is told.
     pub(crate) fn fail(&mut self, fault: Fault) -> Error {
-        self.told = true;
+        self.set_told();
         self.fail_later(fault)
+    }
+
+    /// A receiver has been told how the connection ends.
+    pub(crate) fn set_told(&mut self) {
+        self.told = true;
     }
 
     /// The peer broke the protocol; the next caller is told.

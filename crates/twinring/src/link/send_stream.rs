@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::marker::PhantomData;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::Link;
 use super::connection::Connection;
 use super::core::Core;
 use super::send::current;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Part;
 use crate::os::event::Deadline;
 use crate::sync::TurnGuard;
@@ -56,6 +57,8 @@ pub struct SendStream<'a> {
     /// Bytes that are in the ring, in chunks that the peer has to put together.
     sent: u64,
     finished: bool,
+    /// Some of what was written has not been sent: the message cannot be completed.
+    failed: Option<ErrorKind>,
     /// Held to the end, so that there is one large message at a time.
     _large: TurnGuard<'a, ()>,
     /// Stays with the thread that is known to hold it.
@@ -136,6 +139,7 @@ impl Core {
             chunk,
             sent: 0,
             finished: false,
+            failed: None,
             _large: large,
             _here: PhantomData,
         })
@@ -187,7 +191,7 @@ impl SendStream<'_> {
         } else {
             Part::Last
         };
-        let rest = std::mem::take(&mut self.buffer);
+        let rest = mem::take(&mut self.buffer);
         self.put(part, &rest)?;
         self.finished = true;
         Ok(())
@@ -203,6 +207,7 @@ impl SendStream<'_> {
     }
 
     fn append_some(&mut self, bytes: &[u8]) -> Result<usize> {
+        self.core.check_forked()?;
         if self.buffer.is_empty() && bytes.len() >= self.chunk {
             let chunk = self.chunk;
             self.put_more(&bytes[..chunk])?;
@@ -217,7 +222,7 @@ impl SendStream<'_> {
     }
 
     fn put_buffer(&mut self) -> Result<()> {
-        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut buffer = mem::take(&mut self.buffer);
         let put = self.put_more(&buffer);
         buffer.clear();
         self.buffer = buffer;
@@ -238,15 +243,28 @@ impl SendStream<'_> {
         let deadline = self.timeout.map_or(Deadline::Never, Deadline::after);
         let (core, connection) = (self.core, &self.connection);
         let len = self.sent.saturating_add(bytes.len() as u64);
-        core.sending(|| {
+        let put = core.sending(|| {
+            if let Some(kind) = self.failed {
+                return Err(failed_before(kind));
+            }
             let mut lane = core.take_lane(deadline)?;
             let outgoing = current(&mut lane, connection)?;
             outgoing.admit(Some(usize::try_from(len).unwrap_or(usize::MAX)))?;
             core.put_chunk(lane, part, bytes, 0..bytes.len(), deadline)
-        })?;
-        self.sent = len;
-        Ok(())
+        });
+        match &put {
+            Ok(()) => self.sent = len,
+            Err(e) => self.failed = Some(e.kind()),
+        }
+        put
     }
+}
+
+fn failed_before(kind: ErrorKind) -> Error {
+    Error::new(
+        kind,
+        "an earlier error, which has been told, has ended this stream; begin another one",
+    )
 }
 
 impl io::Write for SendStream<'_> {
@@ -267,7 +285,8 @@ impl io::Write for SendStream<'_> {
 impl Drop for SendStream<'_> {
     fn drop(&mut self) {
         if self.core.is_forked() {
-            // Nothing of the parent's may be touched.
+            // Nothing of the parent's may be touched, nor given back.
+            mem::forget(self.connection.clone());
             return;
         }
         self.core.outbox.large_holder.let_go();
