@@ -544,7 +544,8 @@ fn the_receiver_goes() {
         let e = io::copy(&mut Pattern::new(1_000_000), &mut stream).unwrap_err();
         assert_eq!(e.downcast::<Error>().unwrap().kind(), ErrorKind::PeerGone);
         assert_eq!(kind(stream.finish()), ErrorKind::PeerGone);
-        assert_eq!(kind(link.send_stream()), ErrorKind::NotConnected);
+        let gone = [ErrorKind::PeerGone, ErrorKind::NotConnected];
+        assert!(gone.contains(&kind(link.send_stream())));
     });
 }
 

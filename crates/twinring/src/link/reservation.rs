@@ -1,5 +1,6 @@
 //! Sending in place: room in the ring first, then the bytes, then the word that they are a message.
 
+use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::{self, MaybeUninit};
@@ -38,7 +39,6 @@ use crate::sync::TurnGuard;
 /// assert_eq!(guest.recv()?, b"frame 7 of 25");
 /// # Ok(()) }
 /// ```
-#[derive(Debug)]
 #[must_use = "nothing is sent without `commit`"]
 pub struct Reservation<'a> {
     core: &'a Core,
@@ -272,6 +272,15 @@ impl io::Write for Reservation<'_> {
     /// Does nothing: the message is sent by [`commit`](Reservation::commit).
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl fmt::Debug for Reservation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation")
+            .field("written", &self.written())
+            .field("remaining", &self.remaining())
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Sending a message whose bytes come little by little, and of which nobody need know the length.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::marker::PhantomData;
 use std::mem;
@@ -44,7 +45,6 @@ use crate::sync::TurnGuard;
 /// assert_eq!(guest.recv()?, b"row 0\nrow 1\nrow 2\n");
 /// # Ok(()) }
 /// ```
-#[derive(Debug)]
 #[must_use = "the message is given up without `finish`"]
 pub struct SendStream<'a> {
     core: &'a Core,
@@ -128,6 +128,9 @@ impl Core {
         let large = self.take_large(deadline)?;
         let lane = self.take_lane(deadline)?;
         let outgoing = lane.as_ref().ok_or_else(|| self.not_connected())?;
+        if let Some(end) = outgoing.connection.end() {
+            return Err(end.error());
+        }
         let (connection, chunk) = (outgoing.connection.clone(), outgoing.writer.max_payload());
         drop(lane);
         self.outbox.large_holder.hold();
@@ -279,6 +282,14 @@ impl io::Write for SendStream<'_> {
             self.put_buffer()?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for SendStream<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendStream")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
     }
 }
 

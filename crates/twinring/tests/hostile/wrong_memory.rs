@@ -123,6 +123,36 @@ fn bad_frames_end_the_connection() {
     }
 }
 
+/// A peer that breaks the protocol behind good messages: a batch gets those, and the next call is
+/// told.
+#[test]
+fn bad_frames_in_the_middle_of_a_batch() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let mut victim = place.start("batcher", Side::Host);
+    victim.expect("ready");
+    for (what, frames, tail) in bad_frames() {
+        println!("{what}");
+        let good = |i: usize| (i * 16, frame(8, DATA, WHOLE));
+        // Positions are for the test of them; some frames are only bad where they are.
+        if tail > 32 {
+            continue;
+        }
+        let intruder = Intruder::enter(&place);
+        let behind = frames.iter().map(|(at, header)| (at + 48, *header));
+        let all: Vec<_> = (0..3).map(good).chain(behind).collect();
+        intruder.frames(&all, tail + 48);
+        let told = victim.hear();
+        let good = told.strip_suffix(" good").map(|good| good.parse().unwrap());
+        // Those of before the bad one, and what was good of that.
+        assert!(
+            matches!(good, Some(3..=4)) || tail % 8 != 0,
+            "{what}: {told}"
+        );
+        victim.hear_until(|line| line == "Protocol");
+    }
+}
+
 /// Positions that go back or ahead, of either ring.
 #[test]
 fn bad_positions_end_the_connection() {
