@@ -142,14 +142,16 @@ fn bad_frames_in_the_middle_of_a_batch() {
         let behind = frames.iter().map(|(at, header)| (at + 48, *header));
         let all: Vec<_> = (0..3).map(good).chain(behind).collect();
         intruder.frames(&all, tail + 48);
-        let told = victim.hear();
-        let good = told.strip_suffix(" good").map(|good| good.parse().unwrap());
-        // Those of before the bad one, and what was good of that.
-        assert!(
-            matches!(good, Some(3..=4)) || tail % 8 != 0,
-            "{what}: {told}"
-        );
-        victim.hear_until(|line| line == "Protocol");
+        // An odd tail is not even looked at; some have a good one before the bad one.
+        if tail % 8 == 0 {
+            let told = victim.hear();
+            assert!(["3 good", "4 good"].contains(&&*told), "{what}: {told}");
+        }
+        // One of them gives a message up before it is wrong.
+        if what == "a second abort" {
+            victim.expect("Aborted");
+        }
+        victim.expect("Protocol");
     }
 }
 
