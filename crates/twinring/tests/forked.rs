@@ -4,13 +4,15 @@
 
 mod common;
 
+use std::io::{self, IoSlice, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use common::{LIMIT, Parent, Place, Side, Watchdog, connected, peers};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use twinring::{Error, ErrorKind, Link, Status};
 
-peers!(echo, forker, bereaved, calling);
+peers!(echo, forker, holder, bereaved, calling);
 
 /// Sends back what comes, until the peer closes.
 fn echo(parent: &'static Parent) {
@@ -59,13 +61,156 @@ fn all_refused(link: Link) -> i32 {
         link.status() == Status::Closed,
         link.peer().is_none(),
         is(link.messages().next().and_then(Result::err)),
+        is(link.send_vectored(&[IoSlice::new(b"x")]).err()),
+        is(link.send_batch(&["x"]).err()),
+        is(link.send_batch::<&str>(&[]).err()),
+        is(link.reserve(1).err()),
+        is(link.reserve_timeout(1, short).err()),
+        is(link.try_reserve(1).err()),
+        is(link.send_stream().err()),
+        is(link.send_from(&mut &b"x"[..]).err()),
+        is(link.recv_batch(|_| {}).err()),
+        is(link.recv_in_place().err()),
+        is(link.recv_in_place_timeout(short).err()),
+        is(link.try_recv_in_place().err()),
+        is(link.recv_stream().err()),
+        is(link.recv_stream_timeout(short).err()),
     ];
     link.close();
     drop(link);
-    checks
-        .iter()
-        .position(|ok| !ok)
-        .map_or(0, |failed| failed as i32 + 1)
+    first_wrong(&checks)
+}
+
+fn first_wrong(checks: &[bool]) -> i32 {
+    let failed = checks.iter().position(|ok| !ok);
+    failed.map_or(0, |failed| failed as i32 + 1)
+}
+
+fn is_forked<T>(result: io::Result<T>) -> bool {
+    result.is_err_and(|e| {
+        e.downcast::<Error>()
+            .is_ok_and(|e| e.kind() == ErrorKind::Forked)
+    })
+}
+
+/// Whether this panics, as the calls do that have no error to give.
+fn panics(f: impl FnOnce()) -> bool {
+    // Not the usual hook: it takes locks that a thread of the parent's may have held.
+    std::panic::set_hook(Box::new(|_| {}));
+    catch_unwind(AssertUnwindSafe(f)).is_err()
+}
+
+/// Forks while it holds something of the link, so long as the connection lives and after that.
+fn holder(parent: &'static Parent) {
+    let link = parent.builder().open().unwrap();
+    connected(&link);
+    for message in [&b"in place"[..], b"in place again", &[7; 100_000]] {
+        link.send(message).unwrap();
+    }
+    // What the child takes out of these is still there in the parent.
+    let mut view = Some(link.recv_in_place().unwrap());
+    let mut stream = Some(link.send_stream().unwrap());
+    let mut reservation = Some(link.reserve(100).unwrap());
+    reservation.as_mut().unwrap().put(b"before").unwrap();
+    let mut refused = || {
+        in_child(|| {
+            let view = view.take().unwrap();
+            let mut reservation = reservation.take().unwrap();
+            let mut stream = stream.take().unwrap();
+            let checks = [
+                view.len() == 8,
+                view.get::<9>(0).is_none(),
+                panics(|| assert!(view.get::<8>(0).is_none())),
+                panics(|| view.copy_to(0, &mut [0])),
+                panics(|| drop(view.to_vec())),
+                panics(|| drop(view.reader().read(&mut [0]))),
+                reservation
+                    .put(b"x")
+                    .is_err_and(|e| e.kind() == ErrorKind::Forked),
+                is_forked(reservation.write(b"x")),
+                panics(|| {
+                    // SAFETY: it panics.
+                    let _ = unsafe { reservation.spare_trusting_peer() };
+                }),
+                reservation
+                    .commit()
+                    .is_err_and(|e| e.kind() == ErrorKind::Forked),
+                is_forked(stream.write(b"x")),
+                is_forked(stream.write(&[0; 100_000])),
+                stream
+                    .finish()
+                    .is_err_and(|e| e.kind() == ErrorKind::Forked),
+            ];
+            drop(view);
+            first_wrong(&checks)
+        })
+    };
+    assert_eq!(
+        refused(),
+        0,
+        "the child's use of this number was not refused"
+    );
+    let mut message = reservation.take().unwrap();
+    message.put(b" and after").unwrap();
+    message.commit().unwrap();
+    let mut message = stream.take().unwrap();
+    message.write_all(b"a stream").unwrap();
+    message.finish().unwrap();
+    assert_eq!(view.take().unwrap().to_vec(), b"in place");
+    assert_eq!(link.recv().unwrap(), b"in place again");
+
+    let mut stream = Some(link.recv_stream().unwrap());
+    stream.as_mut().unwrap().read_exact(&mut [0; 100]).unwrap();
+    let code = in_child(|| {
+        let mut stream = stream.take().unwrap();
+        let checks = [
+            is_forked(stream.read(&mut [0])),
+            stream
+                .next_chunk()
+                .is_err_and(|e| e.kind() == ErrorKind::Forked),
+            stream.overtaking().is_none(),
+        ];
+        drop(stream);
+        first_wrong(&checks)
+    });
+    assert_eq!(code, 0, "the child's use of this number was not refused");
+    let mut rest = Vec::new();
+    stream.take().unwrap().read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, [7; 99_900]);
+    assert_eq!(link.recv().unwrap(), b"before and after");
+    assert_eq!(link.recv().unwrap(), b"a stream");
+
+    // A child that drops the last of a connection that is over unmaps nothing: it has other things
+    // there.
+    let mut stream = Some(link.send_stream().unwrap());
+    let mut reservation = Some(link.reserve(100).unwrap());
+    parent.say("kill it");
+    assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::PeerGone);
+    let code = in_child(|| {
+        // As much as any segment takes, and wherever one was.
+        let memory: Vec<_> = (0..64).map(|_| vec![1u8; 1 << 20]).collect();
+        drop(reservation.take());
+        drop(stream.take());
+        i32::from(memory.iter().flatten().any(|byte| *byte != 1))
+    });
+    assert_eq!(code, 0);
+    drop(reservation);
+    drop(stream);
+    parent.say("done");
+}
+
+#[test]
+fn a_forked_child_cannot_touch_what_is_held() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let mut peer = place.start("echo", side.opposite());
+        let mut holder = place.start("holder", side);
+        holder.expect("kill it");
+        peer.kill_unreaped();
+        holder.expect("done");
+        holder.finish();
+    }
 }
 
 /// Forks in the role of a test, whose own process has too many threads to fork in peace.

@@ -109,8 +109,13 @@ impl Incoming {
 
     /// The peer broke the protocol, and the caller is told.
     pub(crate) fn fail(&mut self, fault: Fault) -> Error {
-        self.told = true;
+        self.set_told();
         self.fail_later(fault)
+    }
+
+    /// A receiver has been told how the connection ends.
+    pub(crate) fn set_told(&mut self) {
+        self.told = true;
     }
 
     /// The peer broke the protocol; the next caller is told.

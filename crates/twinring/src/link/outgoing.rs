@@ -22,7 +22,7 @@ pub(crate) struct Outgoing {
     pub(crate) writer: Writer,
     spinner: Spinner,
     /// What comes behind the tail is being filled in place: nothing else may be written.
-    pub(crate) reserved: bool,
+    reserved: bool,
 }
 
 /// Room in the ring for one message that is filled in place.
@@ -128,6 +128,12 @@ impl Outgoing {
         if self.writer.commit(claim, len) == Wake::Needed {
             self.connection.rouse_for_data();
         }
+    }
+
+    /// Whether others have to wait. For a connection that has ended nobody does.
+    #[inline]
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.reserved && self.connection.end().is_none()
     }
 
     /// Others may write again.

@@ -151,6 +151,9 @@ impl Core {
             let mut message = Vec::new();
             self.next_message(current, Taking::Copied(&mut message), deadline)?;
             self.inbox.holder.hold();
+            if let Some(incoming) = current.as_mut() {
+                incoming.reader.begin_batch();
+            }
             let mut batch = Batch(self, current);
             f(&message);
             let mut taken = 1;
@@ -364,7 +367,6 @@ impl Batch<'_, '_> {
         let Some(incoming) = current.as_mut() else {
             return false;
         };
-        incoming.reader.begin_batch();
         let next = incoming.next_known(message);
         next.unwrap_or_else(|fault| {
             let _ = incoming.fail_later(fault);

@@ -225,7 +225,12 @@ impl RecvStream<'_> {
             Peeked::Frame(frame) => frame,
             Peeked::Event(Some(Event::Ended { end, told, .. })) => {
                 self.last = true;
-                self.core.forget(&mut self.current);
+                if incoming.parked.is_empty() {
+                    self.core.forget(&mut self.current);
+                } else {
+                    // They are whole, and come to the receivers after this.
+                    incoming.set_told();
+                }
                 return if told && !begun {
                     Ok(false)
                 } else {

@@ -1,8 +1,9 @@
 //! Sending in place: room in the ring first, then the bytes, then the word that they are a message.
 
+use std::fmt;
 use std::io;
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::time::Duration;
 
 use super::Link;
@@ -38,7 +39,6 @@ use crate::sync::TurnGuard;
 /// assert_eq!(guest.recv()?, b"frame 7 of 25");
 /// # Ok(()) }
 /// ```
-#[derive(Debug)]
 #[must_use = "nothing is sent without `commit`"]
 pub struct Reservation<'a> {
     core: &'a Core,
@@ -244,6 +244,10 @@ impl Reservation<'_> {
         let Reserved {
             connection, claim, ..
         } = &self.reserved;
+        if let Some(end) = connection.end() {
+            // The lane may be that of the next connection by now, and whoever has it wait for room.
+            return Err(self.core.named(end.error()));
+        }
         let mut lane = self.core.outbox.lane();
         let committed = current(&mut lane, connection).and_then(|outgoing| {
             if let Some(end) = connection.end() {
@@ -271,17 +275,29 @@ impl io::Write for Reservation<'_> {
     }
 }
 
+impl fmt::Debug for Reservation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation")
+            .field("written", &self.written())
+            .field("remaining", &self.remaining())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         if self.core.is_forked() {
-            // Nothing of the parent's may be touched.
+            // Nothing of the parent's may be touched, nor given back.
+            mem::forget(self.reserved.connection.clone());
             return;
         }
-        let mut lane = self.core.outbox.lane();
-        if let Ok(outgoing) = current(&mut lane, &self.reserved.connection) {
-            outgoing.end_reservation();
+        // After its connection nobody waits for it; see `commit`.
+        if self.reserved.connection.end().is_none() {
+            let mut lane = self.core.outbox.lane();
+            if let Ok(outgoing) = current(&mut lane, &self.reserved.connection) {
+                outgoing.end_reservation();
+            }
         }
-        drop(lane);
         self.core.outbox.reservation_holder.let_go();
         self.core.flush_due_abort();
     }

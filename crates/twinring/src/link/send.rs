@@ -115,7 +115,7 @@ impl Core {
         loop {
             let lane = self.outbox.lane.take(deadline);
             let lane = lane.ok_or_else(|| not_in_time(deadline))?;
-            if !lane.as_ref().is_some_and(|outgoing| outgoing.reserved) {
+            if !lane.as_ref().is_some_and(Outgoing::is_reserved) {
                 return Ok(lane);
             }
             drop(lane);
@@ -343,7 +343,7 @@ impl Core {
                 return;
             };
             // Whoever has reserved what comes next looks for the note afterwards.
-            if outgoing.reserved || outgoing.write_due_abort(self).is_err() {
+            if outgoing.is_reserved() || outgoing.write_due_abort(self).is_err() {
                 return;
             }
         }

@@ -1,7 +1,9 @@
 //! Sending a message whose bytes come little by little, and of which nobody need know the length.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::marker::PhantomData;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use super::Link;
 use super::connection::Connection;
 use super::core::Core;
 use super::send::current;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Part;
 use crate::os::event::Deadline;
 use crate::sync::TurnGuard;
@@ -43,7 +45,6 @@ use crate::sync::TurnGuard;
 /// assert_eq!(guest.recv()?, b"row 0\nrow 1\nrow 2\n");
 /// # Ok(()) }
 /// ```
-#[derive(Debug)]
 #[must_use = "the message is given up without `finish`"]
 pub struct SendStream<'a> {
     core: &'a Core,
@@ -56,6 +57,8 @@ pub struct SendStream<'a> {
     /// Bytes that are in the ring, in chunks that the peer has to put together.
     sent: u64,
     finished: bool,
+    /// Some of what was written has not been sent: the message cannot be completed.
+    failed: Option<ErrorKind>,
     /// Held to the end, so that there is one large message at a time.
     _large: TurnGuard<'a, ()>,
     /// Stays with the thread that is known to hold it.
@@ -125,6 +128,9 @@ impl Core {
         let large = self.take_large(deadline)?;
         let lane = self.take_lane(deadline)?;
         let outgoing = lane.as_ref().ok_or_else(|| self.not_connected())?;
+        if let Some(end) = outgoing.connection.end() {
+            return Err(end.error());
+        }
         let (connection, chunk) = (outgoing.connection.clone(), outgoing.writer.max_payload());
         drop(lane);
         self.outbox.large_holder.hold();
@@ -136,6 +142,7 @@ impl Core {
             chunk,
             sent: 0,
             finished: false,
+            failed: None,
             _large: large,
             _here: PhantomData,
         })
@@ -187,7 +194,7 @@ impl SendStream<'_> {
         } else {
             Part::Last
         };
-        let rest = std::mem::take(&mut self.buffer);
+        let rest = mem::take(&mut self.buffer);
         self.put(part, &rest)?;
         self.finished = true;
         Ok(())
@@ -203,6 +210,7 @@ impl SendStream<'_> {
     }
 
     fn append_some(&mut self, bytes: &[u8]) -> Result<usize> {
+        self.core.check_forked()?;
         if self.buffer.is_empty() && bytes.len() >= self.chunk {
             let chunk = self.chunk;
             self.put_more(&bytes[..chunk])?;
@@ -217,7 +225,7 @@ impl SendStream<'_> {
     }
 
     fn put_buffer(&mut self) -> Result<()> {
-        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut buffer = mem::take(&mut self.buffer);
         let put = self.put_more(&buffer);
         buffer.clear();
         self.buffer = buffer;
@@ -238,15 +246,28 @@ impl SendStream<'_> {
         let deadline = self.timeout.map_or(Deadline::Never, Deadline::after);
         let (core, connection) = (self.core, &self.connection);
         let len = self.sent.saturating_add(bytes.len() as u64);
-        core.sending(|| {
+        let put = core.sending(|| {
+            if let Some(kind) = self.failed {
+                return Err(failed_before(kind));
+            }
             let mut lane = core.take_lane(deadline)?;
             let outgoing = current(&mut lane, connection)?;
             outgoing.admit(Some(usize::try_from(len).unwrap_or(usize::MAX)))?;
             core.put_chunk(lane, part, bytes, 0..bytes.len(), deadline)
-        })?;
-        self.sent = len;
-        Ok(())
+        });
+        match &put {
+            Ok(()) => self.sent = len,
+            Err(e) => self.failed = Some(e.kind()),
+        }
+        put
     }
+}
+
+fn failed_before(kind: ErrorKind) -> Error {
+    Error::new(
+        kind,
+        "an earlier error, which has been told, has ended this stream; begin another one",
+    )
 }
 
 impl io::Write for SendStream<'_> {
@@ -264,10 +285,19 @@ impl io::Write for SendStream<'_> {
     }
 }
 
+impl fmt::Debug for SendStream<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendStream")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Drop for SendStream<'_> {
     fn drop(&mut self) {
         if self.core.is_forked() {
-            // Nothing of the parent's may be touched.
+            // Nothing of the parent's may be touched, nor given back.
+            mem::forget(self.connection.clone());
             return;
         }
         self.core.outbox.large_holder.let_go();

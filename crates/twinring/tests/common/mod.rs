@@ -39,7 +39,7 @@ pub(crate) use filter::refuse_waitv;
 pub(crate) use freeze::{freeze, thaw};
 pub(crate) use log::{Log, text};
 pub(crate) use parent::{Parent, play, run_beside};
-pub(crate) use payload::{check, labelled, message, read_label};
+pub(crate) use payload::{LABEL, check, labelled, message, read_label};
 pub(crate) use place::{Place, Side};
 pub(crate) use random::Random;
 pub(crate) use times::{Times, between, microseconds};

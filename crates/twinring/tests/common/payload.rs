@@ -23,7 +23,7 @@ pub(crate) fn check(bytes: &[u8], sender: u64, sequence: u64, len: usize) {
 }
 
 /// Bytes of a label.
-const LABEL: usize = 16;
+pub(crate) const LABEL: usize = 16;
 
 /// A message that says whose it is and which; of [`LABEL`] bytes and `more`.
 pub(crate) fn labelled(sender: u64, sequence: u64, more: usize) -> Vec<u8> {

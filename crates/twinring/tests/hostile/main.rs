@@ -29,11 +29,14 @@ use limits::{few_descriptors, little_memory};
 #[cfg(unix)]
 use places::opener;
 use scribble::{scribbler, two_links};
+#[cfg(target_os = "linux")]
+use victim::batcher;
 use victim::victim;
 
 #[cfg(target_os = "linux")]
 common::peers!(
     victim,
+    batcher,
     opener,
     few_descriptors,
     little_memory,

@@ -54,6 +54,18 @@ pub(crate) fn victim(parent: &'static Parent) {
     }
 }
 
+/// Receives batches and says how many messages were in them, or what it is told.
+pub(crate) fn batcher(parent: &'static Parent) {
+    let link = parent.builder().ring_capacity(CAPACITY).open().unwrap();
+    parent.say("ready");
+    loop {
+        match link.recv_batch(|bytes| assert_eq!(bytes.len(), 8)) {
+            Ok(good) => parent.say(format!("{good} good")),
+            Err(e) => parent.say(format!("{:?}", e.kind())),
+        }
+    }
+}
+
 /// A victim, as the test sees it.
 pub(crate) struct Victim {
     pub(crate) child: Child,

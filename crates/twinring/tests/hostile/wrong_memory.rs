@@ -123,6 +123,38 @@ fn bad_frames_end_the_connection() {
     }
 }
 
+/// A peer that breaks the protocol behind good messages: a batch gets those, and the next call is
+/// told.
+#[test]
+fn bad_frames_in_the_middle_of_a_batch() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let mut victim = place.start("batcher", Side::Host);
+    victim.expect("ready");
+    for (what, frames, tail) in bad_frames() {
+        println!("{what}");
+        let good = |i: usize| (i * 16, frame(8, DATA, WHOLE));
+        // Positions are for the test of them; some frames are only bad where they are.
+        if tail > 32 {
+            continue;
+        }
+        let intruder = Intruder::enter(&place);
+        let behind = frames.iter().map(|(at, header)| (at + 48, *header));
+        let all: Vec<_> = (0..3).map(good).chain(behind).collect();
+        intruder.frames(&all, tail + 48);
+        // An odd tail is not even looked at; some have a good one before the bad one.
+        if tail % 8 == 0 {
+            let told = victim.hear();
+            assert!(["3 good", "4 good"].contains(&&*told), "{what}: {told}");
+        }
+        // One of them gives a message up before it is wrong.
+        if what == "a second abort" {
+            victim.expect("Aborted");
+        }
+        victim.expect("Protocol");
+    }
+}
+
 /// Positions that go back or ahead, of either ring.
 #[test]
 fn bad_positions_end_the_connection() {

@@ -148,9 +148,13 @@ operations! {
     send_around_the_end: SendAround, Sample;
     send_in_chunks: SendChunks, Sample;
     send_into_a_full_ring: SendFull, Sample;
+    reserve_and_commit: Reserve, Sample;
+    send_a_batch: SendBatch, Sample;
     recv: Recv, Every;
     recv_for_a_sleeper: RecvForSleeper, Sample;
     recv_in_chunks: RecvChunks, Sample;
     recv_from_an_empty_ring: RecvEmpty, Sample;
+    recv_in_place: RecvInPlace, Sample;
+    recv_a_batch: RecvBatch, Sample;
     close: Close, Sample;
 }

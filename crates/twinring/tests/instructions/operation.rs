@@ -9,6 +9,9 @@ pub(crate) const CAPACITY: u64 = 4096;
 pub(crate) const SMALL: usize = 84;
 pub(crate) const LARGE: usize = 2900;
 
+/// Messages of a batch.
+pub(crate) const BATCH: u64 = 3;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     /// Of a small message.
@@ -20,6 +23,10 @@ pub(crate) enum Operation {
     SendChunks,
     /// Waits for room.
     SendFull,
+    /// Of a small message that is filled in place.
+    Reserve,
+    /// Of [`BATCH`] small messages, all of which fit.
+    SendBatch,
     /// Of a small message.
     Recv,
     /// The same, from a sender that waits for room and has to be woken.
@@ -27,20 +34,28 @@ pub(crate) enum Operation {
     RecvChunks,
     /// Waits for a message.
     RecvEmpty,
+    /// Looks at a small message and gives it back.
+    RecvInPlace,
+    /// Of [`BATCH`] small messages.
+    RecvBatch,
     Close,
 }
 
 impl Operation {
-    const ALL: [Operation; 10] = [
+    const ALL: [Operation; 14] = [
         Operation::Send,
         Operation::SendToSleeper,
         Operation::SendAround,
         Operation::SendChunks,
         Operation::SendFull,
+        Operation::Reserve,
+        Operation::SendBatch,
         Operation::Recv,
         Operation::RecvForSleeper,
         Operation::RecvChunks,
         Operation::RecvEmpty,
+        Operation::RecvInPlace,
+        Operation::RecvBatch,
         Operation::Close,
     ];
 
@@ -53,7 +68,17 @@ impl Operation {
                 | Operation::SendAround
                 | Operation::SendChunks
                 | Operation::SendFull
+                | Operation::Reserve
+                | Operation::SendBatch
         )
+    }
+
+    /// How many messages it sends or receives, all with one publication.
+    pub(crate) fn messages(self) -> u64 {
+        match self {
+            Operation::SendBatch | Operation::RecvBatch => BATCH,
+            _ => 1,
+        }
     }
 }
 

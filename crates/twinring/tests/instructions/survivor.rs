@@ -160,7 +160,7 @@ impl Survivor {
             None => "nothing: it has failed".to_owned(),
         };
         let came = |last: u64| format!("{:?}", (fate.taken + 1..=last).collect::<Vec<u64>>());
-        let (without, with) = (came(fate.filled), came(fate.filled + 1));
+        let (without, with) = (came(fate.filled), came(fate.filled + operation.messages()));
         let what = format!("{operation:?}, killed after {n} instructions ({fate:?}): {said}");
         let end = match said.strip_prefix(&with) {
             Some(end) if operation.sends() => {

@@ -4,7 +4,7 @@ use std::thread;
 
 use twinring::{ErrorKind, Link, Wait};
 
-use crate::common::{Child, Parent, Place, Side, connected, labelled, read_label};
+use crate::common::{Child, LABEL, Parent, Place, Side, connected, labelled, read_label};
 use crate::operation::{CAPACITY, LARGE, Operation, SMALL};
 use crate::survivor::Survivor;
 use crate::tracer::{Step, Thread, mark};
@@ -32,6 +32,9 @@ fn operate(parent: &Parent, link: &Link, operation: Operation, incarnation: u64)
     let filled = fill(link, operation, incarnation);
     let last = |len| labelled(incarnation, filled + 1, len);
     let (small, large) = (last(SMALL), last(LARGE));
+    let batch: Vec<_> = (1..=operation.messages())
+        .map(|i| labelled(incarnation, filled + i, SMALL))
+        .collect();
     let mut buffer = Vec::new();
     parent.say(filled);
     parent.say(rustix::thread::gettid().as_raw_nonzero());
@@ -51,6 +54,40 @@ fn operate(parent: &Parent, link: &Link, operation: Operation, incarnation: u64)
             let sent = link.send(&large);
             mark();
             sent.unwrap();
+        }
+        Operation::Reserve => {
+            mark();
+            let sent = link.reserve(small.len()).and_then(|mut message| {
+                message.put(&small)?;
+                message.commit()
+            });
+            mark();
+            sent.unwrap();
+        }
+        Operation::SendBatch => {
+            mark();
+            let sent = link.send_batch(&batch);
+            mark();
+            assert_eq!(sent.unwrap(), batch.len());
+        }
+        Operation::RecvInPlace => {
+            buffer.resize(LABEL + SMALL, 0);
+            mark();
+            let received = link
+                .recv_in_place()
+                .map(|view| view.copy_to(0, &mut buffer));
+            mark();
+            received.unwrap();
+            assert_eq!(read_label(&buffer), Ok((0, 1)));
+        }
+        Operation::RecvBatch => {
+            mark();
+            let received = link.recv_batch(|bytes| buffer.extend_from_slice(bytes));
+            mark();
+            assert_eq!(received.unwrap() as u64, operation.messages());
+            for bytes in buffer.chunks(LABEL + SMALL) {
+                assert_eq!(read_label(bytes), Ok((0, 1)));
+            }
         }
         Operation::Recv
         | Operation::RecvForSleeper
@@ -138,7 +175,11 @@ impl Victim {
         match self.operation {
             Operation::SendToSleeper => survivor.begin("end"),
             Operation::SendAround => self.make_room(survivor),
-            Operation::Recv => survivor.order(format!("give {SMALL}"), "given"),
+            Operation::Recv | Operation::RecvInPlace | Operation::RecvBatch => {
+                for _ in 0..self.operation.messages() {
+                    survivor.order(format!("give {SMALL}"), "given");
+                }
+            }
             Operation::RecvForSleeper => survivor.order("pour", "pours"),
             Operation::RecvChunks => survivor.order(format!("give {LARGE}"), "given"),
             _ => {}
