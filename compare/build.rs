@@ -4,7 +4,10 @@ use std::process::Command;
 
 fn main() {
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
-    note("COMPARE_RUSTC", first_line(Command::new(rustc).arg("--version")));
+    note(
+        "COMPARE_RUSTC",
+        first_line(Command::new(rustc).arg("--version")),
+    );
     note(
         "COMPARE_COMMIT",
         first_line(Command::new("git").args(["describe", "--always", "--dirty"])),
@@ -15,11 +18,17 @@ fn main() {
 }
 
 fn note(name: &str, text: Option<String>) {
-    println!("cargo::rustc-env={name}={}", text.unwrap_or_else(|| "unknown".into()));
+    println!(
+        "cargo::rustc-env={name}={}",
+        text.unwrap_or_else(|| "unknown".into())
+    );
 }
 
 fn first_line(command: &mut Command) -> Option<String> {
-    let output = command.output().ok().filter(|output| output.status.success())?;
+    let output = command
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
     let text = String::from_utf8(output.stdout).ok()?;
     text.lines().next().map(str::to_owned)
 }

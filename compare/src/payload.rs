@@ -85,8 +85,8 @@ impl Message {
     pub(crate) fn new(len: usize) -> Message {
         let mut bytes = Buffer::at(SEND_OFFSET);
         let all = bytes.take(len);
-        for (i, byte) in all.iter_mut().enumerate().skip(HEADER) {
-            *byte = pattern(i);
+        for (i, word) in all.chunks_mut(8).enumerate().skip(HEADER / 8) {
+            word.copy_from_slice(&pattern(i)[..word.len()]);
         }
         let base = sum(&all[HEADER..]);
         Message { bytes, base }
@@ -131,9 +131,11 @@ impl Message {
     }
 }
 
-fn pattern(i: usize) -> u8 {
-    // Prime to every power of two, so that a shifted or repeated page shows.
-    ((i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8
+/// The bytes of a word: others in every word, so that a shifted or repeated page shows.
+#[inline]
+fn pattern(word: usize) -> [u8; 8] {
+    let mixed = (word as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed ^ (mixed >> 32)).to_le_bytes()
 }
 
 /// Reads every byte.
@@ -147,9 +149,14 @@ pub(crate) fn sum(bytes: &[u8]) -> u64 {
         .fold(words, |sum, byte| sum.wrapping_add(u64::from(*byte)))
 }
 
-/// Where the bytes first differ from what was sent.
+/// Where the bytes first differ from what was sent, to the word.
 pub(crate) fn first_wrong(bytes: &[u8]) -> Option<usize> {
-    (HEADER.min(bytes.len())..bytes.len()).find(|i| bytes[*i] != pattern(*i))
+    bytes
+        .chunks(8)
+        .enumerate()
+        .skip(HEADER / 8)
+        .find(|(i, word)| **word != pattern(*i)[..word.len()])
+        .map(|(i, _)| i * 8)
 }
 
 #[cfg(test)]
@@ -183,7 +190,7 @@ mod tests {
             bytes[at] ^= 0x20;
             assert_ne!(sum(bytes), expected, "byte {at}");
             if at >= HEADER {
-                assert_eq!(first_wrong(bytes), Some(at));
+                assert_eq!(first_wrong(bytes), Some(at / 8 * 8));
             }
             bytes[at] ^= 0x20;
         }

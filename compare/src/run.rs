@@ -32,7 +32,8 @@ pub(crate) struct RunArgs {
     /// Capacity of the rings of twinring and of the bare rings, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = twinring::DEFAULT_RING_CAPACITY as usize)]
     ring: usize,
-    /// Seconds after which a cell that hangs is ended, and shown as failed
+    /// Seconds after which a cell that hangs is ended, and shown as failed (four times as many for
+    /// `overtake`, which moves 2 GiB)
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     limit: u64,
     /// Alters a byte of this message of every cell, which must then fail
@@ -222,7 +223,11 @@ impl Plan {
         };
         let busy = machine::busy_ms() - machine::cpu_of_this_process() * 1e3;
         let start = Instant::now();
-        match pair::run(&spec, self.limit) {
+        let limit = match workload {
+            Workload::Overtake => 4 * self.limit,
+            _ => self.limit,
+        };
+        match pair::run(&spec, limit) {
             Ok(outcome) => {
                 let now = machine::busy_ms() - machine::cpu_of_this_process() * 1e3;
                 run.foreign_ms = (now - busy - outcome.cpu_ms).max(0.0);

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, pipe};
-use std::os::fd::{AsFd, AsRawFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::pipe::fcntl_setpipe_size;
 
@@ -40,8 +41,9 @@ struct Pipe(Option<usize>);
 struct Ours {
     from_guest: PipeReader,
     to_guest: PipeWriter,
-    /// The guest's ends, kept until it has opened them.
-    _guests: (PipeReader, PipeWriter),
+    /// The guest's ends stay open: it opens them whenever it comes, and nobody here waits for an
+    /// end of file.
+    _guests: ManuallyDrop<(PipeReader, PipeWriter)>,
 }
 
 impl Transport for Pipe {
@@ -65,25 +67,15 @@ impl Transport for Pipe {
         let ours = Ours {
             from_guest,
             to_guest,
-            _guests: (guest_reads, guest_writes),
+            _guests: ManuallyDrop::new((guest_reads, guest_writes)),
         };
         Ok((ours, token))
     }
 
     fn accept(&self, ours: Ours, spec: &Spec) -> Result<(Self::Tx, Self::Rx)> {
-        // The guest's ends stay open here until this process ends: the parent ends both anyway,
-        // and nobody waits for an end of file.
-        let Ours {
-            from_guest,
-            to_guest,
-            _guests,
-        } = ours;
-        std::mem::forget(_guests);
-        Ok(ends(
-            File::from(std::os::fd::OwnedFd::from(to_guest)),
-            File::from(std::os::fd::OwnedFd::from(from_guest)),
-            spec,
-        ))
+        let to = File::from(OwnedFd::from(ours.to_guest));
+        let from = File::from(OwnedFd::from(ours.from_guest));
+        Ok(ends(to, from, spec))
     }
 
     fn connect(&self, token: &str, spec: &Spec) -> Result<(Self::Tx, Self::Rx)> {

@@ -1,15 +1,17 @@
 //! Shared memory of two processes on Linux, and a ring mapped twice.
 
 use std::fs::File;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap};
 
 use crate::cell::Result;
 
-/// Memory mapped for as long as the process lives.
+/// Memory mapped for as long as the process lives, and open for as long: the guest finds it by
+/// this descriptor, whenever it comes.
 pub(super) struct Shared {
-    file: OwnedFd,
+    file: ManuallyDrop<OwnedFd>,
     address: *mut u8,
 }
 
@@ -40,7 +42,7 @@ impl Shared {
             )?
         };
         Ok(Shared {
-            file,
+            file: ManuallyDrop::new(file),
             address: address.cast(),
         })
     }
@@ -67,7 +69,7 @@ pub(super) fn mirrored(memory: &Shared, offset: usize, len: usize) -> Result<*mu
                 len,
                 protection,
                 MapFlags::SHARED | MapFlags::FIXED,
-                &memory.file,
+                &*memory.file,
                 offset as u64,
             )?;
         }

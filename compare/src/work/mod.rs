@@ -31,7 +31,12 @@ pub(crate) fn host(
 ) -> Result<()> {
     let figures = match spec.workload {
         Workload::BothWays(len) => both::host(&mut tx, &mut rx, spec, len)?,
-        _ => serve::serve(&mut tx, &mut rx)?,
+        Workload::OneWay(_) => serve::serve(&mut tx, &mut rx)?,
+        // Only one way is it clear whose bytes the processor time went to.
+        _ => Figures {
+            cpu_s_per_gb: None,
+            ..serve::serve(&mut tx, &mut rx)?
+        },
     };
     finish(control, figures)
 }

@@ -75,7 +75,7 @@ impl Server {
         match header.what {
             What::Check => match payload::first_wrong(bytes) {
                 None => Step::On,
-                Some(at) => Step::Failed(format!("byte {at} of {} is wrong", bytes.len())),
+                Some(at) => Step::Failed(format!("bytes from {at} of {} were altered", bytes.len())),
             },
             What::Begin => {
                 self.tally = Tally::new();
