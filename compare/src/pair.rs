@@ -101,7 +101,11 @@ impl Pair {
             }
         }
         let looks = spec.workload == Workload::Footprint;
-        let before = if looks { self.look()? } else { [Look::default(); 2] };
+        let before = if looks {
+            self.look()?
+        } else {
+            [Look::default(); 2]
+        };
         self.say(HOST, &Order::Open)?;
         let token = match self.hear()? {
             (HOST, Line::Token(token)) => token,

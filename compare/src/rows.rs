@@ -95,7 +95,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Row>> {
 
 fn parse(text: &str) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
+    for (i, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty())
+    {
         let row = serde_json::from_str(line)
             .map_err(|error| format!("line {} is no row of this program: {error}", i + 1))?;
         rows.push(row);

@@ -112,7 +112,11 @@ fn session(plan: &Plan, all: &[Entry], chosen: &[&Entry]) -> Session {
     // Without the folders of this machine.
     let command: Vec<String> = std::env::args()
         .skip(1)
-        .map(|arg| Path::new(&arg).file_name().map_or(arg.clone(), |name| name.to_string_lossy().into()))
+        .map(|arg| {
+            Path::new(&arg)
+                .file_name()
+                .map_or(arg.clone(), |name| name.to_string_lossy().into())
+        })
         .collect();
     Session {
         date: machine::date(),
@@ -138,7 +142,12 @@ fn versions(lock: &str) -> BTreeMap<String, String> {
         "nng",
     ];
     let field = |line: &str, name: &str| -> Option<String> {
-        Some(line.strip_prefix(name)?.strip_prefix(" = \"")?.strip_suffix('"')?.into())
+        Some(
+            line.strip_prefix(name)?
+                .strip_prefix(" = \"")?
+                .strip_suffix('"')?
+                .into(),
+        )
     };
     let mut versions = BTreeMap::new();
     let mut lines = lock.lines();
@@ -276,7 +285,10 @@ impl Progress {
                 format!(", {:.0}:{:02.0} left", (left / 60.0).floor(), left % 60.0)
             };
             let (done, total) = (self.done, self.total);
-            eprint!("\r\x1b[K{done} of {total}{left}: round {}, {workload}, {title}", round + 1);
+            eprint!(
+                "\r\x1b[K{done} of {total}{left}: round {}, {workload}, {title}",
+                round + 1
+            );
             let _ = std::io::stderr().flush();
         }
     }

@@ -64,7 +64,11 @@ pub(crate) fn look(pid: u32) -> Result<Look> {
         let (Some(first), second) = (words.next(), words.next()) else {
             continue;
         };
-        let number = || second.and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
+        let number = || {
+            second
+                .and_then(|text| text.parse::<i64>().ok())
+                .unwrap_or(0)
+        };
         match first {
             "Size:" if is_shared => shared += number(),
             "Rss:" => {

@@ -112,7 +112,10 @@ impl Data {
 
     /// Every run that was tried.
     fn tried(&self) -> impl Iterator<Item = &Run> {
-        self.runs.values().flatten().filter(|run| run.skipped.is_none())
+        self.runs
+            .values()
+            .flatten()
+            .filter(|run| run.skipped.is_none())
     }
 
     pub(super) fn failed(&self) -> impl Iterator<Item = &Run> {

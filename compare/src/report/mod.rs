@@ -59,6 +59,10 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     for picture in &pictures {
         write(picture.file, &picture.svg)?;
     }
-    eprintln!("written: report.md and {} pictures in {}", pictures.len(), folder.display());
+    eprintln!(
+        "written: report.md and {} pictures in {}",
+        pictures.len(),
+        folder.display()
+    );
     Ok(())
 }

@@ -32,12 +32,24 @@ enum Style {
 
 pub(super) fn all(data: &Data) -> Vec<Picture> {
     let latency = lines(data, &ROUND_TRIPS, Workload::RoundTrip, |f| f.p50_us);
-    let one_way = lines(data, &STREAMS, Workload::OneWay, |f| Some(f.bytes_per_s? / 1e9));
-    let both = lines(data, &STREAMS, Workload::BothWays, |f| Some(f.bytes_per_s? / 1e9));
+    let one_way = lines(data, &STREAMS, Workload::OneWay, |f| {
+        Some(f.bytes_per_s? / 1e9)
+    });
+    let both = lines(data, &STREAMS, Workload::BothWays, |f| {
+        Some(f.bytes_per_s? / 1e9)
+    });
     [
-        ("latency.svg", "Round trip, p50, µs (less is better)", latency),
+        (
+            "latency.svg",
+            "Round trip, p50, µs (less is better)",
+            latency,
+        ),
         ("throughput.svg", "One way, GB/s (more is better)", one_way),
-        ("both-ways.svg", "Both ways at once, GB/s (more is better)", both),
+        (
+            "both-ways.svg",
+            "Both ways at once, GB/s (more is better)",
+            both,
+        ),
     ]
     .into_iter()
     .filter(|(.., lines)| !lines.is_empty())
@@ -70,7 +82,10 @@ fn lines(
         let name = &*transport.name;
         let style = if name.starts_with("twinring") {
             Style::Ours
-        } else if ["bare", "mirror", "line", "memcpy"].iter().any(|limit| name.starts_with(limit)) {
+        } else if ["bare", "mirror", "line", "memcpy"]
+            .iter()
+            .any(|limit| name.starts_with(limit))
+        {
             Style::Limit
         } else {
             Style::Peer
@@ -169,7 +184,11 @@ fn draw(title: &str, lines: &[Line]) -> String {
         let used = &mut used[line.style as usize];
         let colour = colours[*used % colours.len()];
         // A second turn of the colours is dotted.
-        let dash = if *used >= colours.len() { " stroke-dasharray=\"2 3\"" } else { dash };
+        let dash = if *used >= colours.len() {
+            " stroke-dasharray=\"2 3\""
+        } else {
+            dash
+        };
         *used += 1;
         let points: Vec<String> = line
             .points
@@ -260,7 +279,11 @@ fn labels(svg: &mut String, names: &mut [(f64, f64, &str, &Line)]) {
     }
     for ((x, y, colour, line), place) in names.iter().zip(places) {
         let start = WIDTH - RIGHT + 26.0;
-        let class = if line.style == Style::Ours { " class=\"ours\"" } else { "" };
+        let class = if line.style == Style::Ours {
+            " class=\"ours\""
+        } else {
+            ""
+        };
         let _ = writeln!(
             svg,
             "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"0.8\" \
@@ -277,7 +300,9 @@ fn labels(svg: &mut String, names: &mut [(f64, f64, &str, &Line)]) {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -323,12 +348,23 @@ mod tests {
         let mut heights: Vec<f64> = svg
             .lines()
             .filter(|line| line.contains("r=\"4\""))
-            .map(|line| line.split("cy=\"").nth(1).unwrap().split('"').next().unwrap())
+            .map(|line| {
+                line.split("cy=\"")
+                    .nth(1)
+                    .unwrap()
+                    .split('"')
+                    .next()
+                    .unwrap()
+            })
             .map(|text| text.parse().unwrap())
             .collect();
         heights.sort_by(f64::total_cmp);
         assert_eq!(heights.len(), 24);
-        assert!(heights.windows(2).all(|pair| pair[1] - pair[0] >= LEADING - 0.2));
+        assert!(
+            heights
+                .windows(2)
+                .all(|pair| pair[1] - pair[0] >= LEADING - 0.2)
+        );
         assert!(heights[23] <= HEIGHT);
     }
 }

@@ -52,13 +52,7 @@ fn head(data: &Data) -> String {
          cache line bounced in at most {:.0} ns before and after) and nobody else at work; {} were \
          far, {} mixed, {} beside other work, {} failed. `~`: no run of that cell counts, so all \
          of them do. `-`: not measured, the reasons are at the end. `ERR`: failed.\n",
-        counts.runs,
-        counts.good,
-        data.near,
-        counts.far,
-        counts.mixed,
-        counts.loud,
-        counts.failed,
+        counts.runs, counts.good, data.near, counts.far, counts.mixed, counts.loud, counts.failed,
     );
     text
 }
@@ -85,9 +79,11 @@ fn tables(data: &Data) -> String {
         data,
         "Connecting and resting (both processes together)",
         [
-            Column::one("connect to first echo, µs".into(), Workload::Connect, |f| {
-                f.connect_us
-            }),
+            Column::one(
+                "connect to first echo, µs".into(),
+                Workload::Connect,
+                |f| f.connect_us,
+            ),
             rest("idle, ms CPU/s", |f| f.idle_ms_per_s),
             rest("threads", |f| f.threads.map(|n| n as f64)),
             rest("handles", |f| f.handles.map(|n| n as f64)),
@@ -183,7 +179,11 @@ impl Column {
             return if failed { "ERR" } else { "-" }.into();
         };
         let texts: Vec<String> = values.iter().map(|value| number(value.median)).collect();
-        let mark = if values.iter().all(|value| value.good) { "" } else { "~" };
+        let mark = if values.iter().all(|value| value.good) {
+            ""
+        } else {
+            "~"
+        };
         format!("{mark}{}", (self.join)(&texts))
     }
 }

@@ -16,10 +16,10 @@ mod mirror;
 #[cfg(target_os = "linux")]
 mod pipe;
 #[cfg(target_os = "linux")]
-mod unix;
-#[cfg(target_os = "linux")]
 #[path = "shared_linux.rs"]
 mod shared;
+#[cfg(target_os = "linux")]
+mod unix;
 
 #[cfg(windows)]
 mod named_pipe;
@@ -191,9 +191,9 @@ pub(crate) fn find(name: &str) -> Result<Entry> {
     let all = all();
     let names = all.iter().map(|entry| entry.name).collect::<Vec<_>>();
     let names = names.join(", ");
-    all.into_iter().find(|entry| entry.name == name).ok_or_else(|| {
-        format!("no transport {name:?} in this build, which has {names}").into()
-    })
+    all.into_iter()
+        .find(|entry| entry.name == name)
+        .ok_or_else(|| format!("no transport {name:?} in this build, which has {names}").into())
 }
 
 /// The bare ring that waits as `entry` does, if it is not one itself.

@@ -13,11 +13,7 @@ use crate::transports::{Receiver, Sender};
 /// Rest between two small messages: some thousand of them go beside the long one.
 const PACE: Duration = Duration::from_micros(100);
 
-pub(super) fn run<S: Sender>(
-    tx: S,
-    rx: &mut impl Receiver,
-    spec: &Spec,
-) -> Result<(S, Figures)> {
+pub(super) fn run<S: Sender>(tx: S, rx: &mut impl Receiver, spec: &Spec) -> Result<(S, Figures)> {
     let mut bulk = Message::new(BULK);
     let mut senders = Shared::of(tx, 2)?;
     // Checked byte by byte; and memory for such a message has been got at both ends.

@@ -45,11 +45,7 @@ impl Server {
 
     /// `echo` sends a message back.
     #[inline]
-    pub(super) fn take(
-        &mut self,
-        bytes: &[u8],
-        echo: impl FnOnce(&[u8]) -> Result<()>,
-    ) -> Step {
+    pub(super) fn take(&mut self, bytes: &[u8], echo: impl FnOnce(&[u8]) -> Result<()>) -> Step {
         let Some(header) = Header::of(bytes) else {
             return Step::Failed(format!("{} bytes that are no message came", bytes.len()));
         };
@@ -75,7 +71,9 @@ impl Server {
         match header.what {
             What::Check => match payload::first_wrong(bytes) {
                 None => Step::On,
-                Some(at) => Step::Failed(format!("bytes from {at} of {} were altered", bytes.len())),
+                Some(at) => {
+                    Step::Failed(format!("bytes from {at} of {} were altered", bytes.len()))
+                }
             },
             What::Begin => {
                 self.tally = Tally::new();

@@ -117,7 +117,9 @@ fn timed<S: Sender>(
             .collect::<Result<Vec<(u64, u64)>>>()
     })?;
     let counts: Vec<u64> = sent.iter().map(|(count, _)| *count).collect();
-    let sum = sent.iter().fold(0u64, |sum, (_, own)| sum.wrapping_add(*own));
+    let sum = sent
+        .iter()
+        .fold(0u64, |sum, (_, own)| sum.wrapping_add(*own));
     let (bytes, _) = small.set(Header {
         what: What::End,
         thread: 0,
