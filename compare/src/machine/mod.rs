@@ -92,7 +92,9 @@ mod tests {
     fn the_machine_tells_of_this_process() {
         let me = std::process::id();
         let look = look(me).unwrap();
-        assert!(look.rss_kib > 0 && look.threads > 0 && look.handles > 0);
+        assert!(look.rss_kib > 0 && look.threads > 0);
+        // Wine counts no handles.
+        assert!(look.handles > 0 || describe().wine.is_some());
         assert!(cpu_of(me).unwrap() >= 0.0);
         assert!(busy_ms() > 0.0);
         let before = now_ns();

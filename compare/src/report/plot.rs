@@ -287,7 +287,7 @@ fn labels(svg: &mut String, names: &mut [(f64, f64, &str, &Line)]) {
         let _ = writeln!(
             svg,
             "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"0.8\" \
-             points=\"{x:.1},{y:.1} {:.1},{place:.1}\"/>\
+             stroke-opacity=\"0.5\" points=\"{x:.1},{y:.1} {:.1},{place:.1}\"/>\
              <circle cx=\"{:.1}\" cy=\"{place:.1}\" r=\"4\" fill=\"{colour}\"/>\
              <text{class} x=\"{:.1}\" y=\"{:.1}\">{}</text>",
             start - 4.0,
