@@ -1,0 +1,113 @@
+//! `compare`: twinring beside its peers and the limits of the machine, two processes per cell.
+//!
+//! ```text
+//! run ─┬─ probe          how far apart the processors are just now
+//!      └─ pair ═╦═ child ─ control    a host and a guest, this program again
+//!               ╚═ child ─ work ─ payload       what they do and check
+//!                          └ transports         who carries it
+//! rows ─ report          the file of results; tables and pictures made from it
+//! cell, stats, machine   used by all
+//! ```
+
+mod cell;
+mod child;
+mod control;
+mod machine;
+mod pair;
+mod payload;
+mod probe;
+mod report;
+mod rows;
+mod run;
+mod stats;
+mod transports;
+mod work;
+
+use clap::{Parser, Subcommand};
+
+use crate::cell::Result;
+use crate::run::{Form, RunArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  compare short                                      a first look, less than three minutes
+  compare full --out results/full.jsonl              everything, five rounds
+  compare short --transports twinring,pipe --workloads round-trip/64,one-way/65536
+  compare report results/full.jsonl --folder report  tables and pictures of a run
+";
+
+/// Measures twinring beside its peers and the limits of the machine, two processes per cell
+#[derive(Parser, Debug)]
+#[command(name = "compare", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Every cell, several rounds (some 20 minutes), then the report
+    Full(RunArgs),
+    /// Every cell once and briefly (less than 3 minutes), then the report
+    Short(RunArgs),
+    /// Tables and pictures of a file of rows
+    Report(report::ReportArgs),
+    /// Transports with their settings, and workloads
+    List,
+    /// One of the two processes of a cell
+    #[command(hide = true)]
+    End(child::EndArgs),
+}
+
+fn main() {
+    let done = match Cli::parse().command {
+        Command::Full(args) => measure(&args, Form::Full),
+        Command::Short(args) => measure(&args, Form::Short),
+        Command::Report(args) => report::run(&args),
+        Command::List => {
+            list();
+            Ok(())
+        }
+        Command::End(args) => child::main(&args),
+    };
+    if let Err(error) = done {
+        eprintln!("compare: {error}");
+        std::process::exit(1);
+    }
+}
+
+fn measure(args: &RunArgs, form: Form) -> Result<()> {
+    if let Some(version) = machine::describe().wine {
+        eprintln!("{}", report::wine_warning(&version));
+    }
+    if cfg!(debug_assertions) {
+        eprintln!("compare: built without --release: these figures say nothing");
+    }
+    let (rows, failed) = run::run(args, form)?;
+    report::run(&report::ReportArgs::of(&rows))?;
+    if failed > 0 {
+        return Err(format!("{failed} cells failed: the report names them").into());
+    }
+    Ok(())
+}
+
+fn list() {
+    println!("transports:");
+    for entry in transports::all() {
+        println!("  {:<18} {}: {}", entry.name, entry.title, entry.settings);
+    }
+    println!("workloads:");
+    for workload in cell::all() {
+        println!("  {workload}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

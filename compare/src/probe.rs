@@ -1,0 +1,35 @@
+//! How far apart the two processors lie at this moment: a cache line bounced between two threads.
+//!
+//! Virtual processors are moved about by the hypervisor; a hand-over then takes three to four
+//! times as long. So every run is probed before and after, and only runs taken alike are compared.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use crate::stats;
+use crate::transports::line::{answer, bounce, over};
+
+const TIME: Duration = Duration::from_millis(4);
+
+#[repr(align(128))]
+struct Line(AtomicU64);
+
+/// Median round trip in nanoseconds.
+pub(crate) fn probe() -> f64 {
+    let line = Line(AtomicU64::new(0));
+    let mut times = std::thread::scope(|scope| {
+        scope.spawn(|| answer(&line.0));
+        let times = bounce(&line.0, TIME);
+        over(&line.0);
+        times
+    });
+    stats::three(&mut times).map_or(0.0, |[p50, ..]| p50 * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_bounce_takes_time() {
+        assert!(super::probe() > 0.0);
+    }
+}

@@ -1,0 +1,58 @@
+//! The bare ring that spins for a while and then sleeps on a futex.
+
+use std::marker::PhantomData;
+use std::sync::atomic::{Ordering, fence};
+
+use rustix::thread::futex;
+
+use super::bare::{Bare, Side, Wait, Words};
+use super::{Entry, Waits};
+
+/// Some 50 µs: longer than it takes to wake a sleeper, or two that once slept would never get back
+/// to spinning.
+const SPINS: u32 = 2000;
+
+pub(super) fn entries() -> Vec<Entry> {
+    vec![Entry::new(
+        "bare-hybrid",
+        "bare ring, spin then futex",
+        Waits::Sleeps,
+        Bare::<Hybrid>(PhantomData),
+        "the same ring; spins 2000 PAUSEs, then waits on a futex; wakes only a side that said it \
+         sleeps",
+    )]
+}
+
+/// Spins, then sleeps.
+pub(super) struct Hybrid;
+
+impl Wait for Hybrid {
+    #[inline]
+    fn pause(words: &Words, side: Side, seen: u64, times: u32) {
+        if times < SPINS {
+            std::hint::spin_loop();
+        } else {
+            sleep(words, side, seen);
+        }
+    }
+
+    #[inline]
+    fn wake(words: &Words, side: Side) {
+        let flag = words.sleeper(side);
+        fence(Ordering::SeqCst);
+        if flag.load(Ordering::Relaxed) != 0 && flag.swap(0, Ordering::Relaxed) != 0 {
+            let _ = futex::wake(flag, futex::Flags::empty(), 1);
+        }
+    }
+}
+
+#[cold]
+fn sleep(words: &Words, side: Side, seen: u64) {
+    let flag = words.sleeper(side);
+    flag.store(1, Ordering::Relaxed);
+    fence(Ordering::SeqCst);
+    if words.position(side).load(Ordering::Acquire) == seen {
+        let _ = futex::wait(flag, futex::Flags::empty(), 1, None);
+    }
+    flag.store(0, Ordering::Relaxed);
+}
