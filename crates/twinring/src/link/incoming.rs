@@ -148,7 +148,7 @@ impl Incoming {
             (Ok(_), _) => Ok(None),
             (Err(fault), _) => Err(fault),
         };
-        self.ring_space_if(wake);
+        self.rouse_if(wake);
         Ok(ready?)
     }
 
