@@ -4,11 +4,10 @@
 //! 50 to 100 on an idle processor; spinning for nothing burns a processor. So how long to spin is
 //! an option of the link, and by default it is learnt.
 
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::os::event::Deadline;
-use crate::sync::spin_hint;
+use crate::sync::{one_processor, spin_hint};
 
 /// How calls wait for the peer.
 ///
@@ -39,12 +38,6 @@ const SHORT_SLEEP: Duration = Duration::from_micros(250);
 const ROUND: u32 = 64;
 /// From here on each round lets other threads run: the peer may be waiting for this processor.
 const YIELD_AFTER: Duration = Duration::from_micros(5);
-
-/// Whether the peer can only run while we do not. Asked once: it takes a while.
-fn one_processor() -> bool {
-    static ONE: OnceLock<bool> = OnceLock::new();
-    *ONE.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() == 1))
-}
 
 /// Spins before a sleep, and learns from how it went. One per waiting place.
 #[derive(Debug)]

@@ -17,6 +17,8 @@ pub(crate) use loomed::killed_after;
 pub(crate) use loomed::{Deadline, step};
 pub(crate) use turn::{Turn, TurnGuard};
 
+use std::sync::OnceLock;
+
 #[cfg(not(loom))]
 use crate::os::event::Deadline;
 #[cfg(loom)]
@@ -45,4 +47,11 @@ pub(crate) fn spin_hint() {
     loom::thread::yield_now();
     #[cfg(not(loom))]
     core::hint::spin_loop();
+}
+
+/// Whether whoever is waited for can only run while we do not, so that a spin is in vain. Asked
+/// once: it takes a while.
+pub(crate) fn one_processor() -> bool {
+    static ONE: OnceLock<bool> = OnceLock::new();
+    *ONE.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() == 1))
 }

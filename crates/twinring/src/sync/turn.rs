@@ -2,7 +2,12 @@
 //!
 //! `std` has no timed lock. This is the three-state futex mutex (free, held, held with waiters) of
 //! Drepper's "Futexes Are Tricky" with a `std` mutex and condition variable in the place of the
-//! futex: an uncontended turn costs one compare-and-swap and one swap.
+//! futex: an uncontended turn costs two compare-and-swaps.
+//!
+//! A turn that is given back is free for anyone, the one that gave it back included: to hand it to
+//! those who wait, one after the other, would cost a change of threads for each (a convoy). So that
+//! nobody waits for ever, one that was woken in vain and has waited for [`PATIENCE`] is handed the
+//! turn when it is next given back (as parking_lot's eventual fairness and Go's mutex have it).
 
 #[cfg(all(loom, test))]
 mod model;
@@ -10,13 +15,27 @@ mod model;
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
-use super::{AtomicU32, Condvar, Deadline, Mutex, MutexGuard, Ordering};
+use super::{AtomicU32, Condvar, Deadline, Mutex, MutexGuard, Ordering, one_processor, spin_hint};
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
 /// Held, and somebody may be waiting.
 const AWAITED: u32 = 2;
+
+/// Looks at a turn that is taken, before its waiter goes to sleep: a sender of a small message has
+/// it for less than the time of these, some 2 microseconds, and to sleep and be woken takes ten
+/// times as long. The model checker tries all orders anyway.
+const SPINS: u32 = if cfg!(loom) { 0 } else { 100 };
+
+/// How long one waits before the turn is handed to it: long beside a turn, so that a convoy is rare,
+/// and nothing that a user would see. Under the model checker time does not pass.
+const PATIENCE: Duration = if cfg!(loom) {
+    Duration::ZERO
+} else {
+    Duration::from_micros(500)
+};
 
 #[derive(Debug, Default)]
 pub(crate) struct Turn<T> {
@@ -29,6 +48,8 @@ pub(crate) struct Turn<T> {
 #[derive(Debug, Default)]
 struct Gate {
     waiting: usize,
+    /// How many of them have lost their patience.
+    starving: usize,
     /// The turn has not been freed but left for one of the waiters.
     handed_on: bool,
 }
@@ -69,9 +90,13 @@ impl<T> Turn<T> {
 
     #[cold]
     fn wait(&self, deadline: Deadline) -> bool {
+        if deadline != Deadline::Now && !one_processor() && self.spin() {
+            return true;
+        }
         let mut gate = self.gate();
         gate.waiting += 1;
-        let mut first = true;
+        let began = Instant::now();
+        let (mut first, mut starving) = (true, false);
         let taken = loop {
             // A newcomer leaves a turn that was handed on to those who waited before it.
             if gate.handed_on && !first {
@@ -81,6 +106,10 @@ impl<T> Turn<T> {
             // From now on the holder knows that it must wake somebody. Acquire as above.
             if !gate.handed_on && self.state.swap(AWAITED, Ordering::Acquire) == FREE {
                 break true;
+            }
+            if !first && !starving && began.elapsed() >= PATIENCE {
+                starving = true;
+                gate.starving += 1;
             }
             first = false;
             gate = match deadline.left() {
@@ -100,14 +129,40 @@ impl<T> Turn<T> {
             };
         };
         gate.waiting -= 1;
+        gate.starving -= usize::from(starving);
         taken
     }
 
+    /// Whether it came free within a moment, and was taken.
+    fn spin(&self) -> bool {
+        for _ in 0..SPINS {
+            spin_hint();
+            // Acquire: as in `take`.
+            if self.state.load(Ordering::Relaxed) == FREE
+                && self
+                    .state
+                    .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok()
+            {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Gives back a turn that somebody may be waiting for.
     #[cold]
-    fn wake_one(&self) {
-        // The gate makes sure that a waiter which saw the turn held is asleep by now.
-        drop(self.gate());
-        self.freed.notify_one();
+    fn give_back_awaited(&self) {
+        // A waiter that saw the turn held, within the gate, is asleep by now.
+        let mut gate = self.gate();
+        if gate.starving > 0 {
+            gate.handed_on = true;
+        } else {
+            // Release: as in `drop`.
+            self.state.swap(FREE, Ordering::Release);
+        }
+        drop(gate);
+        self.freed.notify_one(); // awaited
     }
 }
 
@@ -155,9 +210,14 @@ impl<T> DerefMut for TurnGuard<'_, T> {
 impl<T> Drop for TurnGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // Release: pairs with the Acquire of whoever takes it next.
-        if self.turn.state.swap(FREE, Ordering::Release) == AWAITED {
-            self.turn.wake_one();
+        // Release: pairs with the Acquire of whoever takes it next. Relaxed if somebody waits: what
+        // follows orders.
+        let given_back =
+            self.turn
+                .state
+                .compare_exchange(HELD, FREE, Ordering::Release, Ordering::Relaxed);
+        if given_back.is_err() {
+            self.turn.give_back_awaited();
         }
     }
 }

@@ -98,6 +98,27 @@ fn model_turn_goes_to_the_one_that_waited() {
     });
 }
 
+/// One that was woken in vain gets the turn when it is given back the next time, without anybody
+/// handing it on.
+#[test]
+fn model_turn_goes_to_the_one_that_starves() {
+    check(4, || {
+        let turn = Arc::new(Turn::new(Counter::default()));
+        let counter = turn.take(Deadline::Never).unwrap();
+        let other = taking(&turn, Deadline::Never, false);
+        drop(counter);
+        if let Some(counter) = turn.take(Deadline::Now) {
+            let starves = turn.gate().starving > 0;
+            drop(counter);
+            if let Some(counter) = turn.take(Deadline::Now) {
+                assert!(!starves || counter.value() == 1, "overtaken");
+            }
+        }
+        other.join().unwrap();
+        assert_eq!(turn.gate().starving, 0);
+    });
+}
+
 /// One gives up at its deadline, at any moment; the one that does not must get the turn.
 #[test]
 fn model_turn_is_given_up() {
