@@ -11,6 +11,7 @@ use super::wait::Wait;
 use super::{Link, core};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::endpoint::PlaceOptions;
+use crate::os::memory::Pages;
 use crate::os::process::Access;
 use crate::segment::{CAPACITIES, Side};
 
@@ -42,6 +43,7 @@ pub(crate) struct Options {
     pub(crate) access: Access,
     pub(crate) handshake_timeout: Duration,
     pub(crate) directory: Option<PathBuf>,
+    pub(crate) pages: Pages,
 }
 
 impl Options {
@@ -112,6 +114,7 @@ impl Builder {
                 access: Access::default(),
                 handshake_timeout: DEFAULT_HANDSHAKE_TIMEOUT,
                 directory: None,
+                pages: Pages::Reserved,
             },
             callbacks: Callbacks::default(),
         }
@@ -122,7 +125,8 @@ impl Builder {
     /// offers.
     ///
     /// It does not limit messages. A larger ring lets a sender run further ahead of the receiver;
-    /// the memory of both is reserved for each connection when it is made.
+    /// the memory of both is reserved for each connection when it is made, unless
+    /// [`reserve_memory`](Builder::reserve_memory) says otherwise.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -232,6 +236,38 @@ impl Builder {
     /// ```
     pub fn directory(mut self, path: impl Into<PathBuf>) -> Builder {
         self.options.directory = Some(path.into());
+        self
+    }
+
+    /// Whether the memory of both rings is reserved when a connection is made; it is, by default.
+    /// Pages are reserved unless both sides do without.
+    ///
+    /// Reserved, a connection that the system has no memory for fails to form, with
+    /// [`ErrorKind::OutOfMemory`], and one that has formed never lacks any. Not reserved, a ring
+    /// takes memory only as messages first pass through its pages, in their order, so that a link
+    /// that carries little costs little and connects sooner; but where the system is out of memory
+    /// by then, it ends the process that touches the page (on Linux by SIGBUS or its
+    /// out-of-memory killer). `docs/performance.md` has the figures.
+    ///
+    /// Without effect on Windows and macOS, which promise the memory at once and take a page when
+    /// it is first touched.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # fn main() -> Result<()> {
+    /// # let name = format!("reserve-memory-example-{}", std::process::id());
+    /// let host = Link::host(&name).ring_capacity(64 << 20).reserve_memory(false).open()?;
+    /// let guest = Link::guest(&name).reserve_memory(false).open()?;
+    /// guest.wait_connected(Duration::from_secs(5))?;
+    /// # Ok(()) }
+    /// ```
+    pub fn reserve_memory(mut self, reserve: bool) -> Builder {
+        self.options.pages = if reserve {
+            Pages::Reserved
+        } else {
+            Pages::OnDemand
+        };
         self
     }
 

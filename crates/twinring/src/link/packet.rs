@@ -13,6 +13,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::os::endpoint::{HANDOVER, PACKET, Packet};
+use crate::os::memory::Pages;
 use crate::segment::Shape;
 
 const MAGIC: [u8; 8] = *b"twinring";
@@ -38,6 +39,8 @@ const KIND: std::ops::Range<usize> = 8..12;
 const VERSION_MIN: std::ops::Range<usize> = 12..16;
 const VERSION_MAX: std::ops::Range<usize> = 16..20;
 const FEATURES: std::ops::Range<usize> = 20..24;
+/// The feature that a guest asks for if it takes memory whose pages are not reserved.
+const PAGES_ON_DEMAND: u32 = 1;
 const MAX_MESSAGE: std::ops::Range<usize> = 24..32;
 const ID: std::ops::Range<usize> = 32..48;
 const CAPACITIES: [std::ops::Range<usize>; 2] = [48..56, 56..64];
@@ -53,6 +56,8 @@ const _: () = assert!(TEXT.end <= HANDOVER.start && HANDOVER.end <= PACKET);
 pub(crate) enum Message {
     Knock {
         versions: Versions,
+        /// What the guest is content with.
+        pages: Pages,
         max_message: u64,
         name: String,
     },
@@ -134,9 +139,15 @@ impl Message {
         let (kind, text): (u32, &str) = match self {
             Message::Knock {
                 versions,
+                pages,
                 max_message,
                 name,
             } => {
+                let features = match pages {
+                    Pages::Reserved => 0,
+                    Pages::OnDemand => PAGES_ON_DEMAND,
+                };
+                put(FEATURES, &features.to_le_bytes());
                 put(VERSION_MIN, &versions.min.to_le_bytes());
                 put(VERSION_MAX, &versions.max.to_le_bytes());
                 put(MAX_MESSAGE, &max_message.to_le_bytes());
@@ -194,6 +205,11 @@ impl Message {
             min: u32_at(VERSION_MIN),
             max: u32_at(VERSION_MAX),
         };
+        let features = u32_at(FEATURES);
+        let pages = match features & PAGES_ON_DEMAND {
+            0 => Pages::Reserved,
+            _ => Pages::OnDemand,
+        };
         let max_message = u64_at(MAX_MESSAGE);
         let id: [u8; 16] = std::array::from_fn(|i| packet[ID.start + i]);
         let text = packet[TEXT]
@@ -206,12 +222,14 @@ impl Message {
             1 if VERSIONS.common(versions).is_none() => {
                 return Ok(Message::Knock {
                     versions,
+                    pages,
                     max_message,
                     name: text,
                 });
             }
             1 => Message::Knock {
                 versions,
+                pages,
                 max_message,
                 name: text,
             },
@@ -238,7 +256,7 @@ impl Message {
             },
             _ => return Err(wrong("a handshake message is of unknown kind")),
         };
-        if u32_at(FEATURES) != 0 {
+        if features & !PAGES_ON_DEMAND != 0 {
             return Err(wrong("a handshake message asks for unknown features"));
         }
         // What is not used must be zero: encoding again shows whether anything else was there. A
@@ -264,13 +282,23 @@ mod tests {
         let text = "\\PC{0,60}";
         let id = any::<[u8; 16]>();
         prop_oneof![
-            (any::<u32>(), any::<u32>(), any::<u64>(), text).prop_map(
-                |(min, max, max_message, name)| Message::Knock {
+            (
+                any::<u32>(),
+                any::<u32>(),
+                any::<bool>(),
+                any::<u64>(),
+                text
+            )
+                .prop_map(|(min, max, reserved, max_message, name)| Message::Knock {
                     versions: Versions { min, max },
+                    pages: if reserved {
+                        Pages::Reserved
+                    } else {
+                        Pages::OnDemand
+                    },
                     max_message,
                     name
-                }
-            ),
+                }),
             (any::<u32>(), any::<u64>(), any::<[u64; 2]>(), id).prop_map(
                 |(version, max_message, capacities, id)| Message::Hello {
                     version,

@@ -294,7 +294,8 @@ pub(crate) fn test_ring(capacity: u64) -> (RingMemory, RingMemory) {
         capacities: [capacity, *super::CAPACITIES.start()],
         id: [7; 16],
     };
-    let (memory, _handle) = Memory::create(shape.len().unwrap()).unwrap();
+    let (memory, _handle) =
+        Memory::create(shape.len().unwrap(), crate::os::memory::Pages::Reserved).unwrap();
     let segment = Segment::format(memory, shape).unwrap();
     (segment.ring_from(Side::Host), segment.ring_from(Side::Host))
 }

@@ -12,6 +12,7 @@ use super::super::packet::{Message, agree};
 use super::{Act, busy, heard, not_asked, unexpected};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::endpoint::Packet;
+use crate::os::memory::Pages;
 use crate::os::process::Peer;
 use crate::segment::Shape;
 
@@ -51,6 +52,8 @@ impl Ready {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Guest {
     version: u32,
+    /// How the memory is to be made.
+    pages: Pages,
     /// The longest message that it takes.
     max_message: u64,
 }
@@ -77,7 +80,7 @@ impl<'a> Host<'a> {
             State::Identify => Act::Identify,
             State::AwaitKnock | State::AwaitAck(..) => Act::Receive,
             State::Ask(_) => Act::AskOccupied,
-            State::Make(_) => Act::MakeOffer,
+            State::Make(guest) => Act::MakeOffer(guest.pages),
             State::Hello(guest, shape) => Act::SendOffer(Message::Hello {
                 version: guest.version,
                 max_message: self.options.max_message,
@@ -124,6 +127,7 @@ impl<'a> Host<'a> {
     fn knocked(&self, message: Message) -> Result<Guest> {
         let Message::Knock {
             versions,
+            pages,
             max_message,
             name,
         } = message
@@ -139,6 +143,11 @@ impl<'a> Host<'a> {
         }
         Ok(Guest {
             version,
+            // Either side may insist on pages that cannot be missing later.
+            pages: match self.options.pages {
+                Pages::OnDemand => pages,
+                Pages::Reserved => Pages::Reserved,
+            },
             max_message,
         })
     }

@@ -21,6 +21,7 @@ use super::packet::{Message, Reason};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::endpoint::{Channel, Handover, Offer, Packet, Received, Taken};
 use crate::os::event::{Alarm, Deadline};
+use crate::os::memory::Pages;
 use crate::os::process::{Peer, Process};
 use crate::segment::{Segment, Shape, Side};
 
@@ -40,11 +41,11 @@ enum Act {
     /// Host: ask whether a live guest is connected right now.
     AskOccupied,
     /// Host: make memory and bells for this connection alone.
-    MakeOffer,
+    MakeOffer(Pages),
     /// Guest: let the machine judge what was said of the offer.
     Check,
     /// Guest: map the memory, if it is what was said.
-    TakeHandover(Shape),
+    TakeHandover(Shape, Pages),
     /// The machine has done its part.
     Done,
 }
@@ -150,9 +151,9 @@ fn host_half(
                 handover.none_expected().map_err(wrong)?;
             }
             (Act::AskOccupied, ..) => machine.asked(occupied())?,
-            (Act::MakeOffer, Some((process, _)), _) => {
+            (Act::MakeOffer(pages), Some((process, _)), _) => {
                 let shape = new_shape(options)?;
-                made = Some(make(channel, process, shape)?);
+                made = Some(make(channel, process, shape, pages)?);
                 machine.made(shape);
             }
             (Act::SendOffer(hello), _, Some(made)) => {
@@ -179,10 +180,10 @@ fn new_shape(options: &Options) -> Result<Shape> {
     })
 }
 
-fn make(channel: &Channel, guest: &Process, shape: Shape) -> Result<Made> {
+fn make(channel: &Channel, guest: &Process, shape: Shape, pages: Pages) -> Result<Made> {
     let too_big = || Error::new(ErrorKind::OutOfMemory, "the rings exceed the address space");
     let len = shape.len().ok_or_else(too_big)?;
-    let (offer, memory) = Offer::make(channel, guest, len).map_err(|e| {
+    let (offer, memory) = Offer::make(channel, guest, len, pages).map_err(|e| {
         Error::from_io(
             &format!("cannot make {len} bytes of shared memory and its bells"),
             e,
@@ -260,11 +261,11 @@ fn guest_half(
                 handover.none_expected().map_err(wrong)?;
             }
             (Act::Check, _) => machine.check()?,
-            (Act::TakeHandover(shape), Some((process, _))) => {
+            (Act::TakeHandover(shape, pages), Some((process, _))) => {
                 let Some(handover) = offered.take() else {
                     not_asked()
                 };
-                mapped = Some(map(handover, channel, process, shape)?);
+                mapped = Some(map(handover, channel, process, shape, pages)?);
                 machine.taken();
             }
             _ => break,
@@ -278,10 +279,16 @@ fn guest_half(
     }
 }
 
-fn map(handover: Handover, channel: &Channel, host: &mut Process, shape: Shape) -> Result<Mapped> {
+fn map(
+    handover: Handover,
+    channel: &Channel,
+    host: &mut Process,
+    shape: Shape,
+    pages: Pages,
+) -> Result<Mapped> {
     // Judged before the machine asks for this, so that it has one.
     let len = shape.len().unwrap_or_else(|| not_asked());
-    let (memory, taken) = handover.open(channel, host, len).map_err(|e| {
+    let (memory, taken) = handover.open(channel, host, len, pages).map_err(|e| {
         // On Windows handles cannot be taken any more from a host that was killed.
         if host.has_ended() {
             broken_off(io::ErrorKind::ConnectionReset.into())

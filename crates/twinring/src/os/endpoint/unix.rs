@@ -35,7 +35,7 @@ use rustix::net::{SendFlags, sockopt};
 use super::{HANDOVER, PACKET, Packet, PlaceOptions, Received, refused};
 use crate::error::{Error, ErrorKind};
 use crate::os::event::{Alarm, Bells, Deadline, Source, wait};
-use crate::os::memory::Memory;
+use crate::os::memory::{Memory, Pages};
 use crate::os::process::{Access, NotInChildren, Peer, Process, User};
 
 /// Guests that may wait to be accepted; a further one tries again.
@@ -706,8 +706,13 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
-    pub(crate) fn make(_: &Channel, _: &Process, len: usize) -> io::Result<(Offer, Memory)> {
-        let (mapped, memory) = Memory::create(len)?;
+    pub(crate) fn make(
+        _: &Channel,
+        _: &Process,
+        len: usize,
+        pages: Pages,
+    ) -> io::Result<(Offer, Memory)> {
+        let (mapped, memory) = Memory::create(len, pages)?;
         let (ours, space) = socketpair(
             AddressFamily::UNIX,
             SocketType::STREAM,
@@ -747,6 +752,7 @@ impl Handover {
         _: &Channel,
         _: &mut Process,
         len: usize,
+        pages: Pages,
     ) -> io::Result<(Memory, Taken)> {
         let n = self.fds.len();
         let [memory, space]: [OwnedFd; OFFERED] = self.fds.try_into().map_err(|_| {
@@ -754,7 +760,7 @@ impl Handover {
                 "the host sent {n} descriptors instead of {OFFERED}"
             ))
         })?;
-        let memory = Memory::open(memory, len)?;
+        let memory = Memory::open(memory, len, pages)?;
         let stat = fstat(&space)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Socket
             || sockopt::socket_type(&space)? != SocketType::STREAM

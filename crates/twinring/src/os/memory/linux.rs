@@ -12,7 +12,7 @@ use rustix::mm::{Advice, madvise};
 
 use super::unix::map;
 pub(super) use super::unix::unmap;
-use super::{Memory, refused};
+use super::{Memory, Pages, refused};
 
 /// What keeps a mapping of the memory valid: nobody can shrink it under a reader (SIGBUS) or lift
 /// the seals again.
@@ -23,7 +23,7 @@ const SEALS: SealFlags = SealFlags::SHRINK
 /// `f_type` of the file system that memfds live in (linux/magic.h).
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
-pub(super) fn create(len: usize) -> io::Result<(Memory, OwnedFd)> {
+pub(super) fn create(len: usize, pages: Pages) -> io::Result<(Memory, OwnedFd)> {
     let size = u64::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
     let base = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let fd = match memfd_create(c"twinring", base | MemfdFlags::NOEXEC_SEAL) {
@@ -32,12 +32,13 @@ pub(super) fn create(len: usize) -> io::Result<(Memory, OwnedFd)> {
         other => other,
     }?;
     ftruncate(&fd, size)?;
-    // Reserve every page now: on a full tmpfs or at a memory limit this fails cleanly, where a
-    // first touch later would be SIGBUS.
-    loop {
-        match fallocate(&fd, FallocateFlags::empty(), 0, size) {
-            Err(Errno::INTR) => {}
-            other => break other?,
+    // At a memory limit this fails cleanly, where a first touch later would be SIGBUS or worse.
+    if pages == Pages::Reserved {
+        loop {
+            match fallocate(&fd, FallocateFlags::empty(), 0, size) {
+                Err(Errno::INTR) => {}
+                other => break other?,
+            }
         }
     }
     fcntl_add_seals(&fd, SEALS)?;
@@ -52,7 +53,7 @@ fn map_here(fd: &OwnedFd, len: usize) -> io::Result<Memory> {
     Ok(memory)
 }
 
-pub(super) fn open(fd: OwnedFd, len: usize) -> io::Result<Memory> {
+pub(super) fn open(fd: OwnedFd, len: usize, pages: Pages) -> io::Result<Memory> {
     // Seals first: they are what makes the size read below final.
     let seals = fcntl_get_seals(&fd).map_err(|_| refused("the memory handed over is no memfd"))?;
     if !seals.contains(SEALS) {
@@ -78,7 +79,7 @@ pub(super) fn open(fd: OwnedFd, len: usize) -> io::Result<Memory> {
             stat.st_size
         )));
     }
-    if (stat.st_blocks as u64).saturating_mul(512) < len as u64 {
+    if pages == Pages::Reserved && (stat.st_blocks as u64).saturating_mul(512) < len as u64 {
         return Err(refused(
             "the memory handed over is not reserved (it has holes)",
         ));

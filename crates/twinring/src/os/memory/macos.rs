@@ -11,12 +11,12 @@ use rustix::shm::{self, OFlags};
 
 use super::unix::map;
 pub(super) use super::unix::unmap;
-use super::{Memory, refused};
+use super::{Memory, Pages, refused};
 
 /// Of Apple's own processors; Intel's have 4 KiB.
 const LARGEST_PAGE: usize = 16 * 1024;
 
-pub(super) fn create(len: usize) -> io::Result<(Memory, OwnedFd)> {
+pub(super) fn create(len: usize, _: Pages) -> io::Result<(Memory, OwnedFd)> {
     let size = u64::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
     let fd = nameless()?;
     ftruncate(&fd, size)?;
@@ -47,7 +47,7 @@ fn nameless() -> io::Result<OwnedFd> {
     Err(io::Error::other("no free name for a shared-memory object"))
 }
 
-pub(super) fn open(fd: OwnedFd, len: usize) -> io::Result<Memory> {
+pub(super) fn open(fd: OwnedFd, len: usize, _: Pages) -> io::Result<Memory> {
     let stat = fstat(&fd)?;
     // Darwin lets a shared-memory object be sized once only, so a right size stays right; a file
     // could be cut off under us later. Such an object has no file type, and nothing else that can

@@ -20,6 +20,17 @@ mod sys;
 #[cfg(unix)]
 mod unix;
 
+/// When the pages of shared memory are taken from the system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Pages {
+    /// At once: touching them later cannot fail.
+    Reserved,
+    /// As they are touched. Where there is no memory left by then, the system ends the process.
+    /// Only Linux does it so: Windows and macOS promise the memory at once and take a page when it
+    /// is touched, whatever is asked for.
+    OnDemand,
+}
+
 /// Shared memory mapped for reading and writing; unmapped on drop.
 ///
 /// The mapping is at least page-aligned and stays valid, and of this length, for as long as the
@@ -37,23 +48,23 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    /// Makes `len` bytes of zeroed shared memory, every page reserved now, so that touching it
-    /// later cannot fail. Returns the mapping and the handle to give to the peer.
+    /// Makes `len` bytes of zeroed shared memory. Returns the mapping and the handle to give to the
+    /// peer.
     ///
     /// # Errors
     /// `OutOfMemory` or `StorageFull` when the system has no room for it, and whatever else the
     /// system says.
-    pub(crate) fn create(len: usize) -> io::Result<(Memory, OsHandle)> {
-        sys::create(len)
+    pub(crate) fn create(len: usize, pages: Pages) -> io::Result<(Memory, OsHandle)> {
+        sys::create(len, pages)
     }
 
     /// Maps memory that the peer handed over, after checking that it is plain memory of exactly
-    /// `len` bytes which nobody can shrink.
+    /// `len` bytes which nobody can shrink, with its pages reserved if they have to be.
     ///
     /// # Errors
     /// `InvalidData`, saying what is wrong, when it is not that.
-    pub(crate) fn open(handle: OsHandle, len: usize) -> io::Result<Memory> {
-        sys::open(handle, len)
+    pub(crate) fn open(handle: OsHandle, len: usize, pages: Pages) -> io::Result<Memory> {
+        sys::open(handle, len, pages)
     }
 
     /// The first byte of the mapping.

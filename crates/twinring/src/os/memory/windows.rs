@@ -16,7 +16,7 @@ use windows_sys::Win32::System::Memory::{
     VirtualQuery,
 };
 
-use super::{Memory, refused};
+use super::{Memory, Pages, refused};
 use crate::os::windows::{call, is_code, may_fail, own, status};
 
 /// Kinds of section that a host never makes: touching the pages of a file or of uncommitted memory
@@ -26,7 +26,7 @@ const FOREIGN: u32 = SEC_FILE | SEC_IMAGE | SEC_RESERVE | SEC_NOCACHE | SEC_WRIT
 /// Pages are of this size on every processor that Windows runs on.
 const PAGE: u64 = 4096;
 
-pub(super) fn create(len: usize) -> io::Result<(Memory, OwnedHandle)> {
+pub(super) fn create(len: usize, _: Pages) -> io::Result<(Memory, OwnedHandle)> {
     let size = len as u64;
     // SEC_COMMIT takes the whole size out of the system's commit limit now, so that no page can be
     // missing later.
@@ -47,7 +47,7 @@ pub(super) fn create(len: usize) -> io::Result<(Memory, OwnedHandle)> {
     Ok((map(&section, len).map_err(out_of_memory)?, section))
 }
 
-pub(super) fn open(section: OwnedHandle, len: usize) -> io::Result<Memory> {
+pub(super) fn open(section: OwnedHandle, len: usize, _: Pages) -> io::Result<Memory> {
     let info = query(&section)?;
     if info.attributes & SEC_COMMIT == 0 || info.attributes & FOREIGN != 0 {
         return Err(refused(format!(
@@ -200,15 +200,15 @@ mod tests {
     }
 
     fn refusal(section: OwnedHandle, len: usize) -> String {
-        let e = Memory::open(section, len).unwrap_err();
+        let e = Memory::open(section, len, Pages::Reserved).unwrap_err();
         assert_eq!(e.kind(), io::ErrorKind::InvalidData, "{e}");
         e.to_string()
     }
 
     #[test]
     fn both_ends_see_the_same_zeroed_memory() {
-        let (ours, section) = Memory::create(LEN).unwrap();
-        let theirs = Memory::open(section, LEN).unwrap();
+        let (ours, section) = Memory::create(LEN, Pages::Reserved).unwrap();
+        let theirs = Memory::open(section, LEN, Pages::Reserved).unwrap();
         assert_ne!(ours.base(), theirs.base());
         assert_eq!(theirs.len(), LEN);
         // SAFETY: both views have LEN bytes, and no other thread knows of them.
@@ -221,14 +221,19 @@ mod tests {
 
     #[test]
     fn a_length_that_is_no_multiple_of_a_page_is_fine() {
-        let (_ours, section) = Memory::create(LEN + 1).unwrap();
-        assert_eq!(Memory::open(section, LEN + 1).unwrap().len(), LEN + 1);
+        let (_ours, section) = Memory::create(LEN + 1, Pages::Reserved).unwrap();
+        assert_eq!(
+            Memory::open(section, LEN + 1, Pages::Reserved)
+                .unwrap()
+                .len(),
+            LEN + 1
+        );
     }
 
     #[test]
     fn another_size_is_refused() {
         for wrong in [LEN - 4096, LEN + 4096, 1 << 40] {
-            let (_ours, section) = Memory::create(LEN).unwrap();
+            let (_ours, section) = Memory::create(LEN, Pages::Reserved).unwrap();
             assert!(refusal(section, wrong).contains("bytes"));
         }
     }
@@ -264,7 +269,7 @@ mod tests {
         // 32 TiB, beyond any commit limit; on 32 bits what fits no address space.
         let len = usize::try_from(1_u64 << 45).unwrap_or(0xffff_0000);
         assert_eq!(
-            Memory::create(len).unwrap_err().kind(),
+            Memory::create(len, Pages::Reserved).unwrap_err().kind(),
             io::ErrorKind::OutOfMemory
         );
     }

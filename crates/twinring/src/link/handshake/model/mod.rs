@@ -16,6 +16,7 @@ use self::world::{Broken, Rules};
 use crate::link::options::Options;
 use crate::link::packet::{Message, VERSIONS};
 use crate::link::wait::Wait;
+use crate::os::memory::Pages;
 use crate::os::process::{Access, Peer, User};
 use crate::segment::Side;
 
@@ -39,6 +40,7 @@ impl Terms {
             access: Access::SameUser,
             handshake_timeout: Duration::from_secs(5),
             directory: None,
+            pages: Pages::Reserved,
         };
         Terms {
             peer: Peer {
@@ -49,6 +51,7 @@ impl Terms {
             },
             knock: Message::Knock {
                 versions: VERSIONS,
+                pages: options.pages,
                 max_message: options.max_message,
                 name: name.clone(),
             },

@@ -468,8 +468,8 @@ impl World {
                 Act::Identify => machine
                     .identified(&terms.peer, true)
                     .map_err(|_| "not admitted")?,
-                Act::MakeOffer if rules.is(Broken::OldMemoryAgain) => machine.made(shape(1)),
-                Act::MakeOffer => machine.made(shape(self.unused_id())),
+                Act::MakeOffer(_) if rules.is(Broken::OldMemoryAgain) => machine.made(shape(1)),
+                Act::MakeOffer(_) => machine.made(shape(self.unused_id())),
                 _ => return Ok(()),
             }
         }
@@ -1209,7 +1209,7 @@ fn guest_alone(
         match machine.next() {
             Act::Identify => machine.identified(&terms.peer).map_err(drop)?,
             Act::Check => machine.check().map_err(drop)?,
-            Act::TakeHandover(shape) => {
+            Act::TakeHandover(shape, _) => {
                 // What `Segment::attach` compares.
                 if memory != Some(shape.id[0]) && !rules.is(Broken::AnyMemory) {
                     return Err(());

@@ -37,7 +37,7 @@ use windows_sys::Win32::System::WindowsProgramming::PUBLIC_OBJECT_BASIC_INFORMAT
 
 use super::{Channel, HANDOVER, Side, refused};
 use crate::os::event::{Bells, Chimes};
-use crate::os::memory::Memory;
+use crate::os::memory::{Memory, Pages};
 use crate::os::process::Process;
 use crate::os::windows::{is_code, ok, status};
 
@@ -103,6 +103,7 @@ impl Offer {
         channel: &Channel,
         guest: &Process,
         len: usize,
+        pages: Pages,
     ) -> io::Result<(Offer, Memory)> {
         if !guest.is_watched() {
             return Err(not_opened(
@@ -114,7 +115,7 @@ impl Offer {
             Side::Host { guest_takes } if guest_takes.load(Ordering::Relaxed) => None,
             _ => Some(guest.open_for_handles().map_err(|e| not_opened(guest, e))?),
         };
-        let (mapped, memory) = Memory::create(len)?;
+        let (mapped, memory) = Memory::create(len, pages)?;
         let offer = Offer {
             memory,
             bells: Bells::new(Chimes::new()?, Chimes::new()?),
@@ -305,13 +306,14 @@ impl Handover {
         _: &Channel,
         host: &mut Process,
         len: usize,
+        pages: Pages,
     ) -> io::Result<(Memory, Taken)> {
         let none = || refused("the host sent no handles");
         let handles = self.found?.ok_or_else(none)?;
         if let Some(process) = handles.process {
             host.watch_by(process);
         }
-        let memory = Memory::open(handles.memory, len)?;
+        let memory = Memory::open(handles.memory, len, pages)?;
         let bells = Bells::new(handles.guests, handles.hosts);
         Ok((memory, Taken { bells }))
     }

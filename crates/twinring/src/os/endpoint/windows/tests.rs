@@ -12,7 +12,7 @@ use windows_sys::Win32::Foundation::GetHandleInformation;
 use super::offer::{area, will_take};
 use super::*;
 use crate::os::event::{Bells, wait};
-use crate::os::memory::Memory;
+use crate::os::memory::{Memory, Pages};
 
 #[path = "access_tests.rs"]
 mod access;
@@ -94,7 +94,7 @@ fn send_all(channel: &Channel, len: usize) -> io::Result<(Offer, Memory)> {
     let stop = quiet();
     let (process, _) = channel.identify()?;
     channel.receive(soon(), &stop)?.handover.none_expected()?;
-    let (offer, memory) = Offer::make(channel, &process, len)?;
+    let (offer, memory) = Offer::make(channel, &process, len, Pages::Reserved)?;
     channel.send(&packet(2), Some(&offer), soon(), &stop)?;
     channel.receive(soon(), &stop)?.handover.none_expected()?;
     channel.send(&packet(4), None, soon(), &stop)?;
@@ -117,7 +117,9 @@ fn be_guest(channel: Channel, len: usize, open: bool) -> io::Result<Guest> {
     assert_eq!(process.is_watched(), open);
     channel.send(&packet(1), None, soon(), &stop)?;
     let offered = channel.receive(soon(), &stop)?;
-    let (memory, taken) = offered.handover.open(&channel, &mut process, len)?;
+    let (memory, taken) = offered
+        .handover
+        .open(&channel, &mut process, len, Pages::Reserved)?;
     channel.send(&packet(3), None, soon(), &stop)?;
     channel.receive(soon(), &stop)?.handover.none_expected()?;
     assert!(process.is_watched() && !process.has_ended());
@@ -351,7 +353,7 @@ fn lies_about_handles_are_refused() {
     };
     let theirs_to_watch = this_process_to_watch();
     // What a host offers, but with the rights of one who made it for himself.
-    let (_memory, section) = Memory::create(LEN).unwrap();
+    let (_memory, section) = Memory::create(LEN, Pages::Reserved).unwrap();
     let events: [_; 6] = std::array::from_fn(|_| new_event(false).unwrap());
     let numbers = [&section]
         .into_iter()
@@ -394,7 +396,10 @@ fn lies_about_handles_are_refused() {
         let handover = theirs.receive(soon(), &stop).unwrap().handover;
         assert!(handover.none_expected().is_err(), "case {i}");
         let mut process = theirs.identify().unwrap().0;
-        let e = handover.open(&theirs, &mut process, LEN).err().unwrap();
+        let e = handover
+            .open(&theirs, &mut process, LEN, Pages::Reserved)
+            .err()
+            .unwrap();
         assert_eq!(e.kind(), io::ErrorKind::InvalidData, "case {i}: {e}");
         // A guest has no handles to send, and nothing else to say here.
         lying[HANDOVER].copy_from_slice(&lie);
@@ -417,7 +422,7 @@ fn lies_about_handles_are_refused() {
         let source = [Source::Handle(event.as_handle())];
         assert_eq!(wait(&source, Deadline::Now).unwrap(), Some(0));
     }
-    assert!(Memory::open(section, LEN).is_ok());
+    assert!(Memory::open(section, LEN, Pages::Reserved).is_ok());
     assert!(Handover::of_guest(&will_take()).1);
 }
 
@@ -472,7 +477,7 @@ fn count_handles() {
             theirs.send(&packet(1), None, soon(), &stop).unwrap();
             ours.receive(soon(), &stop).unwrap();
             let (process, _) = ours.identify().unwrap();
-            let (offer, _memory) = Offer::make(&ours, &process, LEN).unwrap();
+            let (offer, _memory) = Offer::make(&ours, &process, LEN, Pages::Reserved).unwrap();
             ours.send(&packet(2), Some(&offer), soon(), &stop).unwrap();
             if i.is_multiple_of(3) {
                 theirs.receive(soon(), &stop).unwrap();

@@ -1,0 +1,81 @@
+//! Memory that is reserved, or taken as it is touched.
+
+mod common;
+
+use common::{LIMIT, Parent, Place, Side, Watchdog, check, connected, message, peers};
+
+peers!(reserving, content);
+
+const CAPACITY: u64 = 4 << 20;
+
+fn echo(parent: &'static Parent, reserve: bool) {
+    let builder = parent.builder().ring_capacity(CAPACITY);
+    let link = builder.reserve_memory(reserve).open().unwrap();
+    connected(&link);
+    while let Ok(message) = link.recv() {
+        link.send(&message).unwrap();
+    }
+}
+
+fn reserving(parent: &'static Parent) {
+    echo(parent, true);
+}
+
+fn content(parent: &'static Parent) {
+    echo(parent, false);
+}
+
+/// Bytes of the rings' memory that there are by now. `None` where the system does not tell (Linux
+/// tells root), or promises them whatever is asked for.
+fn taken() -> Option<u64> {
+    #[cfg(not(target_os = "linux"))]
+    return None;
+    #[cfg(target_os = "linux")]
+    {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let segment = maps.lines().find(|line| line.contains("memfd:twinring"));
+        let addresses = segment.unwrap().split(' ').next()?;
+        let file = std::fs::metadata(format!("/proc/self/map_files/{addresses}")).ok()?;
+        Some(std::os::unix::fs::MetadataExt::blocks(&file) * 512)
+    }
+}
+
+#[test]
+fn memory_is_reserved_unless_both_sides_do_without() {
+    let _watchdog = Watchdog::new(60);
+    for side in Side::BOTH {
+        for (role, reserve) in [
+            ("reserving", true),
+            ("reserving", false),
+            ("content", true),
+            ("content", false),
+        ] {
+            let place = Place::new();
+            let _child = place.start(role, side);
+            let builder = place.builder(side.opposite()).ring_capacity(CAPACITY);
+            let link = builder.reserve_memory(reserve).open().unwrap();
+            connected(&link);
+            let on_demand = role == "content" && !reserve;
+            let untouched = taken();
+            if let Some(bytes) = untouched {
+                let wanted = if on_demand {
+                    0..=64 * 1024
+                } else {
+                    2 * CAPACITY..=3 * CAPACITY
+                };
+                assert!(wanted.contains(&bytes), "{bytes} with {role}, {reserve}");
+            }
+            // More than once around the ring, so that each page is touched.
+            for (i, len) in [10, 300_000, 9_000_000].into_iter().enumerate() {
+                link.send(&message(0, i as u64, len)).unwrap();
+                check(&link.recv_timeout(LIMIT).unwrap(), 0, i as u64, len);
+                if let Some(bytes) = taken().filter(|_| on_demand && i == 1) {
+                    assert!((500_000..2_000_000).contains(&bytes), "{bytes} by 300 kB");
+                }
+            }
+            if let Some(bytes) = taken() {
+                assert!(bytes >= 2 * CAPACITY, "{bytes} at the end");
+            }
+        }
+    }
+}
