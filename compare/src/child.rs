@@ -77,7 +77,7 @@ pub(crate) fn play<T: Transport>(
 
 /// Tells the figures, and keeps the link until both ends are done with it.
 pub(crate) fn finish(control: &Control, figures: crate::cell::Figures) -> Result<()> {
-    control.say(&Line::Result(figures));
+    control.say(&Line::Result(Box::new(figures)));
     match control.hear()? {
         Order::End => Ok(()),
         other => Err(unexpected(&other)),

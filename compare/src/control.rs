@@ -17,7 +17,7 @@ pub(crate) enum Line {
     /// The guest's link works and rests.
     Idle,
     /// It is done, and keeps its link until told to end.
-    Result(Figures),
+    Result(Box<Figures>),
     Failed(String),
 }
 

@@ -124,7 +124,7 @@ impl Pair {
         let mut figures = [None, None];
         while figures.iter().any(Option::is_none) {
             match self.hear()? {
-                (who, Line::Result(result)) => figures[who] = Some(result),
+                (who, Line::Result(result)) => figures[who] = Some(*result),
                 (who, line) => return Err(unexpected(who, &line)),
             }
         }

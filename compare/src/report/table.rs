@@ -126,7 +126,10 @@ fn tables(data: &Data) -> String {
     text
 }
 
-const STREAMED: [(&str, fn(usize) -> Workload); 2] = [
+/// A title, and the workload of messages of a length.
+type Streams = (&'static str, fn(usize) -> Workload);
+
+const STREAMED: [Streams; 2] = [
     ("One way", Workload::OneWay),
     ("Both ways at once, added up", Workload::BothWays),
 ];
@@ -309,8 +312,8 @@ fn settings(data: &Data) -> String {
 
 fn size(len: usize) -> String {
     match len {
-        _ if len >= MIB && len % MIB == 0 => format!("{} MiB", len / MIB),
-        _ if len >= KIB && len % KIB == 0 => format!("{} KiB", len / KIB),
+        _ if len >= MIB && len.is_multiple_of(MIB) => format!("{} MiB", len / MIB),
+        _ if len >= KIB && len.is_multiple_of(KIB) => format!("{} KiB", len / KIB),
         _ => format!("{len} B"),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::shared::Shared;
-use super::{Entry, Waits};
+use super::{Entry, NOT_A_LINK, Waits};
 use crate::cell::{Figures, Result, Spec, Workload};
 use crate::child::{Role, finish, unexpected};
 use crate::control::{Control, Line, Order};
@@ -21,7 +21,7 @@ pub(super) fn entries() -> Vec<Entry> {
                    nothing is carried but the number of the bounce",
         waits: Waits::Spins,
         longest: 64,
-        only: Some(&[Workload::RoundTrip(64)]),
+        only: Some((&[Workload::RoundTrip(64)], NOT_A_LINK)),
         start: Box::new(start),
     }]
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
-use super::{Entry, Waits};
+use super::{Entry, NOT_A_LINK, Waits};
 use crate::cell::{Figures, KIB, MIB, Result, Spec, Workload};
 use crate::child::{Role, finish, unexpected};
 use crate::control::{Control, Line, Order};
@@ -19,14 +19,17 @@ pub(super) fn entries() -> Vec<Entry> {
                    byte of the copy: no second process takes part",
         waits: Waits::Spins,
         longest: 16 * MIB,
-        only: Some(&[
-            Workload::OneWay(64),
-            Workload::OneWay(KIB),
-            Workload::OneWay(16 * KIB),
-            Workload::OneWay(64 * KIB),
-            Workload::OneWay(MIB),
-            Workload::OneWay(16 * MIB),
-        ]),
+        only: Some((
+            &[
+                Workload::OneWay(64),
+                Workload::OneWay(KIB),
+                Workload::OneWay(16 * KIB),
+                Workload::OneWay(64 * KIB),
+                Workload::OneWay(MIB),
+                Workload::OneWay(16 * MIB),
+            ],
+            NOT_A_LINK,
+        )),
         start: Box::new(start),
     }]
 }

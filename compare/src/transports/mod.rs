@@ -51,6 +51,11 @@ use crate::control::Control;
 pub(crate) trait Sender: Send + Sized + 'static {
     fn send(&mut self, message: &[u8]) -> Result<()>;
 
+    /// Sends what a sender of batches has gathered; called before an answer is waited for.
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// One more for another thread, onto the same link; `None` if threads have to share this one
     /// under a lock.
     fn another(&self) -> Result<Option<Self>> {
@@ -62,6 +67,11 @@ pub(crate) trait Sender: Send + Sized + 'static {
 pub(crate) trait Receiver: Send + 'static {
     /// Waits for the next message and shows it: where it lies, if the transport can do so.
     fn recv(&mut self, read: impl FnOnce(&[u8])) -> Result<()>;
+
+    /// The same for all that is there, if the transport takes it at once.
+    fn recv_some(&mut self, mut read: impl FnMut(&[u8])) -> Result<()> {
+        self.recv(|bytes| read(bytes))
+    }
 }
 
 /// Something that carries messages between two processes, both ways.
@@ -86,6 +96,9 @@ pub(crate) enum Waits {
     Sleeps,
 }
 
+/// Why `memcpy` and the cache line have few workloads.
+const NOT_A_LINK: &str = "it is a limit of other things";
+
 type Start = dyn Fn(Role, &Spec, &Control) -> Result<()>;
 
 /// One transport with its settings.
@@ -99,8 +112,8 @@ pub(crate) struct Entry {
     pub(crate) waits: Waits,
     /// The longest message that it carries whole.
     pub(crate) longest: usize,
-    /// It measures only some workloads.
-    only: Option<&'static [Workload]>,
+    /// It measures only some workloads, and why.
+    only: Option<(&'static [Workload], &'static str)>,
     /// What one end does.
     pub(crate) start: Box<Start>,
 }
@@ -132,10 +145,16 @@ impl Entry {
         self
     }
 
+    /// Other workloads are not for it.
+    fn only(mut self, workloads: &'static [Workload], why: &'static str) -> Entry {
+        self.only = Some((workloads, why));
+        self
+    }
+
     /// Why this transport is not measured so.
     pub(crate) fn not(&self, workload: Workload) -> Option<String> {
-        if let Some(only) = self.only {
-            return (!only.contains(&workload)).then(|| "it is a limit of other things".into());
+        if let Some((only, why)) = self.only {
+            return (!only.contains(&workload)).then(|| why.into());
         }
         if workload == Workload::Footprint && self.waits == Waits::Spins {
             return Some("it spins: it is never idle".into());

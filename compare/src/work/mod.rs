@@ -77,6 +77,7 @@ pub(crate) fn guest(
     };
     figures.checked = figures.checked.or(Some(1));
     tx.send(Message::new(SMALL).plain(What::Stop))?;
+    tx.flush()?;
     let done = finish(control, figures);
     // The link lives until both ends are done with it.
     drop((tx, rx));
@@ -86,6 +87,7 @@ pub(crate) fn guest(
 /// One small message there and back.
 pub(crate) fn echo(tx: &mut impl Sender, rx: &mut impl Receiver) -> Result<()> {
     tx.send(Message::new(SMALL).plain(What::Echo))?;
+    tx.flush()?;
     expect(rx, What::Echo, SMALL)
 }
 
@@ -109,7 +111,7 @@ fn check(tx: &mut impl Sender, message: &mut Message, times: usize) -> Result<()
     for _ in 0..times {
         tx.send(message.plain(What::Check))?;
     }
-    Ok(())
+    tx.flush()
 }
 
 /// How many messages go between two looks at the clock.

@@ -134,13 +134,20 @@ pub(super) fn serve(tx: &mut impl Sender, rx: &mut impl Receiver) -> Result<Figu
     let mut done = Message::new(SMALL);
     loop {
         let mut step = Step::On;
-        rx.recv(|bytes| step = server.take(bytes, |bytes| tx.send(bytes)))?;
+        rx.recv_some(|bytes| {
+            let next = server.take(bytes, |bytes| tx.send(bytes));
+            // Of several messages at once it is the last one that matters: whoever sent it waits.
+            if !matches!(step, Step::Failed(_)) {
+                step = next;
+            }
+        })?;
         match step {
             Step::On | Step::Begun => {}
             Step::Ended => tx.send(done.plain(What::Done))?,
             Step::Stopped => break,
             Step::Failed(fault) => return Err(fault.into()),
         }
+        tx.flush()?;
     }
     let mut latencies = std::mem::take(&mut server.latencies);
     let samples = latencies.len() as u64;

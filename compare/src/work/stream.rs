@@ -81,5 +81,6 @@ pub(super) fn send_for(
         argument: total,
     });
     tx.send(bytes)?;
+    tx.flush()?;
     Ok(number)
 }
