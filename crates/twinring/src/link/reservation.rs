@@ -44,6 +44,8 @@ pub struct Reservation<'a> {
     core: &'a Core,
     reserved: Reserved,
     written: usize,
+    /// Nobody waits for it any more.
+    ended: bool,
     /// Held to the end, so that whoever wants to send can wait for it.
     _turn: TurnGuard<'a, ()>,
     /// Stays with the thread that is known to hold it.
@@ -152,6 +154,7 @@ impl Core {
                 core: self,
                 reserved,
                 written: 0,
+                ended: false,
                 _turn: turn,
                 _here: PhantomData,
             })
@@ -239,7 +242,7 @@ impl Reservation<'_> {
     ///
     /// # Errors
     /// If the connection has ended meanwhile, as [`send`](Link::send); then nothing is sent.
-    pub fn commit(self) -> Result<()> {
+    pub fn commit(mut self) -> Result<()> {
         self.core.check_forked()?;
         let Reserved {
             connection, claim, ..
@@ -254,6 +257,8 @@ impl Reservation<'_> {
                 return Err(end.error());
             }
             outgoing.commit(claim, self.written);
+            outgoing.end_reservation();
+            self.ended = true;
             Ok(())
         });
         drop(lane);
@@ -292,7 +297,7 @@ impl Drop for Reservation<'_> {
             return;
         }
         // After its connection nobody waits for it; see `commit`.
-        if self.reserved.connection.end().is_none() {
+        if !self.ended && self.reserved.connection.end().is_none() {
             let mut lane = self.core.outbox.lane();
             if let Ok(outgoing) = current(&mut lane, &self.reserved.connection) {
                 outgoing.end_reservation();
