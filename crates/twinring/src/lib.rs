@@ -32,10 +32,66 @@
 //! ```text
 //!            Link                   Link
 //! link/      send.rs                recv.rs          messages, waiting, the life of a connection
+//!            reservation.rs         view.rs          one message in place
+//!            send_stream.rs         recv_stream.rs   one message as a stream
 //! frame/     writer.rs              reader.rs        messages ⇄ frames
 //! ring/      producer.rs            consumer.rs      positions and memory orderings
 //! segment/            layout.rs                      one memory, two rings
 //! os/        memory  event  process  endpoint        all that differs between systems
+//! ```
+//!
+//! # Which call for what
+//!
+//! | what you have, or want | sending | receiving |
+//! |---|---|---|
+//! | a message | [`send`](Link::send) | [`recv`](Link::recv), [`recv_into`](Link::recv_into) |
+//! | a message that lies in several places | [`send_vectored`](Link::send_vectored) | |
+//! | no copy of one's own | [`reserve`](Link::reserve), fill, [`commit`](Reservation::commit) | [`recv_in_place`](Link::recv_in_place) |
+//! | many small messages at once | [`send_batch`](Link::send_batch) | [`recv_batch`](Link::recv_batch) |
+//! | one message of any length in little memory | [`send_stream`](Link::send_stream), [`send_from`](Link::send_from) | [`recv_stream`](Link::recv_stream) |
+//!
+//! The two columns mix as you like. While a [`Reservation`] is held, other sends of the link wait;
+//! while a [`View`] or a [`RecvStream`] is, other receivers do. A thread that would wait for what it
+//! holds itself gets [`ErrorKind::Deadlock`].
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! # use std::time::Duration;
+//! # use twinring::*;
+//!
+//! # fn main() -> std::io::Result<()> {
+//! # let name = format!("crate-calls-example-{}", std::process::id());
+//! # let host = Link::host(&name).open()?;
+//! # let guest = Link::guest(&name).open()?;
+//! # host.wait_connected(Duration::from_secs(5))?;
+//! # guest.wait_connected(Duration::from_secs(5))?;
+//! // In place: written where the peer will read it, read where it was written.
+//! let mut message = host.reserve(100)?; // at most so many bytes
+//! write!(message, "frame {}", 7)?;
+//! message.commit()?;
+//! let view = guest.recv_in_place()?;
+//! assert_eq!(view.get(0), Some(*b"frame"));
+//! drop(view); // gives its room back
+//!
+//! // Many at once.
+//! host.send_batch(&["one", "two", "three"])?;
+//! let mut letters = 0;
+//! guest.recv_batch(|message| letters += message.len())?;
+//! assert_eq!(letters, 11);
+//!
+//! // As a stream: complete with `finish`, read while it comes.
+//! let sender = std::thread::spawn(move || -> std::io::Result<()> {
+//!     let mut stream = host.send_stream()?;
+//!     for row in 0..100_000 {
+//!         writeln!(stream, "row {row}")?;
+//!     }
+//!     Ok(stream.finish()?)
+//! });
+//! let mut text = String::new();
+//! guest.recv_stream()?.read_to_string(&mut text)?;
+//! assert!(text.ends_with("row 99999\n"));
+//! # sender.join().unwrap()?;
+//! # Ok(()) }
 //! ```
 //!
 //! # What is promised

@@ -12,7 +12,7 @@ use std::time::Duration;
 use common::{LIMIT, Parent, Place, Side, Watchdog, connected, peers, refuse_waitv};
 use twinring::{ErrorKind, Link, Wait};
 
-peers!(server, refused_later);
+peers!(server, refused_later, refused_beside_a_sleeper);
 
 /// Answers each message, and fills the ring, asleep most of the time; until the peer closes.
 fn serve(link: &Link, parent: &Parent) {
@@ -56,6 +56,26 @@ fn refused_later(parent: &'static Parent) {
         parent.say("refused");
     });
     serve(&link, parent);
+}
+
+/// One thread sleeps for a message when the call is refused; another, that comes later, for room.
+fn refused_beside_a_sleeper(parent: &'static Parent) {
+    let link = open(parent);
+    connected(&link);
+    let receiver = link.clone();
+    let receiving = std::thread::spawn(move || {
+        assert_eq!(receiver.recv().unwrap(), b"are you asleep?");
+        parent.say("not any more");
+    });
+    // It sleeps on a word by now; nothing but a wake-up tells it of anything.
+    std::thread::sleep(Duration::from_millis(50));
+    refuse_waitv(libc::EPERM);
+    let short = Duration::from_millis(50);
+    while link.send_timeout(&[7; 500], short).is_ok() {}
+    parent.say("full");
+    receiving.join().unwrap();
+    link.send(b"there is room").unwrap();
+    parent.expect("end");
 }
 
 /// Sleeps on both sides: for messages, and for room.
@@ -117,5 +137,24 @@ fn a_sandbox_that_comes_later() {
         exchange(&link);
         child.kill();
         assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::PeerGone);
+    }
+}
+
+#[test]
+fn a_sandbox_that_comes_while_one_sleeps() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let mut child = place.start("refused_beside_a_sleeper", side);
+        let builder = place.builder(side.opposite()).wait(Wait::Sleep);
+        let link = builder.ring_capacity(4096).open().unwrap();
+        connected(&link);
+        child.expect("full");
+        link.send(b"are you asleep?").unwrap();
+        child.expect("not any more");
+        // It waits for room, asleep by the bell.
+        std::thread::sleep(Duration::from_millis(5));
+        while link.recv_timeout(LIMIT).unwrap() != b"there is room" {}
+        child.say("end");
     }
 }

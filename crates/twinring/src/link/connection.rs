@@ -14,7 +14,7 @@ use crate::os::event::{
 };
 use crate::os::process::{Peer, Process};
 use crate::ring::Fault;
-use crate::segment::layout::{GOODBYE_CLOSED, GOODBYE_FAULT, ROUSE_BELL, ROUSE_WORD};
+use crate::segment::layout::{GOODBYE_CLOSED, GOODBYE_FAULT, ROUSE_BELL, ROUSE_BOTH, ROUSE_WORD};
 use crate::segment::{RingMemory, Segment, Shared32, Side};
 
 /// What the handshake yields.
@@ -147,9 +147,10 @@ impl Connection {
                 Ok(Some(2)) => Ok(Some(0)),
                 Ok(Some(alarm)) => Ok(Some(alarm + 1)),
                 Err(e) if e.kind() == io::ErrorKind::Unsupported => {
-                    // From the next announcement on. For this one, look again.
+                    // From the next announcement on. For this one, look again. Another thread may
+                    // be asleep on a word: it was there before the refusal.
                     self.on_words.store(false, Ordering::Relaxed);
-                    self.segment.set_rouse(self.side, ROUSE_BELL);
+                    self.segment.set_rouse(self.side, ROUSE_BOTH);
                     Ok(Some(0))
                 }
                 other => other,
@@ -160,24 +161,24 @@ impl Connection {
 
     /// Wakes the peer, which waits for something to read.
     pub(crate) fn rouse_for_data(&self) {
-        if self.peer_sleeps_on_words() {
+        let rouse = self.segment.rouse_of(self.side.opposite());
+        if rouse != ROUSE_BELL {
             wake_word(self.out.words().data_wait.0.word());
-        } else {
+        }
+        if rouse != ROUSE_WORD {
             self.bells.ring_data();
         }
     }
 
     /// Wakes the peer, which waits for room.
     pub(crate) fn rouse_for_space(&self) {
-        if self.peer_sleeps_on_words() {
+        let rouse = self.segment.rouse_of(self.side.opposite());
+        if rouse != ROUSE_BELL {
             wake_word(self.into.words().space_wait.0.word());
-        } else {
+        }
+        if rouse != ROUSE_WORD {
             self.bells.ring_space();
         }
-    }
-
-    fn peer_sleeps_on_words(&self) -> bool {
-        self.segment.rouse_of(self.side.opposite()) == ROUSE_WORD
     }
 
     /// Whether the peer's hang-up can be heard right now.

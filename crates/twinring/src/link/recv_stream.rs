@@ -285,7 +285,16 @@ fn park(incoming: &mut Incoming, frame: Frame) -> Result<()> {
             ),
         ));
     }
-    let bytes = incoming.reader.span(frame).to_vec();
+    let span = incoming.reader.span(frame);
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(span.len()).map_err(|_| {
+        Error::new(
+            ErrorKind::OutOfMemory,
+            format!("a message of {} bytes has overtaken the stream, and there is no memory to keep it in", span.len()),
+        )
+    })?;
+    bytes.resize(span.len(), 0);
+    span.read(0, &mut bytes);
     incoming.parked.push(bytes);
     incoming.give_back(frame);
     Ok(())

@@ -138,6 +138,8 @@ impl Core {
     /// The right to send a large message.
     pub(crate) fn take_large(&self, deadline: Deadline) -> Result<TurnGuard<'_, ()>> {
         self.outbox.large_holder.check("a stream that it sends")?;
+        // Whoever sends a large message may be waiting for it.
+        self.outbox.reservation_holder.check("a reservation")?;
         let turn = self.outbox.large.take(deadline);
         turn.ok_or_else(|| not_in_time(deadline))
     }

@@ -182,7 +182,7 @@ impl Sender {
     }
 }
 
-/// As `Incoming::next` of `link/recv.rs`: first whether the sender has ended, then the look at the
+/// As `Incoming::next` of `link/incoming.rs`: first whether the sender has ended, then the look at the
 /// ring. `looks_again` is what makes it right.
 fn drain(consumer: &mut Consumer, sender: &Sender, looks_again: bool) -> u64 {
     let mut got = 0;

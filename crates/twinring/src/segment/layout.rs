@@ -50,6 +50,8 @@ pub(crate) const GOODBYE_FAULT: u32 = 2;
 pub(crate) const ROUSE_BELL: u32 = 0;
 /// Who writes this sleeps on its wait flag, as a futex (Linux).
 pub(crate) const ROUSE_WORD: u32 = 1;
+/// It sleeps until its bell rings, but for those that had begun to sleep on a flag before.
+pub(crate) const ROUSE_BOTH: u32 = 2;
 
 /// First bytes of a segment.
 pub(crate) const MAGIC: [u8; 8] = *b"twinring";

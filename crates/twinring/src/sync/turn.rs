@@ -73,14 +73,18 @@ impl<T> Turn<T> {
     /// what the one did before it asked is seen by the other after that (`Outbox::abort_due`).
     #[inline]
     pub(crate) fn take(&self, deadline: Deadline) -> Option<TurnGuard<'_, T>> {
-        // Acquire: pairs with the Release of whoever freed it, so that its changes are seen. Relaxed
-        // when it is not free: nothing is touched, and `wait` looks again.
-        let free = self
-            .state
-            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok();
         // `then`, not `then_some`: a guard made in vain would free somebody else's turn on drop.
-        (free || self.wait(deadline)).then(|| TurnGuard { turn: self })
+        (self.take_free() || self.wait(deadline)).then(|| TurnGuard { turn: self })
+    }
+
+    /// Takes it if it is free.
+    #[inline]
+    fn take_free(&self) -> bool {
+        // Acquire: pairs with the Release of whoever freed it, so that its changes are seen. Relaxed
+        // when it is not free: nothing is touched, and whoever waits looks again.
+        self.state
+            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
@@ -137,13 +141,8 @@ impl<T> Turn<T> {
     fn spin(&self) -> bool {
         for _ in 0..SPINS {
             spin_hint();
-            // Acquire: as in `take`.
-            if self.state.load(Ordering::Relaxed) == FREE
-                && self
-                    .state
-                    .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
-                    .is_ok()
-            {
+            // The look first: a compare-and-swap takes the line from whoever has the turn.
+            if self.state.load(Ordering::Relaxed) == FREE && self.take_free() {
                 return true;
             }
         }

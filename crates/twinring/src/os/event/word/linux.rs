@@ -29,8 +29,9 @@ pub(super) fn can_wait() -> bool {
 }
 
 pub(super) fn wake(word: &AtomicU32) {
-    // Cannot fail for an address that is mapped.
-    let _ = futex_wake(word, Flags::empty(), i32::MAX as u32);
+    // One, the thread whose turn it is to send or to receive: a peer that has others sleep there only
+    // harms itself. Cannot fail for an address that is mapped.
+    let _ = futex_wake(word, Flags::empty(), 1);
 }
 
 /// Wakes those of this process who sleep on a word of its own.
