@@ -48,3 +48,14 @@ pub(crate) fn is_out_of_handles(e: &std::io::Error) -> bool {
         )
     }
 }
+
+/// How many processors this thread may run on.
+pub(crate) fn processors() -> usize {
+    // `available_parallelism` would also read what limits control groups set, from files: a guest
+    // that is connecting waits for this.
+    #[cfg(target_os = "linux")]
+    if let Ok(set) = rustix::thread::sched_getaffinity(None) {
+        return set.count() as usize;
+    }
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

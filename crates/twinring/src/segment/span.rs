@@ -43,13 +43,6 @@ impl Span {
         self.ring.read(self.checked(at, to.len()), to);
     }
 
-    /// All bytes, copied.
-    pub(crate) fn to_vec(&self) -> Vec<u8> {
-        let mut bytes = vec![0; self.len];
-        self.read(0, &mut bytes);
-        bytes
-    }
-
     /// Leaves the first `len` bytes out.
     ///
     /// # Panics

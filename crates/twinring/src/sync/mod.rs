@@ -17,14 +17,12 @@ pub(crate) use loomed::killed_after;
 pub(crate) use loomed::{Deadline, step};
 pub(crate) use turn::{Turn, TurnGuard};
 
-use std::sync::OnceLock;
-
 #[cfg(not(loom))]
 use crate::os::event::Deadline;
 #[cfg(loom)]
 use loomed::{Condvar, Mutex, MutexGuard};
 #[cfg(not(loom))]
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
 
 /// A sequentially consistent fence: no later load is done before an earlier store is seen by all.
 ///
@@ -52,6 +50,11 @@ pub(crate) fn spin_hint() {
 /// Whether whoever is waited for can only run while we do not, so that a spin is in vain. Asked
 /// once: it takes a while.
 pub(crate) fn one_processor() -> bool {
-    static ONE: OnceLock<bool> = OnceLock::new();
-    *ONE.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() == 1))
+    #[cfg(loom)]
+    return false;
+    #[cfg(not(loom))]
+    {
+        static ONE: OnceLock<bool> = OnceLock::new();
+        *ONE.get_or_init(|| crate::os::processors() == 1)
+    }
 }

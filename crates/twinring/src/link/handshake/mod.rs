@@ -19,9 +19,10 @@ use super::connection::Parts;
 use super::options::Options;
 use super::packet::{Message, Reason};
 use crate::error::{Error, ErrorKind, Result};
+use crate::os::OsHandle;
 use crate::os::endpoint::{Channel, Handover, Offer, Packet, Received, Taken};
 use crate::os::event::{Alarm, Deadline};
-use crate::os::memory::Pages;
+use crate::os::memory::{Memory, Pages};
 use crate::os::process::{Peer, Process};
 use crate::segment::{Segment, Shape, Side};
 
@@ -137,6 +138,7 @@ fn host_half(
 ) -> Result<((Process, Peer), Made, host::Ready)> {
     let mut machine = Host::new(name, options);
     let mut identity = None;
+    let mut ahead = None;
     let mut made = None;
     loop {
         match (machine.next(), &identity, &made) {
@@ -146,14 +148,20 @@ fn host_half(
                 machine.identified(peer, options.access.lets_in(process, peer))?;
             }
             (Act::Receive, ..) => {
+                if made.is_none() && ahead.is_none() && may_make_ahead(options) && !occupied() {
+                    ahead = Some(make_memory(options, Pages::Reserved));
+                }
                 let Received { packet, handover } = receive(channel, deadline, stop)?;
                 machine.received(&packet)?;
                 handover.none_expected().map_err(wrong)?;
             }
             (Act::AskOccupied, ..) => machine.asked(occupied())?,
             (Act::MakeOffer(pages), Some((process, _)), _) => {
-                let shape = new_shape(options)?;
-                made = Some(make(channel, process, shape, pages)?);
+                let memory = ahead
+                    .take()
+                    .unwrap_or_else(|| make_memory(options, pages))?;
+                let shape = memory.shape;
+                made = Some(make(channel, process, memory)?);
                 machine.made(shape);
             }
             (Act::SendOffer(hello), _, Some(made)) => {
@@ -180,18 +188,43 @@ fn new_shape(options: &Options) -> Result<Shape> {
     })
 }
 
-fn make(channel: &Channel, guest: &Process, shape: Shape, pages: Pages) -> Result<Made> {
+/// Whether memory is made before it is known that the guest may have it: it is still at work on its
+/// first message, and to reserve pages takes longer than all else. Not much of it, since a guest
+/// that never says that first word costs as much, and not before the guest is known to be one that
+/// may connect.
+fn may_make_ahead(options: &Options) -> bool {
+    options.pages == Pages::Reserved && options.ring_capacity <= MOST_AHEAD
+}
+
+/// Rings of up to this capacity are made ahead.
+const MOST_AHEAD: u64 = 4 << 20;
+
+/// The memory of one connection.
+struct NewMemory {
+    shape: Shape,
+    segment: Arc<Segment>,
+    handle: OsHandle,
+}
+
+fn make_memory(options: &Options, pages: Pages) -> Result<NewMemory> {
+    let shape = new_shape(options)?;
     let too_big = || Error::new(ErrorKind::OutOfMemory, "the rings exceed the address space");
     let len = shape.len().ok_or_else(too_big)?;
-    let (offer, memory) = Offer::make(channel, guest, len, pages).map_err(|e| {
-        Error::from_io(
-            &format!("cannot make {len} bytes of shared memory and its bells"),
-            e,
-        )
-    })?;
+    let (memory, handle) = Memory::create(len, pages)
+        .map_err(|e| Error::from_io(&format!("cannot make {len} bytes of shared memory"), e))?;
+    Ok(NewMemory {
+        shape,
+        segment: Segment::format(memory, shape).ok_or_else(too_big)?,
+        handle,
+    })
+}
+
+fn make(channel: &Channel, guest: &Process, memory: NewMemory) -> Result<Made> {
+    let offer = Offer::make(channel, guest, memory.handle)
+        .map_err(|e| Error::from_io("cannot make what the guest is handed over", e))?;
     Ok(Made {
         offer,
-        segment: Segment::format(memory, shape).ok_or_else(too_big)?,
+        segment: memory.segment,
         over: new_alarm()?,
     })
 }

@@ -62,7 +62,7 @@ pub(crate) use sys::Channel;
 
 /// What a host hands over to a guest: memory and bells, made for this one connection.
 ///
-/// * `Offer::make(&Channel, &Process, len, Pages) -> io::Result<(Offer, Memory)>`;
+/// * `Offer::make(&Channel, &Process, OsHandle) -> io::Result<Offer>`: of the memory's handle;
 /// * `accepted(self, Channel) -> io::Result<Bells>`: the guest has it; what only it needs is let go.
 pub(crate) use sys::Offer;
 

@@ -706,13 +706,7 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
-    pub(crate) fn make(
-        _: &Channel,
-        _: &Process,
-        len: usize,
-        pages: Pages,
-    ) -> io::Result<(Offer, Memory)> {
-        let (mapped, memory) = Memory::create(len, pages)?;
+    pub(crate) fn make(_: &Channel, _: &Process, memory: OwnedFd) -> io::Result<Offer> {
         let (ours, space) = socketpair(
             AddressFamily::UNIX,
             SocketType::STREAM,
@@ -721,12 +715,11 @@ impl Offer {
         )?;
         prepare(&ours)?;
         prepare(&space)?;
-        let offer = Offer {
+        Ok(Offer {
             memory,
             space,
             ours,
-        };
-        Ok((offer, mapped))
+        })
     }
 
     pub(crate) fn accepted(self, channel: Channel) -> io::Result<Bells> {

@@ -1,12 +1,13 @@
 //! Linux: credentials of the socket and a pidfd.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, SystemTime};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::{Peer, User};
 use crate::os::event::{Deadline, Source, wait};
@@ -88,27 +89,24 @@ fn socket_option<T: Copy>(socket: &OwnedFd, option: libc::c_int) -> io::Result<T
     Ok(unsafe { value.assume_init() })
 }
 
-/// When the process was started, by /proc: field 22 of `stat`, in clock ticks since the system
-/// was, which `btime` of /proc/stat says in seconds since 1970. Exact to a second or so; `None`
-/// where /proc hides it.
+/// When the process was started, by /proc: field 22 of `stat`, in clock ticks since the system was.
+/// Exact to a tick or so, or as far as somebody has set the clock since; `None` where /proc hides it.
 fn started(pid: i32) -> Option<SystemTime> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // In one read, as the kernel makes it: it takes a while, and a guest waits for it.
+    let mut bytes = [0; 1024];
+    let len = File::open(format!("/proc/{pid}/stat"))
+        .and_then(|mut file| file.read(&mut bytes))
+        .ok()?;
+    let stat = String::from_utf8_lossy(&bytes[..len]);
     // The second field is the program's name in brackets, which may hold anything.
     let ticks: u64 = stat[stat.rfind(')')? + 1..]
         .split_ascii_whitespace()
         .nth(19)?
         .parse()
         .ok()?;
-    let boot: u64 = fs::read_to_string("/proc/stat")
-        .ok()?
-        .lines()
-        .find_map(|line| line.strip_prefix("btime "))?
-        .trim()
-        .parse()
-        .ok()?;
+    let up = clock_gettime(ClockId::Boottime);
+    let up = Duration::new(up.tv_sec.try_into().ok()?, up.tv_nsec.try_into().ok()?);
     let per_second = rustix::param::clock_ticks_per_second().max(1);
     let since_boot = Duration::from_millis(ticks.saturating_mul(1000) / per_second);
-    SystemTime::UNIX_EPOCH
-        .checked_add(Duration::from_secs(boot))?
-        .checked_add(since_boot)
+    SystemTime::now().checked_sub(up)?.checked_add(since_boot)
 }

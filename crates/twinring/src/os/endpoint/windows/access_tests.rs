@@ -18,7 +18,7 @@ use windows_sys::Win32::System::SystemServices::{
 };
 
 use super::*;
-use crate::os::memory::Pages;
+use crate::os::memory::{Memory, Pages};
 use crate::os::windows::{ok, sid_text};
 
 /// Nobody of this machine.
@@ -272,7 +272,8 @@ fn strangers_who_cannot_open_each_other_are_told_what_to_do() {
         let stop = quiet();
         theirs.send(&packet(1), None, soon(), &stop).unwrap();
         ours.receive(soon(), &stop).unwrap();
-        let e = Offer::make(&ours, &guest.closed_to_us(), LEN, Pages::Reserved).unwrap_err();
+        let (_memory, section) = Memory::create(LEN, Pages::Reserved).unwrap();
+        let e = Offer::make(&ours, &guest.closed_to_us(), section).unwrap_err();
         assert_eq!(e.kind(), io::ErrorKind::PermissionDenied, "{e}");
         assert!(e.to_string().contains("run the service as SYSTEM"), "{e}");
     }

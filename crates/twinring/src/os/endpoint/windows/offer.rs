@@ -102,9 +102,8 @@ impl Offer {
     pub(crate) fn make(
         channel: &Channel,
         guest: &Process,
-        len: usize,
-        pages: Pages,
-    ) -> io::Result<(Offer, Memory)> {
+        memory: OwnedHandle,
+    ) -> io::Result<Offer> {
         if !guest.is_watched() {
             return Err(not_opened(
                 guest,
@@ -115,13 +114,11 @@ impl Offer {
             Side::Host { guest_takes } if guest_takes.load(Ordering::Relaxed) => None,
             _ => Some(guest.open_for_handles().map_err(|e| not_opened(guest, e))?),
         };
-        let (mapped, memory) = Memory::create(len, pages)?;
-        let offer = Offer {
+        Ok(Offer {
             memory,
             bells: Bells::new(Chimes::new()?, Chimes::new()?),
             guest,
-        };
-        Ok((offer, mapped))
+        })
     }
 
     /// Closes the pipe. What has been written to it can still be read (DisconnectNamedPipe would

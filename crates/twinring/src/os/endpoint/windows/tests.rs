@@ -94,7 +94,8 @@ fn send_all(channel: &Channel, len: usize) -> io::Result<(Offer, Memory)> {
     let stop = quiet();
     let (process, _) = channel.identify()?;
     channel.receive(soon(), &stop)?.handover.none_expected()?;
-    let (offer, memory) = Offer::make(channel, &process, len, Pages::Reserved)?;
+    let (memory, section) = Memory::create(len, Pages::Reserved)?;
+    let offer = Offer::make(channel, &process, section)?;
     channel.send(&packet(2), Some(&offer), soon(), &stop)?;
     channel.receive(soon(), &stop)?.handover.none_expected()?;
     channel.send(&packet(4), None, soon(), &stop)?;
@@ -477,7 +478,8 @@ fn count_handles() {
             theirs.send(&packet(1), None, soon(), &stop).unwrap();
             ours.receive(soon(), &stop).unwrap();
             let (process, _) = ours.identify().unwrap();
-            let (offer, _memory) = Offer::make(&ours, &process, LEN, Pages::Reserved).unwrap();
+            let (_memory, section) = Memory::create(LEN, Pages::Reserved).unwrap();
+            let offer = Offer::make(&ours, &process, section).unwrap();
             ours.send(&packet(2), Some(&offer), soon(), &stop).unwrap();
             if i.is_multiple_of(3) {
                 theirs.receive(soon(), &stop).unwrap();
