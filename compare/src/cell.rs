@@ -181,6 +181,9 @@ pub(crate) struct Figures {
     pub(crate) handles: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rss_kib: Option<i64>,
+    /// Of both processes, with the link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rss_in_all_kib: Option<i64>,
     /// Shared mappings of one process (the one with more of them).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) shared_kib: Option<i64>,
@@ -216,6 +219,7 @@ impl Figures {
             threads: add(self.threads, other.threads),
             handles: add(self.handles, other.handles),
             rss_kib: add(self.rss_kib, other.rss_kib),
+            rss_in_all_kib: add(self.rss_in_all_kib, other.rss_in_all_kib),
             shared_kib: self.shared_kib.max(other.shared_kib),
             shared_resident_kib: self.shared_resident_kib.max(other.shared_resident_kib),
             most_to_fewest: self.most_to_fewest.or(other.most_to_fewest),

@@ -162,6 +162,7 @@ impl Pair {
             threads: Some(added(|look| look.threads)),
             handles: Some(added(|look| look.handles)),
             rss_kib: Some(added(|look| look.rss_kib)),
+            rss_in_all_kib: Some(after.iter().map(|look| look.rss_kib).sum()),
             shared_kib: most(|look| look.shared_kib),
             shared_resident_kib: most(|look| look.shared_resident_kib),
             ..Figures::default()

@@ -1,8 +1,9 @@
 //! Which runs count, and their medians and ratios.
 //!
 //! Runs are *near* or *far* by the cache line that was bounced before and after them, *mixed* if the
-//! two say different things; *quiet* if nobody else used the processors. Medians are of near and
-//! quiet runs where there are any. Ratios are taken between runs of one round that are alike.
+//! two say different things; *quiet* if nobody else used the processors. Medians are of the runs that
+//! lay as most of them did, near or far, and were quiet, where there are any. Ratios are taken
+//! between runs of one round that are alike.
 
 use std::collections::BTreeMap;
 
@@ -38,6 +39,8 @@ pub(super) struct Data {
     runs: BTreeMap<(String, Workload), Vec<Run>>,
     /// Longest bounce that is near, in nanoseconds.
     pub(super) near: f64,
+    /// How the processors lay in most runs.
+    pub(super) usual: Place,
 }
 
 /// How many runs there are, and why some do not count.
@@ -45,10 +48,11 @@ pub(super) struct Data {
 pub(super) struct Counts {
     pub(super) runs: usize,
     pub(super) failed: usize,
-    pub(super) far: usize,
+    /// Far where most are near, or the other way round.
+    pub(super) unusual: usize,
     pub(super) mixed: usize,
     pub(super) loud: usize,
-    /// Left: near, quiet, not failed.
+    /// Left: as most, quiet, not failed.
     pub(super) good: usize,
 }
 
@@ -77,19 +81,24 @@ impl Data {
             .filter(|probe| *probe > 0.0)
             .collect();
         let near = FAR * percentile(&probes, 0.1).unwrap_or(f64::INFINITY);
+        let count = |wanted| {
+            let tried = runs.values().flatten().filter(|run| run.skipped.is_none());
+            tried.filter(|run| place(run, near) == wanted).count()
+        };
+        let usual = match count(Place::Far) > count(Place::Near) {
+            true => Place::Far,
+            false => Place::Near,
+        };
         Ok(Data {
             session,
             runs,
             near,
+            usual,
         })
     }
 
     pub(super) fn place(&self, run: &Run) -> Place {
-        match run.probes.map(|probe| probe <= self.near) {
-            [true, true] => Place::Near,
-            [false, false] => Place::Far,
-            _ => Place::Mixed,
-        }
+        place(run, self.near)
     }
 
     fn is_quiet(run: &Run) -> bool {
@@ -97,7 +106,7 @@ impl Data {
     }
 
     fn is_good(&self, run: &Run) -> bool {
-        self.place(run) == Place::Near && Data::is_quiet(run)
+        self.place(run) == self.usual && Data::is_quiet(run)
     }
 
     pub(super) fn transports(&self) -> &[Described] {
@@ -131,10 +140,10 @@ impl Data {
                 continue;
             }
             match self.place(run) {
-                Place::Far => counts.far += 1,
                 Place::Mixed => counts.mixed += 1,
-                Place::Near if !Data::is_quiet(run) => counts.loud += 1,
-                Place::Near => counts.good += 1,
+                place if place != self.usual => counts.unusual += 1,
+                _ if !Data::is_quiet(run) => counts.loud += 1,
+                _ => counts.good += 1,
             }
         }
         counts
@@ -194,6 +203,14 @@ impl Data {
             let median = median(&of(good))?;
             Some(Value { median, good })
         })
+    }
+}
+
+fn place(run: &Run, near: f64) -> Place {
+    match run.probes.map(|probe| probe <= near) {
+        [true, true] => Place::Near,
+        [false, false] => Place::Far,
+        _ => Place::Mixed,
     }
 }
 
@@ -267,12 +284,25 @@ pub(super) mod tests {
         let counts = Counts {
             runs: 6,
             failed: 1,
-            far: 1,
+            unusual: 1,
             mixed: 1,
             loud: 1,
             good: 2,
         };
         assert_eq!(data.counts(), counts);
+    }
+
+    #[test]
+    fn if_most_are_far_those_count() {
+        let data = data(vec![
+            run("ours", 0, 100.0, 3.0),
+            run("ours", 1, 400.0, 1.0),
+            run("ours", 2, 410.0, 2.0),
+            run("ours", 3, 400.0, 3.0),
+        ]);
+        let value = data.value("ours", CELL, bytes);
+        assert_eq!(value.map(|value| value.median), Some(2.0));
+        assert_eq!(data.counts().unusual, 1);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::data::{Data, Value};
+use super::data::{Data, Place, Value};
 use super::plot::Picture;
 use super::wine_warning;
 use crate::cell::{Figures, KIB, MIB, ROUND_TRIPS, SENDERS, STREAMS, Workload};
@@ -46,13 +46,25 @@ fn head(data: &Data) -> String {
         session.ring / KIB,
     );
     let counts = data.counts();
+    let (where_they_lay, bound) = match data.usual {
+        Place::Far => ("far from", "more than"),
+        _ => ("near", "at most"),
+    };
     let _ = writeln!(
         text,
-        "Figures are medians. Of {} runs {} count: those with the processors near each other (a \
-         cache line bounced in at most {:.0} ns before and after) and nobody else at work; {} were \
-         far, {} mixed, {} beside other work, {} failed. `~`: no run of that cell counts, so all \
-         of them do. `-`: not measured, the reasons are at the end. `ERR`: failed.\n",
-        counts.runs, counts.good, data.near, counts.far, counts.mixed, counts.loud, counts.failed,
+        "Figures are medians. Of {} runs {} count: those with the processors {} each other, as in \
+         most (a cache line bounced in {} {:.0} ns before and after), and nobody else at work; {} \
+         were not, {} were both, {} beside other work, {} failed. `~`: no run of that cell counts, \
+         so all of them do. `-`: not measured, the reasons are at the end. `ERR`: failed.\n",
+        counts.runs,
+        counts.good,
+        where_they_lay,
+        bound,
+        data.near,
+        counts.unusual,
+        counts.mixed,
+        counts.loud,
+        counts.failed,
     );
     text
 }
@@ -88,6 +100,7 @@ fn tables(data: &Data) -> String {
             rest("threads", |f| f.threads.map(|n| n as f64)),
             rest("handles", |f| f.handles.map(|n| n as f64)),
             rest("memory added, KiB", |f| f.rss_kib.map(|n| n as f64)),
+            rest("memory in all, KiB", |f| f.rss_in_all_kib.map(|n| n as f64)),
             rest("shared mapping, KiB", |f| f.shared_kib.map(|n| n as f64)),
             rest("of it resident, KiB", |f| {
                 f.shared_resident_kib.map(|n| n as f64)

@@ -15,6 +15,7 @@ const BATCH: usize = 16;
 
 pub(super) fn entries() -> Vec<Entry> {
     const SMALL_STREAMS: &[Workload] = &[Workload::OneWay(64), Workload::OneWay(KIB)];
+    const RESTING: &[Workload] = &[Workload::Connect, Workload::Footprint];
     let batched = "a batch is a stream of small messages";
     let longest = 16 * MIB;
     vec![
@@ -22,7 +23,7 @@ pub(super) fn entries() -> Vec<Entry> {
             "twinring-spin",
             "twinring, Wait::Spin",
             Waits::Spins,
-            Copied(Wait::Spin),
+            Copied(Wait::Spin, Memory::Reserved),
             "Link::host / Link::guest with .wait(Wait::Spin), rings of 1 MiB (the default; --ring \
              changes it); send, recv_into: copied in and copied out",
         ),
@@ -30,7 +31,7 @@ pub(super) fn entries() -> Vec<Entry> {
             "twinring",
             "twinring, default",
             Waits::Sleeps,
-            Copied(Wait::Adaptive),
+            Copied(Wait::Adaptive, Memory::Reserved),
             "the same with Wait::Adaptive, the default: spins for as long as it has paid lately, \
              then sleeps",
         ),
@@ -38,9 +39,17 @@ pub(super) fn entries() -> Vec<Entry> {
             "twinring-sleep",
             "twinring, Wait::Sleep",
             Waits::Sleeps,
-            Copied(Wait::Sleep),
+            Copied(Wait::Sleep, Memory::Reserved),
             "the same with .wait(Wait::Sleep): sleeps at once",
         ),
+        Entry::new(
+            "twinring-on-demand",
+            "twinring, memory not reserved",
+            Waits::Sleeps,
+            Copied(Wait::Adaptive, Memory::OnDemand),
+            "the default with .reserve_memory(false) on both sides",
+        )
+        .only(RESTING, "it differs while little is sent"),
         Entry::new(
             "twinring-in-place-spin",
             "twinring in place, Wait::Spin",
@@ -78,14 +87,15 @@ pub(super) fn entries() -> Vec<Entry> {
     ]
 }
 
-fn listen(wait: Wait, ring: usize) -> Result<(Link, String)> {
+fn listen(wait: Wait, ring: usize, memory: Memory) -> Result<(Link, String)> {
     let name = unique("twinring");
     let host = Link::host(&name).ring_capacity(ring as u64);
-    Ok((open(host, wait)?, name))
+    Ok((open(host, wait, memory)?, name))
 }
 
-fn open(builder: Builder, wait: Wait) -> Result<Link> {
-    Ok(builder.wait(wait).open()?)
+fn open(builder: Builder, wait: Wait, memory: Memory) -> Result<Link> {
+    let reserve = memory == Memory::Reserved;
+    Ok(builder.wait(wait).reserve_memory(reserve).open()?)
 }
 
 fn connected(link: Link) -> Result<Arc<Link>> {
@@ -93,7 +103,14 @@ fn connected(link: Link) -> Result<Arc<Link>> {
     Ok(Arc::new(link))
 }
 
-struct Copied(Wait);
+struct Copied(Wait, Memory);
+
+/// Of the rings.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    Reserved,
+    OnDemand,
+}
 
 impl Transport for Copied {
     type Tx = Sends;
@@ -101,7 +118,7 @@ impl Transport for Copied {
     type Listener = Link;
 
     fn listen(&self, spec: &Spec) -> Result<(Link, String)> {
-        listen(self.0, spec.ring)
+        listen(self.0, spec.ring, self.1)
     }
 
     fn accept(&self, host: Link, _: &Spec) -> Result<(Sends, RecvInto)> {
@@ -114,7 +131,7 @@ impl Transport for Copied {
     }
 
     fn connect(&self, name: &str, spec: &Spec) -> Result<(Sends, RecvInto)> {
-        self.accept(open(Link::guest(name), self.0)?, spec)
+        self.accept(open(Link::guest(name), self.0, self.1)?, spec)
     }
 }
 
@@ -155,7 +172,7 @@ impl Transport for InPlace {
     fn listen(&self, spec: &Spec) -> Result<(Link, String)> {
         // A message in place is one frame, of at most a quarter of the ring with its header.
         let four = (4 * (spec.workload.longest() + 8)).next_power_of_two();
-        listen(self.0, spec.ring.max(four))
+        listen(self.0, spec.ring.max(four), Memory::Reserved)
     }
 
     fn accept(&self, host: Link, _: &Spec) -> Result<(Reserves, Views)> {
@@ -164,7 +181,7 @@ impl Transport for InPlace {
     }
 
     fn connect(&self, name: &str, spec: &Spec) -> Result<(Reserves, Views)> {
-        self.accept(open(Link::guest(name), self.0)?, spec)
+        self.accept(open(Link::guest(name), self.0, Memory::Reserved)?, spec)
     }
 }
 
@@ -203,7 +220,7 @@ impl Transport for Batched {
     type Listener = Link;
 
     fn listen(&self, spec: &Spec) -> Result<(Link, String)> {
-        listen(self.0, spec.ring)
+        listen(self.0, spec.ring, Memory::Reserved)
     }
 
     fn accept(&self, host: Link, _: &Spec) -> Result<(Gathers, TakesAll)> {
@@ -221,7 +238,7 @@ impl Transport for Batched {
     }
 
     fn connect(&self, name: &str, spec: &Spec) -> Result<(Gathers, TakesAll)> {
-        self.accept(open(Link::guest(name), self.0)?, spec)
+        self.accept(open(Link::guest(name), self.0, Memory::Reserved)?, spec)
     }
 }
 
