@@ -20,6 +20,7 @@ mod message;
 pub(crate) mod name;
 pub(crate) mod options;
 mod outgoing;
+mod pace;
 pub(crate) mod packet;
 mod recv;
 pub(crate) mod recv_stream;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::connection::Connection;
 use super::core::Core;
 use super::message::Message;
+use super::pace::{Pace, chunk_within};
 use super::wait::{Spinner, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Claim, Part, Writer};
@@ -20,7 +21,8 @@ use crate::segment::Span;
 pub(crate) struct Outgoing {
     pub(crate) connection: Arc<Connection>,
     pub(crate) writer: Writer,
-    spinner: Spinner,
+    pub(super) spinner: Spinner,
+    pub(super) pace: Pace,
     /// What comes behind the tail is being filled in place: nothing else may be written.
     reserved: bool,
 }
@@ -33,12 +35,22 @@ pub(crate) struct Reserved {
     pub(crate) span: Span,
 }
 
+/// What [`Outgoing::next_chunk`] came to.
+pub(crate) enum NextChunk {
+    /// So many bytes.
+    Now(usize),
+    /// Others send, and there is so much in the ring that they would wait long: not before this
+    /// need is met.
+    After(u64),
+}
+
 impl Outgoing {
     pub(crate) fn new(connection: Arc<Connection>, ring: Producer, wait: Wait) -> Outgoing {
         Outgoing {
             connection,
             writer: Writer::new(ring),
             spinner: Spinner::new(wait),
+            pace: Pace::new(),
             reserved: false,
         }
     }
@@ -46,11 +58,7 @@ impl Outgoing {
     /// The length of a message that may be sent.
     #[inline]
     pub(crate) fn admit(&self, len: Option<usize>) -> Result<usize> {
-        let most = self.connection.peer_max_message;
-        match len {
-            Some(len) if len as u64 <= most => Ok(len),
-            _ => Err(too_large(len, most)),
-        }
+        admit(&self.connection, len)
     }
 
     /// Writes one frame with these bytes of the message, waiting for room until the deadline, and
@@ -79,7 +87,7 @@ impl Outgoing {
                 self.publish();
                 return Ok(());
             }
-            self.wait_for_room(core, len, deadline)?;
+            self.wait_for_room(core, self.writer.need(len), deadline)?;
         }
     }
 
@@ -113,7 +121,7 @@ impl Outgoing {
                     claim,
                 });
             }
-            self.wait_for_room(core, most, deadline)?;
+            self.wait_for_room(core, self.writer.need(most), deadline)?;
         }
     }
 
@@ -160,8 +168,28 @@ impl Outgoing {
         Ok(())
     }
 
+    /// How much of what is left of a large message, `left` bytes, goes next, and what it needs: as
+    /// much as fits a frame, or as much as lets others pass soon, if there are any.
+    pub(crate) fn next_chunk(&mut self, core: &Core, left: usize) -> Result<NextChunk> {
+        let most = self.writer.max_payload().min(left);
+        let position = self.writer.position();
+        if !self.pace.holds(position) {
+            return Ok(NextChunk::Now(most));
+        }
+        let backlog = self.writer.backlog();
+        let backlog = self.checked(core, backlog)?;
+        let window = self.pace.look(Instant::now(), position - backlog, backlog);
+        let len = most.min(chunk_within(window));
+        let need = self.writer.need_within(len, window);
+        let room = self.writer.has_room(need);
+        Ok(match self.checked(core, room)? {
+            true => NextChunk::Now(len),
+            false => NextChunk::After(need),
+        })
+    }
+
     #[cold]
-    fn wait_for_room(&mut self, core: &Core, payload: usize, deadline: Deadline) -> Result<()> {
+    fn wait_for_room(&mut self, core: &Core, need: u64, deadline: Deadline) -> Result<()> {
         if deadline.passed() {
             return Err(not_in_time(deadline));
         }
@@ -170,7 +198,7 @@ impl Outgoing {
             if connection.end().is_some() {
                 return Some(Ok(()));
             }
-            match writer.has_room(payload) {
+            match writer.has_room(need) {
                 Ok(false) => None,
                 Ok(true) => Some(Ok(())),
                 Err(fault) => Some(Err(fault)),
@@ -179,7 +207,17 @@ impl Outgoing {
         if let Some(found) = spun {
             return self.checked(core, found);
         }
-        let ready = self.writer.begin_wait(payload);
+        self.sleep_for_room(core, need, deadline)
+    }
+
+    /// Sleeps until the peer has read something, unless there is room.
+    pub(crate) fn sleep_for_room(
+        &mut self,
+        core: &Core,
+        need: u64,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let ready = self.writer.begin_wait(need);
         let slept = match self.checked(core, ready) {
             Ok(false) => {
                 let start = Instant::now();
@@ -204,6 +242,16 @@ impl Outgoing {
             core.nudge();
             e
         })
+    }
+}
+
+/// The length of a message that may be sent on this connection.
+#[inline]
+pub(crate) fn admit(connection: &Connection, len: Option<usize>) -> Result<usize> {
+    let most = connection.peer_max_message;
+    match len {
+        Some(len) if len as u64 <= most => Ok(len),
+        _ => Err(too_large(len, most)),
     }
 }
 

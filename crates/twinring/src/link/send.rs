@@ -8,7 +8,7 @@ use super::connection::{Connection, End};
 use super::core::Core;
 use super::holder::Holder;
 use super::message::Message;
-use super::outgoing::{Outgoing, not_in_time};
+use super::outgoing::{NextChunk, Outgoing, not_in_time};
 use super::wait::Wait;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Part;
@@ -32,6 +32,16 @@ pub(crate) struct Outbox {
     /// having been told, or 0. Written into the ring by whoever has the lane next.
     pub(super) abort_due: AtomicU64,
     wait: Wait,
+}
+
+/// What comes next of a large message.
+pub(crate) struct Chunk {
+    /// Nothing of the message has been sent.
+    pub(crate) begins: bool,
+    /// The message ends with the range.
+    pub(crate) ends: bool,
+    /// Which bytes of what is given.
+    pub(crate) range: Range<usize>,
 }
 
 /// The right to write to the ring, if there is one.
@@ -157,19 +167,13 @@ impl Core {
         while sent < len {
             // The first chunk may give up at the deadline without a trace; so may every later one,
             // but then the peer has to be told.
-            let step = self.take_lane(deadline).and_then(|mut lane| {
-                let outgoing = current(&mut lane, connection)?;
-                let chunk = outgoing.writer.max_payload().min(len - sent);
-                let part = match (sent, sent + chunk == len) {
-                    (0, _) => Part::First,
-                    (_, false) => Part::Middle,
-                    (_, true) => Part::Last,
-                };
-                self.put_chunk(lane, part, message, sent..sent + chunk, deadline)?;
-                Ok(chunk)
-            });
-            match step {
-                Ok(chunk) => sent += chunk,
+            let chunk = Chunk {
+                begins: sent == 0,
+                ends: true,
+                range: sent..len,
+            };
+            match self.put_chunk(connection, message, chunk, deadline) {
+                Ok(len) => sent += len,
                 Err(e) => {
                     if sent > 0 {
                         self.abort(connection);
@@ -181,21 +185,61 @@ impl Core {
         Ok(())
     }
 
-    /// One chunk of a large message. The lane is taken for each anew, so that others can send in
-    /// between; those who wait for it come first.
+    /// One chunk of a large message: as much of it as may go now. Returns its length.
+    ///
+    /// The lane is taken for each anew, so that others can send in between; those who wait for it
+    /// come first. While others send it is not held to wait for the receiver either, until there
+    /// is nothing left but to sleep.
     pub(crate) fn put_chunk<M: Message + ?Sized>(
         &self,
-        mut lane: Lane<'_>,
-        part: Part,
+        connection: &Connection,
         message: &M,
-        range: Range<usize>,
+        chunk: Chunk,
         deadline: Deadline,
-    ) -> Result<()> {
-        let outgoing = lane.as_mut().ok_or_else(|| self.not_connected())?;
-        outgoing.write_due_abort(self)?;
-        outgoing.put(self, part, message, range, deadline)?;
-        lane.hand_on();
-        Ok(())
+    ) -> Result<usize> {
+        let Chunk {
+            begins,
+            ends,
+            range,
+        } = chunk;
+        let mut spun = None;
+        let mut first = begins;
+        loop {
+            let mut lane = self.take_lane(deadline)?;
+            let outgoing = current(&mut lane, connection)?;
+            if std::mem::take(&mut first) {
+                // What others have sent until now was in nobody's way.
+                outgoing.pace.wrote(outgoing.writer.position());
+            }
+            let need = match outgoing.next_chunk(self, range.len())? {
+                NextChunk::After(need) => need,
+                NextChunk::Now(len) => {
+                    let part = Part::of(begins, ends && len == range.len());
+                    outgoing.write_due_abort(self)?;
+                    let end = range.start + len;
+                    outgoing.put(self, part, message, range.start..end, deadline)?;
+                    outgoing.pace.wrote(outgoing.writer.position());
+                    lane.hand_on();
+                    return Ok(len);
+                }
+            };
+            if deadline.passed() {
+                return Err(not_in_time(deadline));
+            }
+            if let Some(spinner) = spun.take() {
+                outgoing.spinner = spinner;
+                outgoing.sleep_for_room(self, need, deadline)?;
+                continue;
+            }
+            let mut spinner = outgoing.spinner;
+            let position = outgoing.writer.read_up_to(need);
+            lane.hand_on();
+            let ready =
+                || (connection.end().is_some() || connection.has_read(position)).then_some(());
+            if spinner.spin(deadline, ready).is_none() {
+                spun = Some(spinner);
+            }
+        }
     }
 
     /// A message in chunks, if all of them fit right now.
@@ -220,11 +264,7 @@ impl Core {
         let mut sent = 0;
         while sent < len {
             let end = len.min(sent + chunk);
-            let part = match (sent, end == len) {
-                (0, _) => Part::First,
-                (_, false) => Part::Middle,
-                (_, true) => Part::Last,
-            };
+            let part = Part::of(sent == 0, end == len);
             outgoing.put(self, part, message, sent..end, Deadline::Now)?;
             sent = end;
         }
