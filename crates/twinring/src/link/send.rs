@@ -229,6 +229,7 @@ impl Core {
             if let Some(spinner) = spun.take() {
                 outgoing.spinner = spinner;
                 outgoing.sleep_for_room(self, need, deadline)?;
+                lane.hand_on();
                 continue;
             }
             let mut spinner = outgoing.spinner;
