@@ -202,15 +202,6 @@ impl Writer {
         self.padding_for(frame) + frame + HEADER
     }
 
-    /// What it needs so that no more than `window` bytes of frames are in the ring with it, or none
-    /// but it.
-    pub(crate) fn need_within(&self, payload: usize, window: u64) -> u64 {
-        let frame = frame_len(payload as u64);
-        let beyond = self.ring.capacity().saturating_sub(window);
-        let within = (beyond + frame).min(self.ring.capacity());
-        within.max(self.need(payload))
-    }
-
     /// As [`Producer::position`].
     #[inline]
     pub(crate) fn position(&self) -> u64 {
@@ -222,10 +213,10 @@ impl Writer {
         self.ring.backlog()
     }
 
-    /// How far the reader has to have read for this need to be met.
-    pub(crate) fn read_up_to(&self, need: u64) -> u64 {
-        let beside = self.ring.capacity().saturating_sub(need);
-        self.ring.position().saturating_sub(beside)
+    /// The need that is met once the reader has read up to this position.
+    pub(crate) fn need_read(&self, position: u64) -> u64 {
+        let beside = self.ring.position().saturating_sub(position);
+        self.ring.capacity().saturating_sub(beside)
     }
 
     /// Whether this need is met: what [`Writer::need`] says, or more.

@@ -22,7 +22,7 @@ pub(crate) struct Outgoing {
     pub(crate) connection: Arc<Connection>,
     pub(crate) writer: Writer,
     pub(super) spinner: Spinner,
-    pub(super) pace: Pace,
+    pace: Pace,
     /// What comes behind the tail is being filled in place: nothing else may be written.
     reserved: bool,
 }
@@ -33,15 +33,6 @@ pub(crate) struct Reserved {
     pub(crate) connection: Arc<Connection>,
     pub(crate) claim: Claim,
     pub(crate) span: Span,
-}
-
-/// What [`Outgoing::next_chunk`] came to.
-pub(crate) enum NextChunk {
-    /// So many bytes.
-    Now(usize),
-    /// Others send, and there is so much in the ring that they would wait long: not before this
-    /// need is met.
-    After(u64),
 }
 
 impl Outgoing {
@@ -168,24 +159,35 @@ impl Outgoing {
         Ok(())
     }
 
-    /// How much of what is left of a large message, `left` bytes, goes next, and what it needs: as
-    /// much as fits a frame, or as much as lets others pass soon, if there are any.
-    pub(crate) fn next_chunk(&mut self, core: &Core, left: usize) -> Result<NextChunk> {
+    /// How much of what is left of a large message, `left` bytes, goes next: as much as fits a frame,
+    /// or as much as lets others pass soon, if there are any. In that case also how far the peer has to
+    /// have read before, if it has not.
+    pub(crate) fn next_chunk(
+        &mut self,
+        core: &Core,
+        begins: bool,
+        left: usize,
+    ) -> Result<(usize, Option<u64>)> {
         let most = self.writer.max_payload().min(left);
         let position = self.writer.position();
+        if begins {
+            // What others have sent until now was in nobody's way.
+            self.note_chunk();
+        }
         if !self.pace.holds(position) {
-            return Ok(NextChunk::Now(most));
+            return Ok((most, None));
         }
         let backlog = self.writer.backlog();
         let backlog = self.checked(core, backlog)?;
         let window = self.pace.look(Instant::now(), position - backlog, backlog);
         let len = most.min(chunk_within(window));
-        let need = self.writer.need_within(len, window);
-        let room = self.writer.has_room(need);
-        Ok(match self.checked(core, room)? {
-            true => NextChunk::Now(len),
-            false => NextChunk::After(need),
-        })
+        let beside = window.saturating_sub(len as u64);
+        Ok((len, (backlog > beside).then(|| position - beside)))
+    }
+
+    /// A chunk of a large message has been written.
+    pub(crate) fn note_chunk(&mut self) {
+        self.pace.wrote(self.writer.position());
     }
 
     #[cold]

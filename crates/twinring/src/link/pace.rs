@@ -12,11 +12,13 @@ const AHEAD: Duration = Duration::from_micros(30);
 /// How long the receiver is watched before its speed is believed.
 const SAMPLE: Duration = Duration::from_micros(100);
 /// Others that have sent nothing for so long are forgotten.
-const FORGET: Duration = Duration::from_secs(1);
+const FORGET: Duration = Duration::from_secs(10);
 /// The window before anything is known, in bytes.
 const FIRST: u64 = 64 * 1024;
 /// The shortest window: what a page fault for each page lets a receiver read in the time.
 const SHORTEST: u64 = 8 * 1024;
+/// The longest: a receiver that stops for a moment has this before it when it goes on.
+const LONGEST: u64 = 128 * 1024;
 
 /// The longest chunk beside such a window: several are in it, so that the receiver gives one back
 /// while the next is written.
@@ -82,14 +84,14 @@ impl Pace {
         if backlog == 0 {
             // It may have waited for us: that says nothing about its speed, but that it may be
             // greater than thought.
-            self.window = self.window.saturating_mul(2);
+            self.window = (self.window * 2).min(LONGEST);
             self.restart();
         } else if let Some((then, before)) = self.last {
             self.read += head.wrapping_sub(before);
             self.took += now.duration_since(then);
             if self.took >= SAMPLE {
                 let speed = self.read as f64 / self.took.as_secs_f64();
-                self.window = ((speed * AHEAD.as_secs_f64()) as u64).max(SHORTEST);
+                self.window = ((speed * AHEAD.as_secs_f64()) as u64).clamp(SHORTEST, LONGEST);
                 self.restart();
             }
         }

@@ -8,8 +8,8 @@ use super::connection::{Connection, End};
 use super::core::Core;
 use super::holder::Holder;
 use super::message::Message;
-use super::outgoing::{NextChunk, Outgoing, not_in_time};
-use super::wait::Wait;
+use super::outgoing::{Outgoing, not_in_time};
+use super::wait::{Spinner, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Part;
 use crate::os::event::Deadline;
@@ -202,45 +202,51 @@ impl Core {
             ends,
             range,
         } = chunk;
-        let mut spun = None;
-        let mut first = begins;
-        loop {
-            let mut lane = self.take_lane(deadline)?;
-            let outgoing = current(&mut lane, connection)?;
-            if std::mem::take(&mut first) {
-                // What others have sent until now was in nobody's way.
-                outgoing.pace.wrote(outgoing.writer.position());
-            }
-            let need = match outgoing.next_chunk(self, range.len())? {
-                NextChunk::After(need) => need,
-                NextChunk::Now(len) => {
-                    let part = Part::of(begins, ends && len == range.len());
-                    outgoing.write_due_abort(self)?;
-                    let end = range.start + len;
-                    outgoing.put(self, part, message, range.start..end, deadline)?;
-                    outgoing.pace.wrote(outgoing.writer.position());
-                    lane.hand_on();
-                    return Ok(len);
-                }
-            };
+        let mut lane = self.take_lane(deadline)?;
+        let outgoing = current(&mut lane, connection)?;
+        let (len, awaited) = outgoing.next_chunk(self, begins, range.len())?;
+        if let Some(position) = awaited {
+            let spinner = outgoing.spinner;
+            lane.hand_on();
+            self.wait_until_read(connection, position, spinner, deadline)?;
+            lane = self.take_lane(deadline)?;
+        }
+        let outgoing = current(&mut lane, connection)?;
+        let part = Part::of(begins, ends && len == range.len());
+        outgoing.write_due_abort(self)?;
+        let end = range.start + len;
+        outgoing.put(self, part, message, range.start..end, deadline)?;
+        outgoing.note_chunk();
+        lane.hand_on();
+        Ok(len)
+    }
+
+    /// Waits until the peer has read up to this position. Not for the window to be met by what others
+    /// have sent meanwhile: they could keep a large message from going on.
+    fn wait_until_read(
+        &self,
+        connection: &Connection,
+        position: u64,
+        mut spinner: Spinner,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let ready = || (connection.end().is_some() || connection.has_read(position)).then_some(());
+        while spinner.spin(deadline, ready).is_none() {
             if deadline.passed() {
                 return Err(not_in_time(deadline));
             }
-            if let Some(spinner) = spun.take() {
-                outgoing.spinner = spinner;
-                outgoing.sleep_for_room(self, need, deadline)?;
-                lane.hand_on();
-                continue;
-            }
-            let mut spinner = outgoing.spinner;
-            let position = outgoing.writer.read_up_to(need);
+            let mut lane = self.take_lane(deadline)?;
+            let outgoing = current(&mut lane, connection)?;
+            outgoing.spinner = spinner;
+            let need = outgoing.writer.need_read(position);
+            outgoing.sleep_for_room(self, need, deadline)?;
+            spinner = outgoing.spinner;
             lane.hand_on();
-            let ready =
-                || (connection.end().is_some() || connection.has_read(position)).then_some(());
-            if spinner.spin(deadline, ready).is_none() {
-                spun = Some(spinner);
+            if ready().is_some() {
+                break;
             }
         }
+        Ok(())
     }
 
     /// A message in chunks, if all of them fit right now.
