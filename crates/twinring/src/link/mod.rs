@@ -370,6 +370,9 @@ impl Link {
     /// As [`recv`](Link::recv), into a buffer of the caller's, which is cleared first and keeps its
     /// memory: receiving into the same one again and again allocates nothing. Returns the length.
     ///
+    /// A large message is put together in the memory of the buffer that is there when it begins, if
+    /// that is the longer one; what overtakes it comes in another.
+    ///
     /// ```
     /// # use std::time::Duration;
     /// # use twinring::*;

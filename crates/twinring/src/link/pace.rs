@@ -104,3 +104,50 @@ impl Pace {
         self.took = Duration::ZERO;
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Looks every 10 µs at a receiver that reads so many bytes in between and is never done.
+    fn watched(pace: &mut Pace, start: Instant, each: u64) -> u64 {
+        let mut window = 0;
+        for i in 0..100 {
+            window = pace.look(
+                start + Duration::from_micros(10) * i,
+                u64::from(i) * each,
+                1,
+            );
+        }
+        window
+    }
+
+    #[test]
+    fn holds_once_others_have_sent_and_until_they_are_forgotten() {
+        let mut pace = Pace::new();
+        pace.wrote(1000);
+        assert!(!pace.holds(1000));
+        assert!(pace.holds(1080));
+        assert!(pace.holds(1080));
+        let later = Instant::now() + FORGET;
+        assert_eq!(pace.look(later, 0, 1080), u64::MAX);
+        assert!(!pace.holds(1080));
+    }
+
+    #[test]
+    fn follows_the_speed_of_the_receiver() {
+        let mut pace = Pace::new();
+        assert!(pace.holds(8));
+        let start = Instant::now();
+        // 20,000 bytes in 10 µs are 60,000 in 30.
+        assert!(watched(&mut pace, start, 20_000).abs_diff(60_000) < 10);
+        assert_eq!(watched(&mut pace, start, 1_000_000), LONGEST);
+        assert_eq!(watched(&mut pace, start, 0), SHORTEST);
+        // One that waits for us may be faster.
+        assert_eq!(pace.look(start, 0, 0), 2 * SHORTEST);
+        for _ in 0..100 {
+            pace.look(start, 0, 0);
+        }
+        assert_eq!(pace.look(start, 0, 0), LONGEST);
+    }
+}

@@ -19,7 +19,8 @@ use crate::sync::{Turn, TurnGuard};
 /// The way out of a link.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    /// Held for one frame, by whoever sends it; also while that one waits for room.
+    /// Held for one frame, by whoever sends it; also while that one waits for room, except for a
+    /// large message beside others.
     lane: Turn<Option<Outgoing>>,
     /// Held for the length of a large message, so that there is one at a time.
     large: Turn<()>,
