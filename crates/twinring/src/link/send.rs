@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::connection::{Connection, End};
 use super::core::Core;
@@ -34,6 +35,10 @@ pub(crate) struct Outbox {
     pub(super) abort_due: AtomicU64,
     wait: Wait,
 }
+
+/// How long a chunk waits for others' sake. A peer that has read nothing for so long does not wait
+/// for small messages; a program may count on what there is room for being sent without it.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What comes next of a large message.
 pub(crate) struct Chunk {
@@ -222,7 +227,7 @@ impl Core {
         Ok(len)
     }
 
-    /// Waits until the peer has read up to this position. Not for the window to be met by what others
+    /// Waits until the peer has read up to this position, or for [`PATIENCE`]. Not for the window to be met by what others
     /// have sent meanwhile: they could keep a large message from going on.
     fn wait_until_read(
         &self,
@@ -232,15 +237,16 @@ impl Core {
         deadline: Deadline,
     ) -> Result<()> {
         let ready = || (connection.end().is_some() || connection.has_read(position)).then_some(());
-        while spinner.spin(deadline, ready).is_none() {
-            if deadline.passed() {
-                return Err(not_in_time(deadline));
+        let patience = Deadline::after(deadline.left().map_or(PATIENCE, |left| left.min(PATIENCE)));
+        while spinner.spin(patience, ready).is_none() {
+            if patience.passed() {
+                break;
             }
             let mut lane = self.take_lane(deadline)?;
             let outgoing = current(&mut lane, connection)?;
             outgoing.spinner = spinner;
             let need = outgoing.writer.need_read(position);
-            outgoing.sleep_for_room(self, need, deadline)?;
+            outgoing.sleep_for_room(self, need, patience)?;
             spinner = outgoing.spinner;
             lane.hand_on();
             if ready().is_some() {
