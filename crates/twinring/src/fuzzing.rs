@@ -222,7 +222,7 @@ fn evil_consumer(mut orders: Orders<'_>) {
                 abort
             }
             5 => {
-                let outcome = writer.begin_wait(len).map(|_| ());
+                let outcome = writer.begin_wait(writer.need(len)).map(|_| ());
                 writer.end_wait();
                 outcome
             }

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::io::{Read, Write};
 use std::thread;
 use std::time::Duration;
 
@@ -12,9 +13,14 @@ use common::{Parent, Place, Side, Watchdog, connected, peers};
 use twinring::{ErrorKind, Link, Wait};
 
 #[cfg(target_os = "linux")]
-peers!(large_and_small, gives_up, gives_up_behind_another);
+peers!(
+    large_and_small,
+    small_beside_large,
+    gives_up,
+    gives_up_behind_another
+);
 #[cfg(not(target_os = "linux"))]
-peers!(gives_up, gives_up_behind_another);
+peers!(small_beside_large, gives_up, gives_up_behind_another);
 
 /// A ring for three of the longest frames, and not quite a fourth.
 const RING: u64 = 4096;
@@ -93,6 +99,86 @@ fn a_large_message_lets_small_ones_pass() {
         assert_eq!(link.recv_timeout(LIMIT).unwrap(), [3; FRAME]);
         assert_eq!(link.recv_timeout(LIMIT).unwrap(), [2; 4 * FRAME]);
         child.say("next");
+    }
+    child.finish();
+}
+
+const LONG: usize = 64 << 20;
+const TIMES: usize = 50;
+
+/// Two large messages, one of them a stream, and a small one beside them whenever one is asked for.
+fn small_beside_large(parent: &'static Parent) {
+    // One that spins holds the lane only to write, however long nothing is read.
+    let link = parent.builder().wait(Wait::Spin).open().unwrap();
+    connected(&link);
+    for streamed in [false, true] {
+        thread::scope(|scope| {
+            let link = &link;
+            let large = scope.spawn(move || {
+                let message = vec![2; LONG];
+                if streamed {
+                    let mut stream = link.send_stream().unwrap();
+                    stream.write_all(&message).unwrap();
+                    stream.finish().unwrap();
+                } else {
+                    link.send(&message).unwrap();
+                }
+            });
+            for _ in 0..TIMES {
+                parent.expect("small");
+                link.send(b"small").unwrap();
+                parent.say("sent");
+            }
+            parent.expect("all");
+            large.join().unwrap();
+        });
+    }
+}
+
+/// Once others have sent beside a large message, its sender leaves the ring nearly empty, whatever
+/// the receiver does: a small message has little before it, and there is room for it.
+#[test]
+fn a_small_message_has_little_of_a_large_one_before_it() {
+    const CAPACITY: u64 = 1 << 20;
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let link = place.host().ring_capacity(CAPACITY).open().unwrap();
+    let mut child = place.start("small_beside_large", Side::Guest);
+    connected(&link);
+    for _ in 0..2 {
+        let mut stream = link.recv_stream().unwrap();
+        let mut buffer = vec![0; 16 * 1024];
+        let mut read = 0;
+        for time in 0..TIMES {
+            // Nothing is read meanwhile. The first may come while the ring is full, and would wait.
+            child.say("small");
+            if time > 0 {
+                child.expect("sent");
+            }
+            let before = read;
+            while stream.overtaking().is_none() {
+                let len = stream.read(&mut buffer).unwrap();
+                assert_ne!(len, 0, "the small one passes the large one");
+                read += len as u64;
+            }
+            if time == 0 {
+                child.expect("sent");
+                continue;
+            }
+            assert!(
+                read - before <= CAPACITY / 4,
+                "{} bytes before it, time {time}",
+                read - before
+            );
+        }
+        child.say("all");
+        loop {
+            match stream.read(&mut buffer).unwrap() {
+                0 => break,
+                len => read += len as u64,
+            }
+        }
+        assert_eq!(read, LONG as u64);
     }
     child.finish();
 }

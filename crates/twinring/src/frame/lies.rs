@@ -182,7 +182,7 @@ impl Connection<'_> {
             }
             10 => {
                 let len = self.lying.below(self.writer.max_payload() as u64 + 1);
-                let told = self.writer.begin_wait(len as usize);
+                let told = self.writer.begin_wait(self.writer.need(len as usize));
                 self.judge(told, |judge, seen| {
                     seen.take(Word::Swapped);
                     judge.has_room(judge.need(len), seen)

@@ -18,6 +18,15 @@ pub(crate) enum Part {
 }
 
 impl Part {
+    pub(crate) fn of(begins: bool, ends: bool) -> Part {
+        match (begins, ends) {
+            (true, true) => Part::Whole,
+            (true, false) => Part::First,
+            (false, false) => Part::Middle,
+            (false, true) => Part::Last,
+        }
+    }
+
     fn flags(self) -> u8 {
         match self {
             Part::Whole => BEGIN | END,
@@ -188,21 +197,36 @@ impl Writer {
 
     /// What a frame with a payload of this length needs.
     #[inline]
-    fn need(&self, payload: usize) -> u64 {
+    pub(crate) fn need(&self, payload: usize) -> u64 {
         let frame = frame_len(payload as u64);
         self.padding_for(frame) + frame + HEADER
     }
 
-    /// Whether [`Writer::write`] would find room for a payload of this length.
+    /// As [`Producer::position`].
     #[inline]
-    pub(crate) fn has_room(&mut self, payload: usize) -> Result<bool, Fault> {
-        let need = self.need(payload);
+    pub(crate) fn position(&self) -> u64 {
+        self.ring.position()
+    }
+
+    /// As [`Producer::backlog`].
+    pub(crate) fn backlog(&mut self) -> Result<u64, Fault> {
+        self.ring.backlog()
+    }
+
+    /// The need that is met once the reader has read up to this position.
+    pub(crate) fn need_read(&self, position: u64) -> u64 {
+        let beside = self.ring.position().saturating_sub(position);
+        self.ring.capacity().saturating_sub(beside)
+    }
+
+    /// Whether this need is met: what [`Writer::need`] says, or more.
+    #[inline]
+    pub(crate) fn has_room(&mut self, need: u64) -> Result<bool, Fault> {
         self.ring.has_room(need)
     }
 
-    /// As [`Producer::begin_wait`], for a frame with a payload of this length.
-    pub(crate) fn begin_wait(&mut self, payload: usize) -> Result<bool, Fault> {
-        let need = self.need(payload);
+    /// As [`Producer::begin_wait`].
+    pub(crate) fn begin_wait(&mut self, need: u64) -> Result<bool, Fault> {
         self.ring.begin_wait(need)
     }
 

@@ -126,6 +126,14 @@ impl Connection {
         self.sleep(flag, self.bells.data(), interrupt, deadline)
     }
 
+    /// Whether the peer seems to have read up to this position of the ring we write. A hint, for who
+    /// has not the lane.
+    #[inline]
+    pub(crate) fn has_read(&self, position: u64) -> bool {
+        // Relaxed: whoever writes looks again, within the lane, and checks what it finds.
+        self.out.words().head.0.load(Ordering::Relaxed) >= position
+    }
+
     /// As [`Connection::sleep_for_data`], until there may be room.
     pub(crate) fn sleep_for_space(&self, deadline: Deadline) -> io::Result<Option<usize>> {
         let flag = &self.out.words().space_wait.0;

@@ -20,6 +20,7 @@ mod message;
 pub(crate) mod name;
 pub(crate) mod options;
 mod outgoing;
+mod pace;
 pub(crate) mod packet;
 mod recv;
 pub(crate) mod recv_stream;
@@ -368,6 +369,9 @@ impl Link {
 
     /// As [`recv`](Link::recv), into a buffer of the caller's, which is cleared first and keeps its
     /// memory: receiving into the same one again and again allocates nothing. Returns the length.
+    ///
+    /// A large message is put together in the memory of the buffer that is there when it begins, if
+    /// that is the longer one; what overtakes it comes in another.
     ///
     /// ```
     /// # use std::time::Duration;

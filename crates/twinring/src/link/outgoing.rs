@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::connection::Connection;
 use super::core::Core;
 use super::message::Message;
+use super::pace::{Pace, chunk_within};
 use super::wait::{Spinner, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Claim, Part, Writer};
@@ -20,7 +21,8 @@ use crate::segment::Span;
 pub(crate) struct Outgoing {
     pub(crate) connection: Arc<Connection>,
     pub(crate) writer: Writer,
-    spinner: Spinner,
+    pub(super) spinner: Spinner,
+    pace: Pace,
     /// What comes behind the tail is being filled in place: nothing else may be written.
     reserved: bool,
 }
@@ -39,6 +41,7 @@ impl Outgoing {
             connection,
             writer: Writer::new(ring),
             spinner: Spinner::new(wait),
+            pace: Pace::new(),
             reserved: false,
         }
     }
@@ -46,11 +49,7 @@ impl Outgoing {
     /// The length of a message that may be sent.
     #[inline]
     pub(crate) fn admit(&self, len: Option<usize>) -> Result<usize> {
-        let most = self.connection.peer_max_message;
-        match len {
-            Some(len) if len as u64 <= most => Ok(len),
-            _ => Err(too_large(len, most)),
-        }
+        admit(&self.connection, len)
     }
 
     /// Writes one frame with these bytes of the message, waiting for room until the deadline, and
@@ -79,7 +78,7 @@ impl Outgoing {
                 self.publish();
                 return Ok(());
             }
-            self.wait_for_room(core, len, deadline)?;
+            self.wait_for_room(core, self.writer.need(len), deadline)?;
         }
     }
 
@@ -113,7 +112,7 @@ impl Outgoing {
                     claim,
                 });
             }
-            self.wait_for_room(core, most, deadline)?;
+            self.wait_for_room(core, self.writer.need(most), deadline)?;
         }
     }
 
@@ -160,8 +159,39 @@ impl Outgoing {
         Ok(())
     }
 
+    /// How much of what is left of a large message, `left` bytes, goes next: as much as fits a frame,
+    /// or as much as lets others pass soon, if there are any. In that case also how far the peer has to
+    /// have read before, if it has not.
+    pub(crate) fn next_chunk(
+        &mut self,
+        core: &Core,
+        begins: bool,
+        left: usize,
+    ) -> Result<(usize, Option<u64>)> {
+        let most = self.writer.max_payload().min(left);
+        let position = self.writer.position();
+        if begins {
+            // What others have sent until now was in nobody's way.
+            self.note_chunk();
+        }
+        if !self.pace.holds(position) {
+            return Ok((most, None));
+        }
+        let backlog = self.writer.backlog();
+        let backlog = self.checked(core, backlog)?;
+        let window = self.pace.look(Instant::now(), position - backlog, backlog);
+        let len = most.min(chunk_within(window));
+        let beside = window.saturating_sub(len as u64);
+        Ok((len, (backlog > beside).then(|| position - beside)))
+    }
+
+    /// A chunk of a large message has been written.
+    pub(crate) fn note_chunk(&mut self) {
+        self.pace.wrote(self.writer.position());
+    }
+
     #[cold]
-    fn wait_for_room(&mut self, core: &Core, payload: usize, deadline: Deadline) -> Result<()> {
+    fn wait_for_room(&mut self, core: &Core, need: u64, deadline: Deadline) -> Result<()> {
         if deadline.passed() {
             return Err(not_in_time(deadline));
         }
@@ -170,7 +200,7 @@ impl Outgoing {
             if connection.end().is_some() {
                 return Some(Ok(()));
             }
-            match writer.has_room(payload) {
+            match writer.has_room(need) {
                 Ok(false) => None,
                 Ok(true) => Some(Ok(())),
                 Err(fault) => Some(Err(fault)),
@@ -179,7 +209,17 @@ impl Outgoing {
         if let Some(found) = spun {
             return self.checked(core, found);
         }
-        let ready = self.writer.begin_wait(payload);
+        self.sleep_for_room(core, need, deadline)
+    }
+
+    /// Sleeps until the peer has read something, unless there is room.
+    pub(crate) fn sleep_for_room(
+        &mut self,
+        core: &Core,
+        need: u64,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let ready = self.writer.begin_wait(need);
         let slept = match self.checked(core, ready) {
             Ok(false) => {
                 let start = Instant::now();
@@ -204,6 +244,16 @@ impl Outgoing {
             core.nudge();
             e
         })
+    }
+}
+
+/// The length of a message that may be sent on this connection.
+#[inline]
+pub(crate) fn admit(connection: &Connection, len: Option<usize>) -> Result<usize> {
+    let most = connection.peer_max_message;
+    match len {
+        Some(len) if len as u64 <= most => Ok(len),
+        _ => Err(too_large(len, most)),
     }
 }
 

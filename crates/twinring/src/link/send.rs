@@ -3,13 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::connection::{Connection, End};
 use super::core::Core;
 use super::holder::Holder;
 use super::message::Message;
 use super::outgoing::{Outgoing, not_in_time};
-use super::wait::Wait;
+use super::wait::{Spinner, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Part;
 use crate::os::event::Deadline;
@@ -19,7 +20,8 @@ use crate::sync::{Turn, TurnGuard};
 /// The way out of a link.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    /// Held for one frame, by whoever sends it; also while that one waits for room.
+    /// Held for one frame, by whoever sends it; also while that one waits for room, except for a
+    /// large message beside others.
     lane: Turn<Option<Outgoing>>,
     /// Held for the length of a large message, so that there is one at a time.
     large: Turn<()>,
@@ -32,6 +34,20 @@ pub(crate) struct Outbox {
     /// having been told, or 0. Written into the ring by whoever has the lane next.
     pub(super) abort_due: AtomicU64,
     wait: Wait,
+}
+
+/// How long a chunk waits for others' sake. A peer that has read nothing for so long does not wait
+/// for small messages; a program may count on what there is room for being sent without it.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What comes next of a large message.
+pub(crate) struct Chunk {
+    /// Nothing of the message has been sent.
+    pub(crate) begins: bool,
+    /// The message ends with the range.
+    pub(crate) ends: bool,
+    /// Which bytes of what is given.
+    pub(crate) range: Range<usize>,
 }
 
 /// The right to write to the ring, if there is one.
@@ -157,19 +173,13 @@ impl Core {
         while sent < len {
             // The first chunk may give up at the deadline without a trace; so may every later one,
             // but then the peer has to be told.
-            let step = self.take_lane(deadline).and_then(|mut lane| {
-                let outgoing = current(&mut lane, connection)?;
-                let chunk = outgoing.writer.max_payload().min(len - sent);
-                let part = match (sent, sent + chunk == len) {
-                    (0, _) => Part::First,
-                    (_, false) => Part::Middle,
-                    (_, true) => Part::Last,
-                };
-                self.put_chunk(lane, part, message, sent..sent + chunk, deadline)?;
-                Ok(chunk)
-            });
-            match step {
-                Ok(chunk) => sent += chunk,
+            let chunk = Chunk {
+                begins: sent == 0,
+                ends: true,
+                range: sent..len,
+            };
+            match self.put_chunk(connection, message, chunk, deadline) {
+                Ok(len) => sent += len,
                 Err(e) => {
                     if sent > 0 {
                         self.abort(connection);
@@ -181,20 +191,68 @@ impl Core {
         Ok(())
     }
 
-    /// One chunk of a large message. The lane is taken for each anew, so that others can send in
-    /// between; those who wait for it come first.
+    /// One chunk of a large message: as much of it as may go now. Returns its length.
+    ///
+    /// The lane is taken for each anew, so that others can send in between; those who wait for it
+    /// come first. While others send it is not held to wait for the receiver either, until there
+    /// is nothing left but to sleep.
     pub(crate) fn put_chunk<M: Message + ?Sized>(
         &self,
-        mut lane: Lane<'_>,
-        part: Part,
+        connection: &Connection,
         message: &M,
-        range: Range<usize>,
+        chunk: Chunk,
+        deadline: Deadline,
+    ) -> Result<usize> {
+        let Chunk {
+            begins,
+            ends,
+            range,
+        } = chunk;
+        let mut lane = self.take_lane(deadline)?;
+        let outgoing = current(&mut lane, connection)?;
+        let (len, awaited) = outgoing.next_chunk(self, begins, range.len())?;
+        if let Some(position) = awaited {
+            let spinner = outgoing.spinner;
+            lane.hand_on();
+            self.wait_until_read(connection, position, spinner, deadline)?;
+            lane = self.take_lane(deadline)?;
+        }
+        let outgoing = current(&mut lane, connection)?;
+        let part = Part::of(begins, ends && len == range.len());
+        outgoing.write_due_abort(self)?;
+        let end = range.start + len;
+        outgoing.put(self, part, message, range.start..end, deadline)?;
+        outgoing.note_chunk();
+        lane.hand_on();
+        Ok(len)
+    }
+
+    /// Waits until the peer has read up to this position, or for [`PATIENCE`]. Not for the window to be met by what others
+    /// have sent meanwhile: they could keep a large message from going on.
+    fn wait_until_read(
+        &self,
+        connection: &Connection,
+        position: u64,
+        mut spinner: Spinner,
         deadline: Deadline,
     ) -> Result<()> {
-        let outgoing = lane.as_mut().ok_or_else(|| self.not_connected())?;
-        outgoing.write_due_abort(self)?;
-        outgoing.put(self, part, message, range, deadline)?;
-        lane.hand_on();
+        let ready = || (connection.end().is_some() || connection.has_read(position)).then_some(());
+        let patience = Deadline::after(deadline.left().map_or(PATIENCE, |left| left.min(PATIENCE)));
+        while spinner.spin(patience, ready).is_none() {
+            if patience.passed() {
+                break;
+            }
+            let mut lane = self.take_lane(deadline)?;
+            let outgoing = current(&mut lane, connection)?;
+            outgoing.spinner = spinner;
+            let need = outgoing.writer.need_read(position);
+            outgoing.sleep_for_room(self, need, patience)?;
+            spinner = outgoing.spinner;
+            lane.hand_on();
+            if ready().is_some() {
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -220,11 +278,7 @@ impl Core {
         let mut sent = 0;
         while sent < len {
             let end = len.min(sent + chunk);
-            let part = match (sent, end == len) {
-                (0, _) => Part::First,
-                (_, false) => Part::Middle,
-                (_, true) => Part::Last,
-            };
+            let part = Part::of(sent == 0, end == len);
             outgoing.put(self, part, message, sent..end, Deadline::Now)?;
             sent = end;
         }

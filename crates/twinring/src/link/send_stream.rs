@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::Link;
 use super::connection::Connection;
 use super::core::Core;
-use super::send::current;
+use super::outgoing::admit;
+use super::send::Chunk;
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::Part;
 use crate::os::event::Deadline;
 use crate::sync::TurnGuard;
 
@@ -189,13 +189,8 @@ impl SendStream<'_> {
     /// # Errors
     /// As [`send`](Link::send); then the message is given up.
     pub fn finish(mut self) -> Result<()> {
-        let part = if self.sent == 0 {
-            Part::Whole
-        } else {
-            Part::Last
-        };
         let rest = mem::take(&mut self.buffer);
-        self.put(part, &rest)?;
+        self.put(&rest, true)?;
         self.finished = true;
         Ok(())
     }
@@ -213,7 +208,7 @@ impl SendStream<'_> {
         self.core.check_forked()?;
         if self.buffer.is_empty() && bytes.len() >= self.chunk {
             let chunk = self.chunk;
-            self.put_more(&bytes[..chunk])?;
+            self.put(&bytes[..chunk], false)?;
             return Ok(chunk);
         }
         let len = bytes.len().min(self.chunk - self.buffer.len());
@@ -226,23 +221,24 @@ impl SendStream<'_> {
 
     fn put_buffer(&mut self) -> Result<()> {
         let mut buffer = mem::take(&mut self.buffer);
-        let put = self.put_more(&buffer);
+        let put = self.put(&buffer, false);
         buffer.clear();
         self.buffer = buffer;
         put
     }
 
-    /// A chunk that is not the last.
-    fn put_more(&mut self, bytes: &[u8]) -> Result<()> {
-        let part = if self.sent == 0 {
-            Part::First
-        } else {
-            Part::Middle
-        };
-        self.put(part, bytes)
+    /// Sends these bytes, at most those of one frame; `ends`: the message ends with them.
+    fn put(&mut self, bytes: &[u8], ends: bool) -> Result<()> {
+        let mut put = 0;
+        loop {
+            put += self.put_some(&bytes[put..], ends)?;
+            if put == bytes.len() {
+                return Ok(());
+            }
+        }
     }
 
-    fn put(&mut self, part: Part, bytes: &[u8]) -> Result<()> {
+    fn put_some(&mut self, bytes: &[u8], ends: bool) -> Result<usize> {
         let deadline = self.timeout.map_or(Deadline::Never, Deadline::after);
         let (core, connection) = (self.core, &self.connection);
         let len = self.sent.saturating_add(bytes.len() as u64);
@@ -250,13 +246,16 @@ impl SendStream<'_> {
             if let Some(kind) = self.failed {
                 return Err(failed_before(kind));
             }
-            let mut lane = core.take_lane(deadline)?;
-            let outgoing = current(&mut lane, connection)?;
-            outgoing.admit(Some(usize::try_from(len).unwrap_or(usize::MAX)))?;
-            core.put_chunk(lane, part, bytes, 0..bytes.len(), deadline)
+            admit(connection, Some(usize::try_from(len).unwrap_or(usize::MAX)))?;
+            let chunk = Chunk {
+                begins: self.sent == 0,
+                ends,
+                range: 0..bytes.len(),
+            };
+            core.put_chunk(connection, bytes, chunk, deadline)
         });
         match &put {
-            Ok(()) => self.sent = len,
+            Ok(len) => self.sent += *len as u64,
             Err(e) => self.failed = Some(e.kind()),
         }
         put

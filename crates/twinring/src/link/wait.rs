@@ -40,7 +40,7 @@ const ROUND: u32 = 64;
 const YIELD_AFTER: Duration = Duration::from_micros(5);
 
 /// Spins before a sleep, and learns from how it went. One per waiting place.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Spinner {
     wait: Wait,
     budget: Duration,

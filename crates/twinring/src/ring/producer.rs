@@ -49,6 +49,18 @@ impl Producer {
         self.tail.wrapping_sub(self.head)
     }
 
+    /// Where the next byte goes: the tail.
+    #[inline]
+    pub(crate) fn position(&self) -> u64 {
+        self.tail
+    }
+
+    /// Bytes written and not read yet.
+    pub(crate) fn backlog(&mut self) -> Result<u64, Fault> {
+        self.refresh()?;
+        Ok(self.used())
+    }
+
     /// Whether `need` bytes can be written now.
     #[inline]
     pub(crate) fn has_room(&mut self, need: u64) -> Result<bool, Fault> {
