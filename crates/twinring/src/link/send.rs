@@ -223,12 +223,13 @@ impl Core {
         let end = range.start + len;
         outgoing.put(self, part, message, range.start..end, deadline)?;
         outgoing.note_chunk();
-        lane.hand_on();
+        lane.hand_on(); // chunk
         Ok(len)
     }
 
-    /// Waits until the peer has read up to this position, or for [`PATIENCE`]. Not for the window to be met by what others
-    /// have sent meanwhile: they could keep a large message from going on.
+    /// Waits until the peer has read up to this position, or for [`PATIENCE`]. Not until the window
+    /// is met by what others have sent meanwhile as well: they could keep a large message from
+    /// going on.
     fn wait_until_read(
         &self,
         connection: &Connection,
