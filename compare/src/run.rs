@@ -225,7 +225,8 @@ impl Plan {
             transport: entry.name.into(),
             workload,
             ms: self.ms,
-            warm_ms: self.ms.div_ceil(5),
+            // Long enough to touch each page of the largest ring.
+            warm_ms: self.ms.div_ceil(5).max(100),
             idle_ms: self.idle_ms,
             ring: self.ring,
             spoil: self.spoil,
