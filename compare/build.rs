@@ -12,6 +12,11 @@ fn main() {
         "COMPARE_COMMIT",
         first_line(Command::new("git").args(["describe", "--always", "--dirty"])),
     );
+    // Every commit is noted there.
+    let log = first_line(Command::new("git").args(["rev-parse", "--git-path", "logs/HEAD"]));
+    if let Some(log) = log {
+        println!("cargo::rerun-if-changed={log}");
+    }
     println!("cargo::rerun-if-changed=build.rs");
     #[cfg(feature = "peers-native")]
     boost();
