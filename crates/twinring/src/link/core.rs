@@ -1,8 +1,7 @@
 //! What the handles of a link, the keeper and the link's callback thread share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
 use super::Link;
@@ -99,43 +98,6 @@ enum Prepared {
     Guest(Outlook),
 }
 
-/// Starts a thread for a handshake. Its outcome is told to the keeper whatever happens: even after
-/// a fault of ours `close` must not wait for it in vain.
-pub(super) fn spawn_handshake(
-    core: &Arc<Core>,
-    tell: &Sender<Result<Parts>>,
-    shake_hands: impl FnOnce(&Core) -> Result<Parts> + Send + 'static,
-) -> Result<()> {
-    struct Telling {
-        core: Arc<Core>,
-        tell: Sender<Result<Parts>>,
-        outcome: Option<Result<Parts>>,
-    }
-
-    impl Drop for Telling {
-        fn drop(&mut self) {
-            let ended = || {
-                let what = "the thread of a handshake has ended by a fault of this library";
-                Err(Error::new(ErrorKind::Os, what))
-            };
-            let outcome = self.outcome.take().unwrap_or_else(ended);
-            // Fails only if the keeper has ended; then nobody wants to know.
-            let _ = self.tell.send(outcome);
-            self.core.nudge();
-        }
-    }
-
-    let (core, tell) = (core.clone(), tell.clone());
-    spawn("twinring-hello", move || {
-        let mut telling = Telling {
-            core,
-            tell,
-            outcome: None,
-        };
-        telling.outcome = Some(shake_hands(&telling.core));
-    })
-}
-
 /// Starts a thread of the library's own.
 pub(crate) fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<()> {
     thread::Builder::new()
@@ -149,6 +111,28 @@ pub(crate) fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<()>
             )
             .with_source(e)
         })
+}
+
+/// The same for a thread that begins with `what`, which is given back if there is no thread to be had.
+pub(super) fn hand_over<T: Send + 'static>(
+    name: &str,
+    what: T,
+    f: impl FnOnce(T) + Send + 'static,
+) -> std::result::Result<(), (T, Error)> {
+    let (give, given) = mpsc::channel();
+    let begin = move || {
+        if let Ok(what) = given.recv() {
+            f(what);
+        }
+    };
+    match spawn(name, begin) {
+        Ok(()) => {
+            // It is waiting for it.
+            let _ = give.send(what);
+            Ok(())
+        }
+        Err(e) => Err((what, e)),
+    }
 }
 
 impl Core {

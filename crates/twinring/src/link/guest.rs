@@ -5,7 +5,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use super::connection::Parts;
-use super::core::{Core, spawn_handshake};
+use super::core::Core;
+use super::errand::Errand;
 use super::handshake;
 use super::keeper::{Heard, Next, Post, Sound};
 use super::name::Name;
@@ -52,7 +53,7 @@ pub(super) struct Guest {
 enum State {
     /// There is no host, or none that takes us. Looks again then.
     Looking(Deadline),
-    /// A thread shakes hands with the host.
+    /// Hands are being shaken with the host.
     Knocking(Receiver<Result<Parts>>),
     With(Vigil),
 }
@@ -68,7 +69,7 @@ impl Guest {
         }
     }
 
-    pub(super) fn attend(&mut self, post: &Post, heard: &Heard) -> Next {
+    pub(super) fn attend(&mut self, post: &Post, heard: &Heard, errands: &mut Vec<Errand>) -> Next {
         // Asked once, as by a host.
         let closing = self.core.is_closing();
         if let State::Knocking(outcome) = &self.state {
@@ -78,7 +79,7 @@ impl Guest {
                     self.state = State::With(Vigil::new(connection, post, &self.core));
                 }
                 Ok(Err(e)) => self.no_luck(e),
-                // If the link is being closed, that thread has been told, and comes back at once.
+                // If the link is being closed, whoever does it has been told, and is soon done.
                 Err(_) => return Next::Until(Deadline::Never),
             }
         }
@@ -97,7 +98,7 @@ impl Guest {
             self.pause = RETRY_FIRST;
             self.state = State::Looking(Deadline::Now);
         }
-        self.look();
+        self.look(errands);
         match self.state {
             State::Looking(again) => Next::Until(again),
             State::Knocking(_) | State::With(_) => Next::Until(Deadline::Never),
@@ -105,7 +106,7 @@ impl Guest {
     }
 
     /// Looks for a host, if it is time, and knocks.
-    fn look(&mut self) {
+    fn look(&mut self, errands: &mut Vec<Errand>) {
         let State::Looking(at) = &self.state else {
             return;
         };
@@ -126,13 +127,10 @@ impl Guest {
         match called {
             Ok(Some(channel)) => {
                 let (tell, told) = mpsc::channel();
-                let thread = spawn_handshake(&self.core, &tell, |core| {
-                    handshake::guest(channel, core.name.as_str(), &core.options, &core.stop)
-                });
-                match thread {
-                    Ok(()) => self.state = State::Knocking(told),
-                    Err(e) => self.no_luck(e),
-                }
+                errands.push(Errand::new(&self.core, &tell, |core, sleeper| {
+                    handshake::guest(channel, core.name.as_str(), &core.options, sleeper)
+                }));
+                self.state = State::Knocking(told);
             }
             Ok(None) => {
                 self.core.absent();

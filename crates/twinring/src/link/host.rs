@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::connection::{Connection, End, Parts};
-use super::core::{Core, spawn_handshake};
-use super::handshake;
+use super::core::Core;
+use super::errand::Errand;
+use super::handshake::{self, Spare};
 use super::keeper::{Heard, Next, Post, Sound};
 use super::name::Name;
 use super::options::Options;
@@ -14,7 +15,7 @@ use super::status::DisconnectReason;
 use super::vigil::Vigil;
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::endpoint::{Channel, Claim, Listener, Place, Watch};
-use crate::os::event::{Deadline, Watched};
+use crate::os::event::{Deadline, Sleeper, Watched};
 
 /// Handshakes that a host has open at once; further guests wait in the system's queue.
 const MOST_HANDSHAKES: usize = 8;
@@ -125,14 +126,17 @@ impl Host {
             retry: None,
             look: Deadline::Now,
             lost: false,
-            seat: Arc::default(),
+            seat: Arc::new(Seat {
+                state: Mutex::default(),
+                spare: Spare::new(&core.options),
+            }),
             vigil: None,
             handshakes: 0,
             done: mpsc::channel(),
         }
     }
 
-    pub(super) fn attend(&mut self, post: &Post, heard: &Heard) -> Next {
+    pub(super) fn attend(&mut self, post: &Post, heard: &Heard, errands: &mut Vec<Errand>) -> Next {
         // Asked once: whoever closes the link calls the keeper again, and a guest must not be
         // forgotten because the link was closed after the look at it.
         let closing = self.core.is_closing();
@@ -160,7 +164,7 @@ impl Host {
         if heard.called {
             self.door.armed = false;
         }
-        self.take_calls();
+        self.take_calls(errands);
         let deadlines = [
             self.look,
             self.retry.unwrap_or(Deadline::Never),
@@ -193,7 +197,7 @@ impl Host {
     }
 
     /// Takes the calls of guests that are waiting, unless there is too much to do already.
-    fn take_calls(&mut self) {
+    fn take_calls(&mut self, errands: &mut Vec<Errand>) {
         // While too much is unread no newcomer is served, unless only to be told "busy".
         if self.vigil.is_none() && self.core.inbox.is_full() {
             return self.core.failed(self.core.inbox.full());
@@ -203,7 +207,7 @@ impl Host {
         }
         self.retry = None;
         while self.handshakes < MOST_HANDSHAKES {
-            match self.take_call() {
+            match self.take_call(errands) {
                 Ok(true) => {}
                 Ok(false) => {
                     self.door.armed = self.door.listening.again().is_ok();
@@ -222,9 +226,8 @@ impl Host {
         }
     }
 
-    /// Accepts a guest and starts its handshake, on a thread of its own: a guest that does not
-    /// answer holds up nobody else, and neither does the making of memory. `false` if none calls.
-    fn take_call(&mut self) -> Result<bool> {
+    /// Accepts a guest, with whom hands are then to be shaken. `false` if none calls.
+    fn take_call(&mut self, errands: &mut Vec<Errand>) -> Result<bool> {
         let accepted = self
             .door
             .listener
@@ -234,9 +237,10 @@ impl Host {
             return Ok(false);
         };
         let seat = self.seat.clone();
-        spawn_handshake(&self.core, &self.done.0, move |core| {
-            shake_hands(core, channel, &seat)
-        })?;
+        let done = &self.done.0;
+        errands.push(Errand::new(&self.core, done, move |core, sleeper| {
+            shake_hands(core, channel, &seat, sleeper)
+        }));
         self.handshakes += 1;
         Ok(true)
     }
@@ -261,28 +265,29 @@ impl Host {
 }
 
 /// One guest's handshake to its end: it has been told that it is the one, or why not.
-fn shake_hands(core: &Core, channel: Channel, seat: &Seat) -> Result<Parts> {
+fn shake_hands(core: &Core, channel: Channel, seat: &Seat, sleeper: &dyn Sleeper) -> Result<Parts> {
     let candidate = handshake::host(
         channel,
         core.name.as_str(),
         &core.options,
-        &core.stop,
+        &seat.spare,
+        sleeper,
         || seat.is_taken(),
     )?;
     let deadline = Deadline::after(WELCOME_TIMEOUT);
     if !seat.reserve() {
-        candidate.refuse_busy(&core.stop, deadline);
+        candidate.refuse_busy(sleeper, deadline);
         return Err(handshake::busy());
     }
     candidate
-        .welcome(&core.stop, deadline)
+        .welcome(sleeper, deadline)
         .inspect_err(|_| seat.give_up())
 }
 
 /// The place of the one guest, for which several may be shaking hands.
-#[derive(Default)]
 struct Seat {
     state: Mutex<Seated>,
+    spare: Spare,
 }
 
 #[derive(Default)]

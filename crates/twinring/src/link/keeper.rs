@@ -1,17 +1,13 @@
-//! The thread that owns the lives of all links of this process: finds their peers, notices their
-//! ends, tells everyone.
-//!
-//! It alone decides that a connection is over. It never waits for a peer, nor for anything but the
-//! system: what takes time (a handshake, making memory) is done by threads that it starts, which
-//! come back with the result. So one link never holds up another.
+//! The way to the keeper: the thread that owns the lives of all links of this process, finds their
+//! peers, notices their ends, tells everyone. What it does is in [`desk`](super::desk).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread;
-use std::time::Duration;
 
 use super::core::{Core, spawn};
+use super::desk::Desk;
+use super::errand::Errand;
 use super::guest::Guest;
 use super::host::Host;
 use crate::error::{Error, ErrorKind, Result};
@@ -43,9 +39,9 @@ pub(super) enum Sound {
 
 /// What a key says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Key {
-    link: u64,
-    sound: Sound,
+pub(super) struct Key {
+    pub(super) link: u64,
+    pub(super) sound: Sound,
 }
 
 impl Key {
@@ -60,7 +56,7 @@ impl Key {
         self.link << 32 | u64::from(vigil) << 2 | sound
     }
 
-    fn decode(key: u64) -> Key {
+    pub(super) fn decode(key: u64) -> Key {
         let sound = match key & 3 {
             0 => Sound::Called,
             1 => Sound::Place,
@@ -93,24 +89,24 @@ pub(super) enum Charge {
 }
 
 impl Charge {
-    fn attend(&mut self, post: &Post, heard: &Heard) -> Next {
+    pub(super) fn attend(&mut self, post: &Post, heard: &Heard, errands: &mut Vec<Errand>) -> Next {
         match self {
-            Charge::Host(host) => host.attend(post, heard),
-            Charge::Guest(guest) => guest.attend(post, heard),
+            Charge::Host(host) => host.attend(post, heard, errands),
+            Charge::Guest(guest) => guest.attend(post, heard, errands),
         }
     }
 }
 
 /// A charge on the keeper's books. In this order, so that the name is free when `close` returns.
-struct Kept {
-    charge: Charge,
-    finish: Finish,
-    due: Deadline,
-    post: Post,
+pub(super) struct Kept {
+    pub(super) charge: Charge,
+    pub(super) finish: Finish,
+    pub(super) due: Deadline,
+    pub(super) post: Post,
 }
 
 /// Tells that a link is closed, also if it was a fault of ours that ended it: `close` waits.
-struct Finish(Arc<Core>);
+pub(super) struct Finish(pub(super) Arc<Core>);
 
 impl Drop for Finish {
     fn drop(&mut self) {
@@ -119,28 +115,31 @@ impl Drop for Finish {
 }
 
 pub(super) struct Keeper {
-    hub: Hub,
-    lookout: Lookout,
+    pub(super) hub: Hub,
+    pub(super) lookout: Lookout,
     mail: Mutex<Mail>,
     ids: AtomicU64,
     /// How many posts there are. Changed only while the slot is locked.
     posts: AtomicU64,
     /// There are no posts any more, nor will be.
-    retired: AtomicBool,
+    pub(super) retired: AtomicBool,
 }
 
 /// What other threads have for the keeper.
 #[derive(Default)]
-struct Mail {
-    begun: Vec<(u64, Kept)>,
-    nudged: BTreeSet<u64>,
+pub(super) struct Mail {
+    pub(super) begun: Vec<(u64, Kept)>,
+    pub(super) nudged: BTreeSet<u64>,
+}
+
+impl Mail {
+    pub(super) fn is_empty(&self) -> bool {
+        self.begun.is_empty() && self.nudged.is_empty()
+    }
 }
 
 /// The lookout's key: no link has the id 0.
-const LOOKOUT: u64 = 0;
-
-/// After a failure that has no event to wait for.
-const RETRY: Duration = Duration::from_millis(100);
+pub(super) const LOOKOUT: u64 = 0;
 
 /// How many forks deep a process still has a keeper to itself.
 const SLOTS: usize = 64;
@@ -281,87 +280,14 @@ impl Keeper {
             posts: AtomicU64::new(0),
             retired: AtomicBool::new(false),
         });
-        spawn("twinring", {
-            let keeper = keeper.clone();
-            move || keeper.run()
-        })?;
+        let desk = Desk::new(&keeper);
+        spawn("twinring", move || desk.run())?;
         Ok(keeper)
     }
 
-    fn mail(&self) -> MutexGuard<'_, Mail> {
+    pub(super) fn mail(&self) -> MutexGuard<'_, Mail> {
         // Nothing can panic while it is held.
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn run(&self) {
-        let _clear = ClearMail(self);
-        let mut links = HashMap::new();
-        let mut keys = Vec::new();
-        loop {
-            for (id, heard) in self.due(&mut links, &mut keys) {
-                let Some(kept) = links.get_mut(&id) else {
-                    continue;
-                };
-                match kept.charge.attend(&kept.post, &heard) {
-                    Next::Until(deadline) => kept.due = deadline,
-                    Next::Finished => drop(links.remove(&id)),
-                }
-            }
-            // Acquire: pairs with the last post's drop; its mail is there.
-            if links.is_empty() && self.retired.load(Ordering::Acquire) {
-                return;
-            }
-            let next = Deadline::first(links.values().map(|kept| kept.due));
-            if let Err(e) = self.hub.wait(next, &mut keys) {
-                let failed = format!("cannot wait for events: {e}");
-                for (id, kept) in &links {
-                    kept.finish.0.failed(Error::from_io(
-                        "the library's thread",
-                        std::io::Error::new(e.kind(), failed.clone()),
-                    ));
-                    self.mail().nudged.insert(*id);
-                }
-                thread::sleep(RETRY);
-            }
-        }
-    }
-
-    /// The links to attend to now, with what was heard of each; takes what `keys` says.
-    fn due(&self, links: &mut HashMap<u64, Kept>, keys: &mut Vec<u64>) -> BTreeMap<u64, Heard> {
-        let mut due: BTreeMap<u64, Heard> = BTreeMap::new();
-        let mail = std::mem::take(&mut *self.mail());
-        links.extend(mail.begun);
-        for id in mail.nudged {
-            due.entry(id).or_default();
-        }
-        if keys.contains(&LOOKOUT) {
-            self.lookout.changed(keys);
-        }
-        for key in keys.drain(..).map(Key::decode) {
-            let heard = due.entry(key.link).or_default();
-            match key.sound {
-                Sound::Called => heard.called = true,
-                Sound::Place => heard.place = true,
-                Sound::HungUp(vigil) => heard.hung_up.push(vigil),
-                Sound::Ended => {}
-            }
-        }
-        for (id, kept) in links {
-            if kept.due.passed() {
-                due.entry(*id).or_default();
-            }
-        }
-        due
-    }
-}
-
-/// If the keeper ends by a fault of ours, nobody waits for it in vain.
-struct ClearMail<'a>(&'a Keeper);
-
-impl Drop for ClearMail<'_> {
-    fn drop(&mut self) {
-        let mail = std::mem::take(&mut *self.0.mail());
-        drop(mail);
     }
 }
 

@@ -1,8 +1,8 @@
 //! A link: the handles that a program holds, and the life behind them.
 //!
 //! ```text
-//! Link, SendHalf, RecvHalf ──► core ◄── host, guest ◄── keeper   one thread for all links:
-//!        │                      ▲       vigil                     finds peers, notices their ends
+//! Link, SendHalf, RecvHalf ──► core ◄── host, guest ◄── desk     one thread for all links:
+//!        │                      ▲       vigil            keeper   finds peers, notices their ends
 //!        ▼                      └────── callbacks                 a thread, if there are any
 //!   send, recv ──► frame ──► ring ──► segment                     on the caller's own thread
 //! ```
@@ -10,6 +10,8 @@
 mod callbacks;
 mod connection;
 mod core;
+mod desk;
+mod errand;
 mod guest;
 mod handshake;
 mod holder;

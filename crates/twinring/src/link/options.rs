@@ -239,7 +239,8 @@ impl Builder {
         self
     }
 
-    /// Whether the memory of both rings is reserved when a connection is made; it is, by default.
+    /// Whether the memory of both rings is reserved when a connection is made (or, by a host with
+    /// rings of up to 4 MiB for its first guest, when it is opened); it is, by default.
     /// Pages are reserved unless both sides do without.
     ///
     /// Reserved, a connection that the system has no memory for fails to form, with

@@ -11,7 +11,7 @@ mod host;
 mod model;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::guest::Guest;
 use self::host::Host;
@@ -21,7 +21,7 @@ use super::packet::{Message, Reason};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::OsHandle;
 use crate::os::endpoint::{Channel, Handover, Offer, Packet, Received, Taken};
-use crate::os::event::{Alarm, Deadline};
+use crate::os::event::{Alarm, Deadline, Sleeper};
 use crate::os::memory::{Memory, Pages};
 use crate::os::process::{Peer, Process};
 use crate::segment::{Segment, Shape, Side};
@@ -75,8 +75,14 @@ struct Made {
 
 impl Candidate {
     /// Takes the guest: from here on both sides are connected.
-    pub(crate) fn welcome(self, stop: &Alarm, deadline: Deadline) -> Result<Parts> {
-        send(&self.channel, &self.ready.welcome(), None, deadline, stop)?;
+    pub(crate) fn welcome(self, sleeper: &dyn Sleeper, deadline: Deadline) -> Result<Parts> {
+        send(
+            &self.channel,
+            &self.ready.welcome(),
+            None,
+            deadline,
+            sleeper,
+        )?;
         Ok(Parts {
             side: Side::Host,
             segment: self.made.segment,
@@ -89,8 +95,8 @@ impl Candidate {
     }
 
     /// Sends the guest away: another was first.
-    pub(crate) fn refuse_busy(self, stop: &Alarm, deadline: Deadline) {
-        refuse(&self.channel, &busy(), deadline, stop);
+    pub(crate) fn refuse_busy(self, sleeper: &dyn Sleeper, deadline: Deadline) {
+        refuse(&self.channel, &busy(), deadline, sleeper);
     }
 }
 
@@ -109,11 +115,12 @@ pub(crate) fn host(
     channel: Channel,
     name: &str,
     options: &Options,
-    stop: &Alarm,
+    spare: &Spare,
+    sleeper: &dyn Sleeper,
     occupied: impl Fn() -> bool,
 ) -> Result<Candidate> {
     let deadline = Deadline::after(options.handshake_timeout);
-    match host_half(&channel, name, options, deadline, stop, occupied) {
+    match host_half(&channel, name, options, spare, deadline, sleeper, occupied) {
         Ok(((process, peer), made, ready)) => Ok(Candidate {
             channel,
             ready,
@@ -122,7 +129,7 @@ pub(crate) fn host(
             made,
         }),
         Err(e) => {
-            refuse(&channel, &e, deadline, stop);
+            refuse(&channel, &e, deadline, sleeper);
             Err(e)
         }
     }
@@ -132,8 +139,9 @@ fn host_half(
     channel: &Channel,
     name: &str,
     options: &Options,
+    spare: &Spare,
     deadline: Deadline,
-    stop: &Alarm,
+    sleeper: &dyn Sleeper,
     occupied: impl Fn() -> bool,
 ) -> Result<((Process, Peer), Made, host::Ready)> {
     let mut machine = Host::new(name, options);
@@ -148,24 +156,27 @@ fn host_half(
                 machine.identified(peer, options.access.lets_in(process, peer))?;
             }
             (Act::Receive, ..) => {
-                if made.is_none() && ahead.is_none() && may_make_ahead(options) && !occupied() {
-                    ahead = Some(make_memory(options, Pages::Reserved));
+                let wanted = made.is_none() && ahead.is_none() && !spare.is_there();
+                if wanted && may_make_ahead(options) && !occupied() {
+                    ahead = Some(reserve_memory(options, sleeper));
                 }
-                let Received { packet, handover } = receive(channel, deadline, stop)?;
+                let Received { packet, handover } = receive(channel, deadline, sleeper)?;
                 machine.received(&packet)?;
                 handover.none_expected().map_err(wrong)?;
             }
             (Act::AskOccupied, ..) => machine.asked(occupied())?,
             (Act::MakeOffer(pages), Some((process, _)), _) => {
-                let memory = ahead
-                    .take()
-                    .unwrap_or_else(|| make_memory(options, pages))?;
+                let memory = match (ahead.take().or_else(|| spare.take().map(Ok)), pages) {
+                    (Some(memory), _) => memory,
+                    (None, Pages::Reserved) => reserve_memory(options, sleeper),
+                    (None, Pages::OnDemand) => make_memory(options, Pages::OnDemand),
+                }?;
                 let shape = memory.shape;
                 made = Some(make(channel, process, memory)?);
                 machine.made(shape);
             }
             (Act::SendOffer(hello), _, Some(made)) => {
-                send(channel, &hello, Some(&made.offer), deadline, stop)?;
+                send(channel, &hello, Some(&made.offer), deadline, sleeper)?;
                 machine.sent();
             }
             _ => break,
@@ -188,10 +199,8 @@ fn new_shape(options: &Options) -> Result<Shape> {
     })
 }
 
-/// Whether memory is made before it is known that the guest may have it: it is still at work on its
-/// first message, and to reserve pages takes longer than all else. Not much of it, since a guest
-/// that never says that first word costs as much, and not before the guest is known to be one that
-/// may connect.
+/// Whether memory is made before it is known that a guest may have it, since to reserve pages takes
+/// longer than all else. Not much of it: a guest that never says its first word costs as much.
 fn may_make_ahead(options: &Options) -> bool {
     options.pages == Pages::Reserved && options.ring_capacity <= MOST_AHEAD
 }
@@ -199,11 +208,42 @@ fn may_make_ahead(options: &Options) -> bool {
 /// Rings of up to this capacity are made ahead.
 const MOST_AHEAD: u64 = 4 << 20;
 
+/// Memory for a host's first guest, made before there is one. For a later guest, who may be there
+/// already, it is made while that is at work on its first message.
+pub(crate) struct Spare(Mutex<Option<NewMemory>>);
+
+impl Spare {
+    /// What cannot be had now is tried again in the handshake, which tells why.
+    pub(crate) fn new(options: &Options) -> Spare {
+        let memory = may_make_ahead(options).then(|| make_memory(options, Pages::Reserved));
+        Spare(Mutex::new(memory.and_then(Result::ok)))
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Option<NewMemory>> {
+        // Nothing can panic while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_there(&self) -> bool {
+        self.memory().is_some()
+    }
+
+    fn take(&self) -> Option<NewMemory> {
+        self.memory().take()
+    }
+}
+
 /// The memory of one connection.
 struct NewMemory {
     shape: Shape,
     segment: Arc<Segment>,
     handle: OsHandle,
+}
+
+/// Some 300 microseconds for each MiB.
+fn reserve_memory(options: &Options, sleeper: &dyn Sleeper) -> Result<NewMemory> {
+    sleeper.busy();
+    make_memory(options, Pages::Reserved)
 }
 
 fn make_memory(options: &Options, pages: Pages) -> Result<NewMemory> {
@@ -234,11 +274,11 @@ pub(crate) fn guest(
     channel: Channel,
     name: &str,
     options: &Options,
-    stop: &Alarm,
+    sleeper: &dyn Sleeper,
 ) -> Result<Parts> {
     let deadline = Deadline::after(options.handshake_timeout);
     let mut machine = Guest::new(name, options);
-    match guest_half(&mut machine, &channel, deadline, stop) {
+    match guest_half(&mut machine, &channel, deadline, sleeper) {
         Ok(((process, peer), mapped, peer_max_message)) => Ok(Parts {
             side: Side::Guest,
             segment: mapped.segment,
@@ -250,7 +290,7 @@ pub(crate) fn guest(
         }),
         Err(e) => {
             if machine.refuses() {
-                refuse(&channel, &e, deadline, stop);
+                refuse(&channel, &e, deadline, sleeper);
             }
             Err(e)
         }
@@ -268,7 +308,7 @@ fn guest_half(
     machine: &mut Guest<'_>,
     channel: &Channel,
     deadline: Deadline,
-    stop: &Alarm,
+    sleeper: &dyn Sleeper,
 ) -> Result<((Process, Peer), Mapped, u64)> {
     let mut identity = None;
     let mut offered = None;
@@ -280,16 +320,16 @@ fn guest_half(
                 machine.identified(peer)?;
             }
             (Act::Send(message), _) => {
-                send(channel, &message, None, deadline, stop)?;
+                send(channel, &message, None, deadline, sleeper)?;
                 machine.sent();
             }
             (Act::ReceiveOffer, _) => {
-                let Received { packet, handover } = receive(channel, deadline, stop)?;
+                let Received { packet, handover } = receive(channel, deadline, sleeper)?;
                 machine.received(&packet)?;
                 offered = Some(handover);
             }
             (Act::Receive, _) => {
-                let Received { packet, handover } = receive(channel, deadline, stop)?;
+                let Received { packet, handover } = receive(channel, deadline, sleeper)?;
                 machine.received(&packet)?;
                 handover.none_expected().map_err(wrong)?;
             }
@@ -351,15 +391,15 @@ fn send(
     message: &Message,
     offer: Option<&Offer>,
     deadline: Deadline,
-    stop: &Alarm,
+    sleeper: &dyn Sleeper,
 ) -> Result<()> {
     channel
-        .send(&message.encode(), offer, deadline, stop)
+        .send(&message.encode(), offer, deadline, sleeper)
         .map_err(broken_off)
 }
 
-fn receive(channel: &Channel, deadline: Deadline, stop: &Alarm) -> Result<Received> {
-    channel.receive(deadline, stop).map_err(broken_off)
+fn receive(channel: &Channel, deadline: Deadline, sleeper: &dyn Sleeper) -> Result<Received> {
+    channel.receive(deadline, sleeper).map_err(broken_off)
 }
 
 /// What a packet says, if it is not that the other side will not go on.
@@ -374,13 +414,13 @@ fn heard(packet: &Packet) -> Result<Message> {
 }
 
 /// Tells the other side why, as far as it still listens.
-fn refuse(channel: &Channel, e: &Error, deadline: Deadline, stop: &Alarm) {
+fn refuse(channel: &Channel, e: &Error, deadline: Deadline, sleeper: &dyn Sleeper) {
     let refusal = Message::Refuse {
         reason: Reason::of(e.kind()),
         text: e.message().to_owned(),
     };
     // It may have gone already; then there is nobody to tell.
-    let _ = channel.send(&refusal.encode(), None, deadline, stop);
+    let _ = channel.send(&refusal.encode(), None, deadline, sleeper);
 }
 
 /// Text of the peer's, fit for a terminal.

@@ -11,7 +11,7 @@
 //!
 //! The claim on a name is a lock that the kernel frees when its owner ends; nothing is ever
 //! repaired. Packets have one fixed size, so that nothing a peer says about lengths has to be
-//! believed. Each call that may wait takes a deadline and a stop [`Alarm`].
+//! believed. Each call that may wait takes a deadline and a [`Sleeper`](super::event::Sleeper).
 
 use std::io;
 

@@ -34,7 +34,7 @@ use rustix::net::{SendFlags, sockopt};
 
 use super::{HANDOVER, PACKET, Packet, PlaceOptions, Received, refused};
 use crate::error::{Error, ErrorKind};
-use crate::os::event::{Alarm, Bells, Deadline, Source, wait};
+use crate::os::event::{Bells, Deadline, Sleeper, Source};
 use crate::os::memory::{Memory, Pages};
 use crate::os::process::{Access, NotInChildren, Peer, Process, User};
 
@@ -593,7 +593,7 @@ impl Channel {
         packet: &Packet,
         offer: Option<&Offer>,
         deadline: Deadline,
-        stop: &Alarm,
+        sleeper: &dyn Sleeper,
     ) -> io::Result<()> {
         let mut sent = 0;
         while sent < PACKET {
@@ -614,7 +614,9 @@ impl Channel {
                 SendFlags::DONTWAIT | NO_SIGNAL,
             ) {
                 Ok(n) => sent += n,
-                Err(Errno::AGAIN) => ready(Source::Writable(self.socket.as_fd()), deadline, stop)?,
+                Err(Errno::AGAIN) => {
+                    sleeper.sleep(Source::Writable(self.socket.as_fd()), deadline)?
+                }
                 Err(Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
             }
@@ -622,7 +624,11 @@ impl Channel {
         Ok(())
     }
 
-    pub(crate) fn receive(&self, deadline: Deadline, stop: &Alarm) -> io::Result<Received> {
+    pub(crate) fn receive(
+        &self,
+        deadline: Deadline,
+        sleeper: &dyn Sleeper,
+    ) -> io::Result<Received> {
         let mut packet = [0u8; PACKET];
         let mut fds = Vec::new();
         let mut got = 0;
@@ -657,7 +663,9 @@ impl Channel {
                     }
                     got += message.bytes;
                 }
-                Err(Errno::AGAIN) => ready(Source::Readable(self.socket.as_fd()), deadline, stop)?,
+                Err(Errno::AGAIN) => {
+                    sleeper.sleep(Source::Readable(self.socket.as_fd()), deadline)?
+                }
                 Err(Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
             }
@@ -687,14 +695,6 @@ const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
 /// macOS has no such flag; SO_NOSIGPIPE is set on the socket.
 #[cfg(target_os = "macos")]
 const NO_SIGNAL: SendFlags = SendFlags::empty();
-
-fn ready(source: Source<'_>, deadline: Deadline, stop: &Alarm) -> io::Result<()> {
-    match wait(&[stop.source(), source], deadline)? {
-        Some(0) => Err(io::ErrorKind::Interrupted.into()),
-        Some(_) => Ok(()),
-        None => Err(io::ErrorKind::TimedOut.into()),
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Offer {

@@ -41,7 +41,7 @@ use windows_sys::Win32::System::Threading::{
 
 use super::{HANDOVER, PACKET, Packet, PlaceOptions, Received, refused};
 use crate::error::{Error, ErrorKind};
-use crate::os::event::{Alarm, Deadline, Source, new_event, reset, set};
+use crate::os::event::{Alarm, Deadline, Sleeper, Source, new_event, reset, set};
 use crate::os::process::{self, Peer, Process, User};
 use crate::os::windows::{Access, is_code, own, owner, wide};
 
@@ -376,7 +376,7 @@ impl Channel {
         packet: &Packet,
         offer: Option<&Offer>,
         deadline: Deadline,
-        stop: &Alarm,
+        sleeper: &dyn Sleeper,
     ) -> io::Result<()> {
         let mut packet = *packet;
         let mut given = None;
@@ -393,7 +393,7 @@ impl Channel {
         }
         let mut sent = 0;
         while sent < PACKET {
-            sent += pipe::write(&self.pipe, &packet[sent..], deadline, stop)?;
+            sent += pipe::write(&self.pipe, &packet[sent..], deadline, sleeper)?;
         }
         if let Some(given) = given {
             given.sent();
@@ -401,11 +401,15 @@ impl Channel {
         Ok(())
     }
 
-    pub(crate) fn receive(&self, deadline: Deadline, stop: &Alarm) -> io::Result<Received> {
+    pub(crate) fn receive(
+        &self,
+        deadline: Deadline,
+        sleeper: &dyn Sleeper,
+    ) -> io::Result<Received> {
         let mut packet = [0; PACKET];
         let mut got = 0;
         while got < PACKET {
-            got += pipe::read(&self.pipe, &mut packet[got..], deadline, stop)?;
+            got += pipe::read(&self.pipe, &mut packet[got..], deadline, sleeper)?;
         }
         let area = &packet[HANDOVER];
         let handover = match &self.side {

@@ -53,6 +53,29 @@ pub(crate) fn wait(sources: &[Source<'_>], deadline: Deadline) -> io::Result<Opt
     sys::wait(sources, deadline)
 }
 
+/// How a thread waits that waits for a peer: what else it listens to meanwhile.
+pub(crate) trait Sleeper {
+    /// Waits until `source` is ready.
+    ///
+    /// # Errors
+    /// `TimedOut` at the deadline, `Interrupted` if it is told to stop.
+    fn sleep(&self, source: Source<'_>, deadline: Deadline) -> io::Result<()>;
+
+    /// To be called before anything else that takes long.
+    fn busy(&self) {}
+}
+
+/// One that does nothing else: the alarm tells it to stop.
+impl Sleeper for Alarm {
+    fn sleep(&self, source: Source<'_>, deadline: Deadline) -> io::Result<()> {
+        match wait(&[self.source(), source], deadline)? {
+            Some(0) => Err(io::ErrorKind::Interrupted.into()),
+            Some(_) => Ok(()),
+            None => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
 /// Until when a call may block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deadline {

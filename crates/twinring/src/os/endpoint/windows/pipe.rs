@@ -26,7 +26,7 @@ use windows_sys::Win32::System::Pipes::{
 use windows_sys::core::BOOL;
 
 use super::{PACKET, READ_CONTROL};
-use crate::os::event::{Alarm, Deadline, Source, new_event, reset, set, wait};
+use crate::os::event::{Deadline, Sleeper, Source, new_event, reset, set};
 use crate::os::windows::{Access, is_code, is_end_of_pipe, may_fail, ok, own, wide};
 
 /// What a guest does with the pipe. Named one by one, because the right to write in general
@@ -113,13 +113,13 @@ pub(super) fn read(
     pipe: &OwnedHandle,
     bytes: &mut [u8],
     deadline: Deadline,
-    stop: &Alarm,
+    sleeper: &dyn Sleeper,
 ) -> io::Result<usize> {
     let (start, len) = (bytes.as_mut_ptr(), bytes.len() as u32);
     loop {
         // SAFETY: `bytes` is ours alone until this returns.
         let n = unsafe {
-            transfer(pipe, deadline, stop, "ReadFile", |pipe, overlapped| {
+            transfer(pipe, deadline, sleeper, "ReadFile", |pipe, overlapped| {
                 ReadFile(pipe, start, len, ptr::null_mut(), overlapped)
             })
         }?;
@@ -138,12 +138,12 @@ pub(super) fn write(
     pipe: &OwnedHandle,
     bytes: &[u8],
     deadline: Deadline,
-    stop: &Alarm,
+    sleeper: &dyn Sleeper,
 ) -> io::Result<usize> {
     let (start, len) = (bytes.as_ptr(), bytes.len() as u32);
     // SAFETY: `bytes` does not change until this returns.
     unsafe {
-        transfer(pipe, deadline, stop, "WriteFile", |pipe, overlapped| {
+        transfer(pipe, deadline, sleeper, "WriteFile", |pipe, overlapped| {
             WriteFile(pipe, start, len, ptr::null_mut(), overlapped)
         })
     }
@@ -156,7 +156,7 @@ pub(super) fn write(
 unsafe fn transfer(
     pipe: &OwnedHandle,
     deadline: Deadline,
-    stop: &Alarm,
+    sleeper: &dyn Sleeper,
     name: &'static str,
     call: impl FnOnce(HANDLE, *mut OVERLAPPED) -> BOOL,
 ) -> io::Result<usize> {
@@ -164,10 +164,9 @@ unsafe fn transfer(
     // SAFETY: `pipe` and `done` outlive the operation, which does not leave this function; the rest
     // is the caller's promise.
     let operation = unsafe { Operation::start(pipe, &done, name, call) }.map_err(end_of_pipe)?;
-    match wait(&[stop.source(), Source::Handle(done.as_handle())], deadline)? {
-        Some(0) if operation.is_running() => Err(io::ErrorKind::Interrupted.into()),
-        Some(_) => operation.result().map_err(end_of_pipe),
-        None => Err(io::ErrorKind::TimedOut.into()),
+    match sleeper.sleep(Source::Handle(done.as_handle()), deadline) {
+        Err(e) if e.kind() != io::ErrorKind::Interrupted || operation.is_running() => Err(e),
+        Ok(()) | Err(_) => operation.result().map_err(end_of_pipe),
     }
 }
 

@@ -4,7 +4,7 @@
 //! takes no calls, a hang-up whose messages are still being read) would be reported for ever.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::event::Timespec;
@@ -70,6 +70,10 @@ impl Hub {
             }
         }
         Ok(())
+    }
+
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source::Readable(self.epoll.as_fd())
     }
 
     pub(crate) fn wake(&self) {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::ptr;
 use std::sync::Arc;
 
@@ -67,6 +67,10 @@ impl Hub {
             }
         }
         Ok(())
+    }
+
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source::Readable(self.queue.as_fd())
     }
 
     pub(crate) fn wake(&self) {

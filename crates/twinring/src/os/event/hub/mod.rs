@@ -23,7 +23,9 @@ mod tests;
 ///   reports `key`, once, when that source of the owner's is ready. Keys are below [`MOST_KEYS`];
 /// * `wait(&self, Deadline, &mut Vec<u64>) -> io::Result<()>`: appends the keys that are ready, and
 ///   returns when there is one, at the deadline, or after a `wake`. One thread at a time;
-/// * `wake(&self)`: thread-safe, never blocks.
+/// * `wake(&self)`: thread-safe, never blocks;
+/// * `source(&self) -> Source`: ready when a `wait` would return. Being told may use it up, so whoever
+///   is told has to look, by a `wait` that does not.
 ///
 /// A key may be reported for nothing, or once more after its `Watched` is gone.
 pub(crate) use sys::Hub;

@@ -68,7 +68,7 @@ impl Hub {
     }
 
     pub(crate) fn wait(&self, deadline: Deadline, ready: &mut Vec<u64>) -> io::Result<()> {
-        wait(&[Source::Handle(self.reports.event.as_handle())], deadline)?;
+        wait(&[self.source()], deadline)?;
         let mut reported = self
             .reports
             .ready
@@ -76,6 +76,10 @@ impl Hub {
             .unwrap_or_else(PoisonError::into_inner);
         ready.append(&mut reported);
         Ok(())
+    }
+
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source::Handle(self.reports.event.as_handle())
     }
 
     pub(crate) fn wake(&self) {
