@@ -68,6 +68,14 @@ pub(super) fn entries() -> Vec<Entry> {
         )
         .longest(longest),
         Entry::new(
+            "twinring-in-place-sleep",
+            "twinring in place, Wait::Sleep",
+            Waits::Sleeps,
+            InPlace(Wait::Sleep),
+            "the same with .wait(Wait::Sleep)",
+        )
+        .longest(longest),
+        Entry::new(
             "twinring-batch-spin",
             "twinring in batches, Wait::Spin",
             Waits::Spins,
