@@ -20,7 +20,8 @@ pub enum Wait {
     /// Sleep at once: least processor time, longest latency.
     Sleep,
     /// Spin for as long as it has paid lately, up to 80 µs, then sleep: an idle link uses no
-    /// processor time, a busy one answers in well under a microsecond.
+    /// processor time, a busy one answers in well under a microsecond. While more threads want to run
+    /// than there are processors, sleep all but at once.
     #[default]
     Adaptive,
     /// Spin until there is something: shortest latency, one processor busy per waiting thread.
@@ -44,6 +45,50 @@ const YIELD_AFTER: Duration = Duration::from_micros(5);
 pub(crate) struct Spinner {
     wait: Wait,
     budget: Duration,
+    crowd: Crowd,
+}
+
+/// Whether threads that have nothing to do with us want our processor. To let one of them run costs
+/// the rest of its time slice, milliseconds; who sleeps instead gets on at once when woken. So for
+/// a while spins are the shortest.
+#[derive(Clone, Copy, Debug)]
+struct Crowd {
+    until: Option<Instant>,
+    penalty: Duration,
+}
+
+impl Crowd {
+    /// Whoever takes the processor for longer than this is a stranger: a peer hands it back.
+    const STRANGER: Duration = Duration::from_micros(500);
+    /// How long a while is at first. The hypervisor's taking the processor away looks the same.
+    const FIRST: Duration = Duration::from_millis(10);
+    /// And at most: with a slice of some milliseconds lost each time, well below one per cent.
+    const LAST: Duration = Duration::from_secs(1);
+
+    fn new() -> Crowd {
+        Crowd {
+            until: None,
+            penalty: Crowd::FIRST,
+        }
+    }
+
+    fn is_here(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    /// Others were let run, and it took so long. Returns whether it was a stranger.
+    fn took(&mut self, time: Duration, now: Instant) -> bool {
+        if time < Crowd::STRANGER {
+            return false;
+        }
+        let again = |until: Instant| now.saturating_duration_since(until) < self.penalty;
+        self.penalty = match self.until.is_some_and(again) {
+            true => (self.penalty * 2).min(Crowd::LAST),
+            false => Crowd::FIRST,
+        };
+        self.until = Some(now + self.penalty);
+        true
+    }
 }
 
 impl Spinner {
@@ -55,6 +100,7 @@ impl Spinner {
         Spinner {
             wait,
             budget: LONGEST,
+            crowd: Crowd::new(),
         }
     }
 
@@ -64,12 +110,13 @@ impl Spinner {
         deadline: Deadline,
         mut ready: impl FnMut() -> Option<T>,
     ) -> Option<T> {
+        let start = Instant::now();
         let until = match self.wait {
             Wait::Sleep => return None,
+            Wait::Adaptive if self.crowd.is_here(start) => Some(SHORTEST),
             Wait::Adaptive => Some(self.budget),
             Wait::Spin => None,
         };
-        let start = Instant::now();
         loop {
             for _ in 0..ROUND {
                 if let Some(value) = ready() {
@@ -84,6 +131,10 @@ impl Spinner {
             }
             if spun >= YIELD_AFTER {
                 std::thread::yield_now();
+                let took = start.elapsed() - spun;
+                if until.is_some() && self.crowd.took(took, start + spun + took) {
+                    return ready();
+                }
             }
         }
     }
@@ -95,5 +146,34 @@ impl Spinner {
         } else {
             (self.budget / 2).max(SHORTEST)
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stranger_is_avoided_for_longer_each_time() {
+        let mut crowd = Crowd::new();
+        let mut now = Instant::now();
+        assert!(!crowd.took(Crowd::STRANGER / 2, now));
+        assert!(!crowd.is_here(now));
+        let mut avoided = Vec::new();
+        for _ in 0..12 {
+            assert!(crowd.took(Crowd::STRANGER * 8, now));
+            let began = now;
+            while crowd.is_here(now) {
+                now += Duration::from_micros(100);
+            }
+            avoided.push(now - began);
+        }
+        assert_eq!(avoided[0], Crowd::FIRST);
+        assert!(avoided.is_sorted());
+        assert_eq!(avoided[11], Crowd::LAST);
+        // Left alone for as long, it is as if there had never been one.
+        now += Crowd::LAST;
+        assert!(crowd.took(Crowd::STRANGER, now));
+        assert!(!crowd.is_here(now + Crowd::FIRST));
     }
 }
