@@ -291,9 +291,11 @@ impl Core {
             generation,
             peer: connection.peer.clone(),
         };
-        self.change(status, None);
-        // After the status, so that whoever has a message of the peer's also finds its peer.
-        self.inbox.connect(&connection, self.options.max_message);
+        // At once for all who look: whoever is told that there is a peer also finds what it has sent,
+        // and whoever has a message of the peer's also finds its peer.
+        self.change_and(status, || {
+            self.inbox.connect(&connection, self.options.max_message);
+        });
         self.notices.wake();
         connection
     }
@@ -310,8 +312,8 @@ impl Core {
     }
 
     fn disconnected_status(&self, generation: u64, reason: DisconnectReason) {
-        self.change(Status::Disconnected { generation, reason }, None);
-        self.change(Status::Waiting, None);
+        self.change(Status::Disconnected { generation, reason });
+        self.change(Status::Waiting);
     }
 
     /// An attempt to connect has failed. Told once for each kind of failure in a row.
@@ -337,23 +339,52 @@ impl Core {
         self.state().failure = None;
     }
 
-    fn change(&self, status: Status, failure: Option<(ErrorKind, String)>) {
+    fn change(&self, status: Status) {
+        self.change_and(status, || {});
+    }
+
+    /// Nobody sees the new status before `and` is done, which must not look at it.
+    fn change_and(&self, status: Status, and: impl FnOnce()) {
         {
             let mut state = self.state();
             if let Status::Connected { generation, peer } = &status {
                 state.last = Some((*generation, peer.clone()));
             }
             state.status = status.clone();
-            state.failure = failure;
+            state.failure = None;
+            and();
             self.changed.notify_all();
         }
         self.notices.status(status);
     }
 
     pub(super) fn finished(&self) {
-        self.change(Status::Closed, None);
+        self.change(Status::Closed);
         self.state().finished = true;
         self.changed.notify_all();
         self.notices.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::link::Link;
+
+    #[test]
+    fn who_is_told_of_a_peer_finds_what_it_has_sent() {
+        for round in 0..300 {
+            let name = format!("core-{}-{round}", std::process::id());
+            let host = Link::host(&name).open().unwrap();
+            let guest = Link::guest(&name).open().unwrap();
+            for link in [&host, &guest] {
+                link.wait_connected(Duration::from_secs(10)).unwrap();
+            }
+            guest.send(b"ping").unwrap();
+            host.send(b"pong").unwrap();
+            let got = [&host, &guest].map(|link| link.try_recv().unwrap());
+            assert_eq!(got, [Some(b"ping".to_vec()), Some(b"pong".to_vec())]);
+        }
     }
 }
