@@ -17,6 +17,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const HOST: usize = 0;
 const GUEST: usize = 1;
 
+/// How long to wait for what the other end of a failed pair says.
+const CAUSE: Duration = Duration::from_millis(500);
+
 /// What a run gave.
 pub(crate) struct Outcome {
     pub(crate) figures: Figures,
@@ -187,7 +190,7 @@ impl Pair {
     fn hear(&mut self) -> Result<(usize, Line)> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         match self.lines.recv_timeout(left) {
-            Ok((_, Some(Line::Failed(fault)))) => Err(fault.into()),
+            Ok((who, Some(Line::Failed(fault)))) => Err(self.with_cause(who, fault).into()),
             Ok((who, Some(line))) => Ok((who, line)),
             Ok((who, None)) => {
                 let end = &mut self.ends[who].process;
@@ -198,6 +201,20 @@ impl Pair {
                 Err(format!("hung: both processes were ended after {limit} s").into())
             }
             Err(RecvTimeoutError::Disconnected) => Err("both processes are gone".into()),
+        }
+    }
+
+    /// When one end gives up, the other fails as well, and either may be heard first.
+    fn with_cause(&self, first: usize, fault: String) -> String {
+        let until = Instant::now() + CAUSE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok((_, Some(Line::Failed(other)))) => return format!("{fault}; {other}"),
+                Ok((who, None)) if who != first => return fault,
+                Ok(_) => {}
+                Err(_) => return fault,
+            }
         }
     }
 
