@@ -9,7 +9,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{LIMIT, Parent, Place, Side, Watchdog, connected, peers, refuse_waitv};
+use common::{LIMIT, Parent, Place, Side, Watchdog, connected, peers, refuse};
 use twinring::{ErrorKind, Link, Wait};
 
 peers!(server, refused_later, refused_beside_a_sleeper);
@@ -52,7 +52,7 @@ fn refused_later(parent: &'static Parent) {
         connected(&later);
         // The other thread sleeps on a word by now, or will soon.
         std::thread::sleep(Duration::from_millis(20));
-        refuse_waitv(libc::EPERM);
+        refuse(libc::SYS_futex_waitv, libc::EPERM);
         parent.say("refused");
     });
     serve(&link, parent);
@@ -69,7 +69,7 @@ fn refused_beside_a_sleeper(parent: &'static Parent) {
     });
     // It sleeps on a word by now; nothing but a wake-up tells it of anything.
     std::thread::sleep(Duration::from_millis(50));
-    refuse_waitv(libc::EPERM);
+    refuse(libc::SYS_futex_waitv, libc::EPERM);
     let short = Duration::from_millis(50);
     while link.send_timeout(&[7; 500], short).is_ok() {}
     parent.say("full");

@@ -5,6 +5,7 @@
 
 use super::*;
 use crate::ring::{Consumer, Producer, Wake};
+use crate::segment::layout::{WAIT_BARRIER, WAIT_NONE};
 use crate::segment::lies::{self, Lying, Seen, Word};
 use crate::segment::{RingMemory, test_ring};
 
@@ -362,9 +363,15 @@ impl Shown {
         }
     }
 
-    /// Whether the peer has to be woken, by its flag: looked at, and taken if it is set.
+    /// Whether the peer has to be woken, by its flag: looked at, maybe twice, and taken if it is set.
     fn wake(&mut self, flag: Word) -> bool {
-        self.take(flag) != 0 && self.take(Word::Swapped) != 0
+        let says_waiting =
+            |told: u64| told != u64::from(WAIT_NONE) && told != u64::from(WAIT_BARRIER);
+        let mut told = self.take(flag);
+        if matches!(self.seen.words().get(self.at), Some((again, _)) if *again == flag) {
+            told = self.take(flag);
+        }
+        says_waiting(told) && says_waiting(self.take(Word::Swapped))
     }
 
     fn all_taken(&self) {

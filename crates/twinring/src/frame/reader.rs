@@ -399,6 +399,11 @@ impl Reader {
         self.ring.seal()
     }
 
+    /// As [`Consumer::promise_barrier`].
+    pub(crate) fn promise_barrier(&mut self) {
+        self.ring.promise_barrier();
+    }
+
     /// As [`Consumer::begin_wait`].
     pub(crate) fn begin_wait(&mut self) -> Result<bool, Fault> {
         self.ring.begin_wait()

@@ -225,6 +225,11 @@ impl Writer {
         self.ring.has_room(need)
     }
 
+    /// As [`Producer::promise_barrier`].
+    pub(crate) fn promise_barrier(&mut self) {
+        self.ring.promise_barrier();
+    }
+
     /// As [`Producer::begin_wait`].
     pub(crate) fn begin_wait(&mut self, need: u64) -> Result<bool, Fault> {
         self.ring.begin_wait(need)

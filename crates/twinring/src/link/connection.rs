@@ -14,7 +14,9 @@ use crate::os::event::{
 };
 use crate::os::process::{Peer, Process};
 use crate::ring::Fault;
-use crate::segment::layout::{GOODBYE_CLOSED, GOODBYE_FAULT, ROUSE_BELL, ROUSE_BOTH, ROUSE_WORD};
+use crate::segment::layout::{
+    GOODBYE_CLOSED, GOODBYE_FAULT, ROUSE_BELL, ROUSE_BOTH, ROUSE_WORD, WAIT_ASLEEP,
+};
 use crate::segment::{RingMemory, Segment, Shared32, Side};
 
 /// What the handshake yields.
@@ -150,7 +152,7 @@ impl Connection {
         let over = self.over.source();
         // Relaxed: only we change it, and whichever way is taken, `rouse` tells the peer.
         if self.on_words.load(Ordering::Relaxed) {
-            let woken = wait_on_word(flag.word(), 1, &[over, interrupt], deadline);
+            let woken = wait_on_word(flag.word(), WAIT_ASLEEP, &[over, interrupt], deadline);
             return match woken {
                 Ok(Some(2)) => Ok(Some(0)),
                 Ok(Some(alarm)) => Ok(Some(alarm + 1)),

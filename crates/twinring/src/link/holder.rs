@@ -2,15 +2,15 @@
 //!
 //! A thread that waits for what it holds itself would wait for ever; it gets an error instead.
 
-use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::this_thread;
 
 /// The thread that holds one thing, if there is one. Relaxed throughout: a thread looks for
 /// itself, and knows what it did.
 #[derive(Debug, Default)]
-pub(crate) struct Holder(AtomicUsize);
+pub(crate) struct Holder(AtomicU64);
 
 impl Holder {
     /// This thread holds it from now on.
@@ -35,7 +35,7 @@ impl Holder {
 }
 
 #[cold]
-fn judge(holder: usize, what: &str) -> Result<()> {
+fn judge(holder: u64, what: &str) -> Result<()> {
     if holder != this_thread() {
         return Ok(());
     }
@@ -43,16 +43,4 @@ fn judge(holder: usize, what: &str) -> Result<()> {
         ErrorKind::Deadlock,
         format!("this thread holds {what}, for which the call would wait; finish or drop it first"),
     ))
-}
-
-/// A number that no other living thread has: the address of something of its own.
-fn this_thread() -> usize {
-    thread_local! {
-        #[allow(
-            clippy::missing_const_for_thread_local,
-            reason = "it is const; clippy does not see that in how Windows does it"
-        )]
-        static HERE: u8 = const { 0 };
-    }
-    HERE.with(|here| ptr::from_ref(here).addr())
 }

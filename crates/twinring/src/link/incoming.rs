@@ -96,7 +96,10 @@ impl From<Fault> for Failure {
 }
 
 impl Incoming {
-    pub(crate) fn new(connection: Arc<Connection>, reader: Reader, wait: Wait) -> Incoming {
+    pub(crate) fn new(connection: Arc<Connection>, mut reader: Reader, wait: Wait) -> Incoming {
+        if wait.makes_barriers() {
+            reader.promise_barrier();
+        }
         Incoming {
             connection,
             reader,

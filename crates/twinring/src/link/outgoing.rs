@@ -37,9 +37,13 @@ pub(crate) struct Reserved {
 
 impl Outgoing {
     pub(crate) fn new(connection: Arc<Connection>, ring: Producer, wait: Wait) -> Outgoing {
+        let mut writer = Writer::new(ring);
+        if wait.makes_barriers() {
+            writer.promise_barrier();
+        }
         Outgoing {
             connection,
-            writer: Writer::new(ring),
+            writer,
             spinner: Spinner::new(wait),
             pace: Pace::new(),
             reserved: false,

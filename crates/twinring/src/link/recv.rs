@@ -58,7 +58,7 @@ pub(crate) enum Event {
 impl Inbox {
     pub(crate) fn new(wait: Wait, callback: bool) -> Inbox {
         Inbox {
-            current: Turn::new(None),
+            current: Turn::keepable(None),
             holder: Holder::default(),
             arrivals: Mutex::default(),
             arrived: Condvar::new(),

@@ -56,9 +56,9 @@ pub(crate) type Lane<'a> = TurnGuard<'a, Option<Outgoing>>;
 impl Outbox {
     pub(crate) fn new(wait: Wait) -> Outbox {
         Outbox {
-            lane: Turn::new(None),
+            lane: Turn::keepable(None),
             large: Turn::new(()),
-            reservation: Turn::new(()),
+            reservation: Turn::keepable(()),
             large_holder: Holder::default(),
             reservation_holder: Holder::default(),
             abort_due: AtomicU64::new(0),

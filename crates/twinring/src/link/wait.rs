@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::os::barrier::can_reach_peers;
 use crate::os::event::Deadline;
 use crate::sync::{one_processor, spin_hint};
 
@@ -146,6 +147,14 @@ impl Spinner {
         } else {
             (self.budget / 2).max(SHORTEST)
         };
+    }
+}
+
+impl Wait {
+    /// Whether who waits so makes a barrier before it sleeps, for the sake of a peer that then needs no
+    /// fences. Who sleeps at once does so for each message, and would pay more than the peer gains.
+    pub(crate) fn makes_barriers(self) -> bool {
+        self != Wait::Sleep && can_reach_peers()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The end that reads.
 
-use super::{Fault, Wake, announce_wait, retract_wait, wake_if_waiting};
+use super::{Fault, Sleeper, Wake, says_waiting, wake_if_waiting};
 use crate::segment::RingMemory;
 #[cfg(not(loom))]
 use crate::segment::Span;
@@ -17,6 +17,7 @@ pub(crate) struct Consumer {
     tail: u64,
     /// The producer has ended: `tail` is final, whatever is still written to the word.
     sealed: bool,
+    sleeper: Sleeper,
 }
 
 impl Consumer {
@@ -27,7 +28,14 @@ impl Consumer {
             head: 0,
             tail: 0,
             sealed: false,
+            sleeper: Sleeper::default(),
         }
+    }
+
+    /// From now on it makes a barrier before it waits for data, which lets the producer do without
+    /// fences. Only where barriers reach peers.
+    pub(crate) fn promise_barrier(&mut self) {
+        self.sleeper.promise_barrier(&self.ring.words().data_wait.0);
     }
 
     #[inline]
@@ -114,7 +122,7 @@ impl Consumer {
     #[inline]
     pub(crate) fn is_awaited(&self) -> bool {
         // Relaxed: whoever must not miss it looks again behind the fence of `release`.
-        self.ring.words().space_wait.0.load(Ordering::Relaxed) != 0
+        says_waiting(self.ring.words().space_wait.0.load(Ordering::Relaxed))
     }
 
     /// Counts the next `len` bytes as read.
@@ -136,12 +144,12 @@ impl Consumer {
     /// Asks the producer to ring when there is more. Returns whether there is something already;
     /// if not, the caller may sleep. To be ended by [`Consumer::end_wait`].
     pub(crate) fn begin_wait(&mut self) -> Result<bool, Fault> {
-        announce_wait(&self.ring.words().data_wait.0);
+        self.sleeper.announce(&self.ring.words().data_wait.0);
         Ok(self.readable()? > 0) // last look
     }
 
     /// Ends what [`Consumer::begin_wait`] began, whatever came of it.
     pub(crate) fn end_wait(&mut self) {
-        retract_wait(&self.ring.words().data_wait.0);
+        self.sleeper.retract(&self.ring.words().data_wait.0);
     }
 }

@@ -25,7 +25,13 @@
 //! Without either fence both loads may come before both stores, and the sleeper sleeps beside a
 //! full ring: `model.rs` fails if one is taken out.
 //!
-//! The ring makes no system call and does not sleep. It returns [`Wake`], and the `link` does.
+//! A publisher comes by millions of times a second, a sleeper a few times. So a sleeper that can
+//! makes a *barrier* instead of its fence, which is a full fence in the publisher's process as well (on
+//! Linux: `os::barrier`), and says so in its wait flag while it is awake ([`WAIT_BARRIER`]). A
+//! publisher that finds this, and that barriers reach, leaves its fence to the compiler alone: so its
+//! stores need not have arrived at the peer before it goes on.
+//!
+//! But for that barrier the ring makes no system call, and it does not sleep. It returns [`Wake`], and the `link` does.
 //! Source of the ring: Lamport's single-producer queue with cached indices (FastForward, rtrb);
 //! of the sleeping: the "event count" as in io_uring's SQPOLL `need_wakeup`.
 
@@ -59,36 +65,80 @@ pub(crate) enum Fault {
 }
 
 use crate::segment::Shared32;
-use crate::sync::{Ordering, full_fence};
+use crate::segment::layout::{WAIT_ASLEEP, WAIT_BARRIER, WAIT_NONE};
+use crate::sync::{Ordering, barriers_reach_us, full_fence, light_fence, peer_barrier};
+
+/// Whether a wait flag says that its owner waits.
+#[inline]
+fn says_waiting(flag: u32) -> bool {
+    flag != WAIT_NONE && flag != WAIT_BARRIER
+}
 
 /// The publisher's half of "why no wake-up is lost": to be called after the position's store.
 #[inline]
 fn wake_if_waiting(flag: &Shared32) -> Wake {
+    if barriers_reach_us() {
+        // Without this one the compiler may do the load below before the position's store.
+        light_fence(); // publisher, light
+        // Relaxed: the fences order it. It is awake, and the barrier that it makes before it sleeps shows it
+        // the position.
+        if flag.load(Ordering::Relaxed) == WAIT_BARRIER {
+            return Wake::NotNeeded;
+        }
+    }
     // Without this fence the load below may be done before the position is seen by the peer.
     full_fence(); // publisher
     // Relaxed: the fences order them. Most calls only load, from a line that nobody writes to.
-    // Acquire: pairs with `announce_wait`; what the sleeper said about how to wake it is seen.
-    if flag.load(Ordering::Relaxed) != 0 && flag.swap(0, Ordering::Acquire) != 0 {
+    // Acquire: pairs with `Sleeper::announce`; what the sleeper said about how to wake it is seen.
+    if says_waiting(flag.load(Ordering::Relaxed))
+        && says_waiting(flag.swap(WAIT_NONE, Ordering::Acquire))
+    {
         Wake::Needed
     } else {
         Wake::NotNeeded
     }
 }
 
-/// The sleeper's half: to be called before the position is looked at for the last time.
+/// The sleeper's half: an end of a ring that waits for the other.
 ///
 /// The flag is only ever swapped, never stored: then all its changes, by both sides, form one chain,
 /// which the language promises anyway but loom only sees for read-modify-writes.
-#[inline]
-fn announce_wait(flag: &Shared32) {
-    // Release: pairs with `wake_if_waiting`; how it wants to be woken was said before.
-    flag.swap(1, Ordering::Release);
-    // Without this fence the look at the peer's position may be done before the peer sees the flag.
-    full_fence(); // sleeper
+#[derive(Debug, Default)]
+struct Sleeper {
+    /// Makes barriers.
+    with_barrier: bool,
 }
 
-/// Takes the announcement back, whether or not somebody has rung for it.
-#[inline]
-fn retract_wait(flag: &Shared32) {
-    flag.swap(0, Ordering::Relaxed);
+impl Sleeper {
+    /// From now on it makes barriers.
+    fn promise_barrier(&mut self, flag: &Shared32) {
+        self.with_barrier = true;
+        self.retract(flag);
+    }
+
+    /// To be called before the position is looked at for the last time.
+    #[inline]
+    fn announce(&mut self, flag: &Shared32) {
+        // Release: pairs with `wake_if_waiting`; how it wants to be woken was said before.
+        flag.swap(WAIT_ASLEEP, Ordering::Release);
+        if self.with_barrier {
+            // Without it the publisher's light fence orders nothing. If the system refuses it by now, there
+            // has been time for all that was done under the promise, which ends here.
+            self.with_barrier = peer_barrier(); // sleeper
+        } else {
+            // Without this fence the look at the peer's position may be done before the peer sees the flag.
+            full_fence(); // sleeper
+        }
+    }
+
+    /// Takes the announcement back, whether or not somebody has rung for it.
+    #[inline]
+    fn retract(&self, flag: &Shared32) {
+        let awake = if self.with_barrier {
+            WAIT_BARRIER
+        } else {
+            WAIT_NONE
+        };
+        flag.swap(awake, Ordering::Relaxed);
+    }
 }

@@ -11,7 +11,7 @@ use loom::thread;
 use super::{Consumer, Producer, Wake};
 use crate::segment::RingMemory;
 use crate::segment::layout::{GOODBYE_CLOSED, ROUSE_WORD};
-use crate::sync::{Deadline, Ordering, Turn, killed_after, step};
+use crate::sync::{Barriers, Deadline, Ordering, Turn, killed_after, step, with_barriers};
 
 #[derive(Default)]
 struct Bells {
@@ -80,13 +80,19 @@ fn receive(consumer: &mut Consumer, bells: &Bells) -> u64 {
     word
 }
 
-fn exchange(capacity: u64, words: u64, preemptions: Option<usize>) {
+/// The ends of a ring send and receive words. `promise`: they make barriers before they sleep.
+fn exchange(capacity: u64, words: u64, preemptions: Option<usize>, promise: bool) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = preemptions;
     model.check(move || {
         let ring = RingMemory::new(capacity);
         let bells = Arc::new(Bells::default());
         let mut consumer = Consumer::new(ring.clone());
+        let mut producer = Producer::new(ring);
+        if promise {
+            consumer.promise_barrier();
+            producer.promise_barrier();
+        }
         let receiver = {
             let bells = bells.clone();
             thread::spawn(move || {
@@ -95,7 +101,6 @@ fn exchange(capacity: u64, words: u64, preemptions: Option<usize>) {
                 }
             })
         };
-        let mut producer = Producer::new(ring);
         for word in 1..=words {
             send(&mut producer, &bells, word);
         }
@@ -106,25 +111,46 @@ fn exchange(capacity: u64, words: u64, preemptions: Option<usize>) {
 /// Sleeping for data, with room for all: one word, every interleaving.
 #[test]
 fn model_one_word() {
-    exchange(16, 1, None);
+    exchange(16, 1, None, false);
 }
 
 /// Sleeping for data, with room for all: two words.
 #[test]
 fn model_two_words() {
-    exchange(16, 2, None);
+    exchange(16, 2, None, false);
 }
 
 /// Sleeping for data and for room: a ring of one word, which is overwritten each time.
 #[test]
 fn model_full_ring() {
-    exchange(8, 2, Some(5));
+    exchange(8, 2, Some(5), false);
 }
 
 /// A ring that wraps, fuller and emptier.
 #[test]
 fn model_wrapping_ring() {
-    exchange(16, 3, Some(3));
+    exchange(16, 3, Some(3), false);
+}
+
+/// Light fences and barriers: sleeping for data, then for room as well.
+#[test]
+fn model_barriers() {
+    with_barriers(Barriers::Used, || {
+        exchange(16, 1, None, true);
+        exchange(8, 2, Some(4), true);
+    });
+}
+
+/// Barriers reach the publisher, but the sleeper makes none.
+#[test]
+fn model_barriers_not_made() {
+    with_barriers(Barriers::Unused, || exchange(16, 1, None, false));
+}
+
+/// The sleeper makes barriers, which do not reach the publisher.
+#[test]
+fn model_barriers_that_do_not_reach() {
+    exchange(16, 1, None, true);
 }
 
 /// Who finds the flag set also finds what the sleeper said before about how to wake it.

@@ -1,6 +1,6 @@
 //! The end that writes.
 
-use super::{Fault, Wake, announce_wait, retract_wait, wake_if_waiting};
+use super::{Fault, Sleeper, Wake, wake_if_waiting};
 use crate::segment::RingMemory;
 #[cfg(not(loom))]
 use crate::segment::Span;
@@ -15,6 +15,7 @@ pub(crate) struct Producer {
     tail: u64,
     /// The consumer's position as last seen.
     head: u64,
+    sleeper: Sleeper,
 }
 
 impl Producer {
@@ -24,7 +25,15 @@ impl Producer {
             ring,
             tail: 0,
             head: 0,
+            sleeper: Sleeper::default(),
         }
+    }
+
+    /// From now on it makes a barrier before it waits for room, which lets the consumer do without
+    /// fences. Only where barriers reach peers.
+    pub(crate) fn promise_barrier(&mut self) {
+        self.sleeper
+            .promise_barrier(&self.ring.words().space_wait.0);
     }
 
     #[inline]
@@ -123,13 +132,13 @@ impl Producer {
     /// Asks the consumer to ring when it has read more. Returns whether there is room for `need`
     /// bytes already; if not, the caller may sleep. To be ended by [`Producer::end_wait`].
     pub(crate) fn begin_wait(&mut self, need: u64) -> Result<bool, Fault> {
-        announce_wait(&self.ring.words().space_wait.0);
+        self.sleeper.announce(&self.ring.words().space_wait.0);
         self.has_room(need) // last look
     }
 
     /// Ends what [`Producer::begin_wait`] began, whatever came of it.
     pub(crate) fn end_wait(&mut self) {
-        retract_wait(&self.ring.words().space_wait.0);
+        self.sleeper.retract(&self.ring.words().space_wait.0);
     }
 
     /// Tells the peer why nothing more comes: a `GOODBYE` value of the layout.

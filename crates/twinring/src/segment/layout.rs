@@ -27,17 +27,24 @@ pub(crate) struct RingWords {
     pub(crate) tail: Line<Shared64>,
     /// Consumer: bytes read since the connection began.
     pub(crate) head: Line<Shared64>,
-    /// Consumer: 1 while it sleeps, or is about to, until there is data. Cleared by the producer
-    /// when it rings.
+    /// Consumer: one of the `WAIT` values: whether it waits for data. Cleared by the producer when it
+    /// wakes it.
     pub(crate) data_wait: Line<Shared32>,
-    /// Producer: 1 while it sleeps, or is about to, until there is room. Cleared by the consumer
-    /// when it rings.
+    /// Producer: the same for room, cleared by the consumer.
     pub(crate) space_wait: Line<Shared32>,
     /// Producer: one of the `GOODBYE` values; not zero once it will write no more.
     pub(crate) goodbye: Line<Shared32>,
     /// Producer: one of the `ROUSE` values, for both rings: how it wants to be woken.
     pub(crate) rouse: Line<Shared32>,
 }
+
+/// It does not wait. Before it does, it makes a full fence of its own: so must who publishes.
+pub(crate) const WAIT_NONE: u32 = 0;
+/// It sleeps, or is about to. So does, for what we know, whoever writes a value that is not in this list.
+pub(crate) const WAIT_ASLEEP: u32 = 1;
+/// It does not wait. Before it does, it makes a barrier that reaches who publishes, if that can be
+/// reached: then that can do without a full fence.
+pub(crate) const WAIT_BARRIER: u32 = 2;
 
 /// The producer is there.
 pub(crate) const GOODBYE_NONE: u32 = 0;

@@ -8,21 +8,34 @@
 //! those who wait, one after the other, would cost a change of threads for each (a convoy). So that
 //! nobody waits for ever, one that was woken in vain and has waited for [`PATIENCE`] is handed the
 //! turn when it is next given back (as parking_lot's eventual fairness and Go's mutex have it).
+//!
+//! A thread that takes a turn again and again, and nobody else does, needs not even the
+//! compare-and-swaps: [`keeping`].
 
+mod keeping;
 #[cfg(all(loom, test))]
 mod model;
 
 use std::cell::UnsafeCell;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::{AtomicU32, Condvar, Deadline, Mutex, MutexGuard, Ordering, one_processor, spin_hint};
+use self::keeping::{Keeping, SeatNo};
+use super::{
+    AtomicU32, Condvar, Deadline, Mutex, MutexGuard, Ordering, one_processor, own_barrier,
+    spin_hint,
+};
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
 /// Held, and somebody may be waiting.
 const AWAITED: u32 = 2;
+/// From here on: kept by the thread whose seat is so much more.
+const KEPT: u32 = 3;
+/// What a guard says whose thread does not keep the turn.
+const NOT_KEPT: u32 = FREE;
 
 /// Looks at a turn that is taken, before its waiter goes to sleep: a sender of a small message has
 /// it for less than the time of these, some 2 microseconds, and to sleep and be woken takes ten
@@ -37,11 +50,12 @@ const PATIENCE: Duration = if cfg!(loom) {
     Duration::from_micros(500)
 };
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Turn<T> {
     state: AtomicU32,
     gate: Mutex<Gate>,
     freed: Condvar,
+    keeping: Keeping,
     value: UnsafeCell<T>,
 }
 
@@ -52,17 +66,31 @@ struct Gate {
     starving: usize,
     /// The turn has not been freed but left for one of the waiters.
     handed_on: bool,
+    /// The turn was taken away from the thread of this seat while it was using it, or about to: it has
+    /// the turn until it comes here.
+    counted: Option<SeatNo>,
 }
 
-// SAFETY: the value is only reached through a guard, of which there is one at a time.
+// SAFETY: the value is only reached through a guard, of which there is one at a time, and so is the
+// streak within `keeping`; all else there is atomic.
 unsafe impl<T: Send> Sync for Turn<T> {}
 
 impl<T> Turn<T> {
     pub(crate) fn new(value: T) -> Turn<T> {
+        Turn::with(Keeping::new(keeping::NEVER), value)
+    }
+
+    /// A turn that a thread keeps which takes it again and again.
+    pub(crate) fn keepable(value: T) -> Turn<T> {
+        Turn::with(Keeping::new(keeping::OFTEN), value)
+    }
+
+    fn with(keeping: Keeping, value: T) -> Turn<T> {
         Turn {
             state: AtomicU32::new(FREE),
             gate: Mutex::default(),
             freed: Condvar::new(),
+            keeping,
             value: UnsafeCell::new(value),
         }
     }
@@ -73,8 +101,52 @@ impl<T> Turn<T> {
     /// what the one did before it asked is seen by the other after that (`Outbox::abort_due`).
     #[inline]
     pub(crate) fn take(&self, deadline: Deadline) -> Option<TurnGuard<'_, T>> {
+        // Relaxed: a thread that keeps the turn looks again, and any other touches nothing.
+        let state = self.state.load(Ordering::Relaxed);
+        if let Some(seat) = seat_of(state)
+            && self.keeping.is_mine(seat)
+            && let Some(guard) = self.take_kept(state, seat)
+        {
+            return Some(guard);
+        }
         // `then`, not `then_some`: a guard made in vain would free somebody else's turn on drop.
-        (self.take_free() || self.wait(deadline)).then(|| TurnGuard { turn: self })
+        (self.take_free() || self.wait(deadline)).then(|| self.guard(NOT_KEPT))
+    }
+
+    /// Takes the turn that this thread has kept. `None` if it has just been taken away, or if this thread
+    /// has it already, and would wait for itself.
+    #[inline]
+    fn take_kept(&self, kept: u32, seat: SeatNo) -> Option<TurnGuard<'_, T>> {
+        if !self.keeping.begin_use(seat) {
+            return None;
+        }
+        // Relaxed: what was done within the turn before was done by this thread.
+        if self.state.load(Ordering::Relaxed) == kept {
+            return Some(self.guard(kept));
+        }
+        self.take_counted(seat)
+    }
+
+    /// The turn, if whoever has taken it away has counted this thread as its holder.
+    #[cold]
+    fn take_counted(&self, seat: SeatNo) -> Option<TurnGuard<'_, T>> {
+        let mut gate = self.gate();
+        self.end_kept(&mut gate, seat).then(|| self.guard(NOT_KEPT))
+    }
+
+    /// Ends what this thread's seat says, of a turn that has been taken away. Whether it has the turn.
+    fn end_kept(&self, gate: &mut Gate, seat: SeatNo) -> bool {
+        self.keeping.end_use(seat);
+        gate.counted.take_if(|counted| *counted == seat).is_some()
+    }
+
+    #[inline]
+    fn guard(&self, kept: u32) -> TurnGuard<'_, T> {
+        TurnGuard {
+            turn: self,
+            kept,
+            here: PhantomData,
+        }
     }
 
     /// Takes it if it is free.
@@ -94,7 +166,8 @@ impl<T> Turn<T> {
 
     #[cold]
     fn wait(&self, deadline: Deadline) -> bool {
-        if deadline != Deadline::Now && !one_processor() && self.spin() {
+        let kept = seat_of(self.state.load(Ordering::Relaxed)).is_some();
+        if !kept && deadline != Deadline::Now && !one_processor() && self.spin() {
             return true;
         }
         let mut gate = self.gate();
@@ -107,8 +180,7 @@ impl<T> Turn<T> {
                 gate.handed_on = false;
                 break true;
             }
-            // From now on the holder knows that it must wake somebody. Acquire as above.
-            if !gate.handed_on && self.state.swap(AWAITED, Ordering::Acquire) == FREE {
+            if !gate.handed_on && self.take_awaited(&mut gate) {
                 break true;
             }
             if !first && !starving && began.elapsed() >= PATIENCE {
@@ -137,6 +209,25 @@ impl<T> Turn<T> {
         taken
     }
 
+    /// Takes it if it is free, or kept by a thread that is not using it.
+    fn take_awaited(&self, gate: &mut Gate) -> bool {
+        // From now on the holder knows that it must wake somebody. Acquire as in `take_free`.
+        let state = self.state.swap(AWAITED, Ordering::Acquire);
+        state == FREE || seat_of(state).is_some_and(|seat| self.take_away(gate, seat))
+    }
+
+    /// Takes the turn from the thread that has kept it. `false` if that is using it, or about to.
+    #[cold]
+    fn take_away(&self, gate: &mut Gate, seat: SeatNo) -> bool {
+        own_barrier(); // taken away
+        self.keeping.taken_away();
+        let in_use = self.keeping.is_in_use(seat);
+        if in_use {
+            gate.counted = Some(seat);
+        }
+        !in_use
+    }
+
     /// Whether it came free within a moment, and was taken.
     fn spin(&self) -> bool {
         for _ in 0..SPINS {
@@ -153,7 +244,19 @@ impl<T> Turn<T> {
     #[cold]
     fn give_back_awaited(&self) {
         // A waiter that saw the turn held, within the gate, is asleep by now.
+        self.give_back_within(self.gate());
+    }
+
+    /// Gives back a turn that this thread had kept and that has been taken away meanwhile.
+    #[cold]
+    fn give_back_taken_away(&self, seat: SeatNo) {
         let mut gate = self.gate();
+        if self.end_kept(&mut gate, seat) {
+            self.give_back_within(gate);
+        }
+    }
+
+    fn give_back_within(&self, mut gate: MutexGuard<'_, Gate>) {
         if gate.starving > 0 {
             gate.handed_on = true;
         } else {
@@ -165,19 +268,34 @@ impl<T> Turn<T> {
     }
 }
 
+/// The seat of the thread that keeps a turn in this state.
+#[inline]
+fn seat_of(state: u32) -> Option<SeatNo> {
+    state.checked_sub(KEPT).map(SeatNo)
+}
+
 /// A turn taken; given back on drop.
 #[derive(Debug)]
 pub(crate) struct TurnGuard<'a, T> {
     turn: &'a Turn<T>,
+    /// The state of the turn that says that this thread keeps it, or [`NOT_KEPT`].
+    kept: u32,
+    /// A seat is one thread's: the guard cannot be sent to another one.
+    here: PhantomData<std::sync::MutexGuard<'static, ()>>,
 }
 
 impl<T> TurnGuard<'_, T> {
     /// Gives the turn to whoever waits for it already, where dropping it would let anyone take it.
-    pub(crate) fn hand_on(self) {
+    pub(crate) fn hand_on(mut self) {
         let turn = self.turn;
         // Relaxed: one that has just begun to wait may be missed, and is woken on drop.
         if turn.state.load(Ordering::Relaxed) == AWAITED {
             let mut gate = turn.gate();
+            if let Some(seat) = seat_of(self.kept) {
+                self.kept = NOT_KEPT;
+                // It has been taken away, and this thread counted: it is in the middle of its use.
+                turn.end_kept(&mut gate, seat);
+            }
             if gate.waiting > 0 {
                 gate.handed_on = true;
                 drop(gate);
@@ -209,12 +327,23 @@ impl<T> DerefMut for TurnGuard<'_, T> {
 impl<T> Drop for TurnGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        if let Some(seat) = seat_of(self.kept) {
+            self.turn.keeping.end_use(seat);
+            // Relaxed: nothing is done if this thread still keeps it, and the gate orders the rest.
+            if self.turn.state.load(Ordering::Relaxed) != self.kept {
+                self.turn.give_back_taken_away(seat);
+            }
+            return;
+        }
+        // SAFETY: this guard has the turn.
+        let seat = unsafe { self.turn.keeping.seat_to_keep() };
+        let next = seat.map_or(FREE, |SeatNo(seat)| KEPT + seat);
         // Release: pairs with the Acquire of whoever takes it next. Relaxed if somebody waits: what
         // follows orders.
         let given_back =
             self.turn
                 .state
-                .compare_exchange(HELD, FREE, Ordering::Release, Ordering::Relaxed);
+                .compare_exchange(HELD, next, Ordering::Release, Ordering::Relaxed);
         if given_back.is_err() {
             self.turn.give_back_awaited();
         }

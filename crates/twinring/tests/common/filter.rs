@@ -1,8 +1,7 @@
-//! A kernel that lacks futex_waitv(2), as those before Linux 5.16 and some sandboxes do, made of this
-//! one.
+//! A kernel that lacks a system call, as older ones and some sandboxes do, made of this one.
 
-/// From now on the call fails in every thread of this process, with this error.
-pub(crate) fn refuse_waitv(error: i32) {
+/// From now on the call of this number fails in every thread of this process, with this error.
+pub(crate) fn refuse(call: libc::c_long, error: i32) {
     const LOAD_NUMBER: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
@@ -10,7 +9,7 @@ pub(crate) fn refuse_waitv(error: i32) {
     let mut program = [
         step(LOAD_NUMBER, 0, 0),
         // To the last step.
-        step(IF_EQUAL, 1, libc::SYS_futex_waitv as u32),
+        step(IF_EQUAL, 1, call as u32),
         step(RETURN, 0, libc::SECCOMP_RET_ALLOW),
         step(RETURN, 0, libc::SECCOMP_RET_ERRNO | error as u32),
     ];

@@ -35,7 +35,7 @@ pub(crate) use audit::{AUDITED, count, slope};
 pub(crate) use audit::{Audit, count_of};
 pub(crate) use child::Child;
 #[cfg(target_os = "linux")]
-pub(crate) use filter::refuse_waitv;
+pub(crate) use filter::refuse;
 pub(crate) use freeze::{freeze, thaw};
 pub(crate) use log::{Log, text};
 pub(crate) use parent::{Parent, play, run_beside};

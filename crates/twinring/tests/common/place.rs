@@ -139,7 +139,7 @@ impl Place {
         use std::os::unix::process::CommandExt;
         self.start_with(role, side, |command| {
             let refuse = || {
-                super::refuse_waitv(libc::ENOSYS);
+                super::refuse(libc::SYS_futex_waitv, libc::ENOSYS);
                 Ok(())
             };
             // SAFETY: two system calls, between fork and exec.
