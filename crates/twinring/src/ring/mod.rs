@@ -39,6 +39,8 @@ mod consumer;
 #[cfg(all(loom, test))]
 mod model;
 mod producer;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 pub(crate) use consumer::Consumer;
 pub(crate) use producer::Producer;

@@ -353,14 +353,84 @@ impl<T> Drop for TurnGuard<'_, T> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
     use std::thread;
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::sync::{barriers_reach_us, prepare_for_barriers};
 
     #[test]
     fn excludes_and_loses_no_wake_up() {
-        let turn = Arc::new(Turn::new(0u64));
+        excludes(Turn::new(0));
+    }
+
+    /// Each thread keeps it all the time, and loses it to the others.
+    #[test]
+    fn excludes_and_loses_no_wake_up_while_it_is_kept() {
+        if !barriers_are_to_be_had() {
+            return eprintln!("skipped: no turn is kept here");
+        }
+        excludes(Turn::with(Keeping::new(3), 0));
+    }
+
+    fn barriers_are_to_be_had() -> bool {
+        prepare_for_barriers();
+        let start = Instant::now();
+        while !barriers_reach_us() && start.elapsed() < Duration::from_secs(2) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        barriers_reach_us()
+    }
+
+    /// One thread takes it all the time, and keeps it; another one takes it away all the time.
+    #[test]
+    fn a_kept_turn_is_taken_away_at_any_moment() {
+        if !barriers_are_to_be_had() {
+            return eprintln!("skipped: no turn is kept here");
+        }
+        let turn = Turn::with(Keeping::new(2), 0u64);
+        let ended = AtomicBool::new(false);
+        let (mut kept, mut taken) = (0, 0);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let start = Instant::now();
+                for n in 0u64.. {
+                    if start.elapsed() > Duration::from_millis(1500) {
+                        break;
+                    }
+                    for _ in 0..n % 50 {
+                        std::hint::spin_loop();
+                    }
+                    let deadline = match n % 3 {
+                        0 => Deadline::Now,
+                        1 => Deadline::after(Duration::from_micros(n % 20)),
+                        _ => Deadline::Never,
+                    };
+                    if let Some(mut value) = turn.take(deadline) {
+                        *value += 1;
+                        taken += 1;
+                    }
+                    // So that it is kept again, which gets ever rarer.
+                    turn.keeping.kept_after(2);
+                }
+                ended.store(true, Ordering::Relaxed);
+            });
+            while !ended.load(Ordering::Relaxed) {
+                let mut value = turn.take(Deadline::Never).unwrap();
+                *value += 1;
+                kept += 1;
+                if kept % 5 == 0 {
+                    value.hand_on();
+                }
+            }
+        });
+        let value = *turn.take(Deadline::Never).unwrap();
+        assert_eq!(value, kept + taken);
+    }
+
+    fn excludes(turn: Turn<u64>) {
+        let turn = Arc::new(turn);
         let threads: Vec<_> = (0..8)
             .map(|i| {
                 let turn = turn.clone();

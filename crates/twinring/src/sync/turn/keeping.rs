@@ -126,6 +126,12 @@ impl Keeping {
         self.after.store(after, Ordering::Relaxed);
     }
 
+    /// From now on it is kept after so many times in a row.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn kept_after(&self, times: u32) {
+        self.after.store(times, Ordering::Relaxed);
+    }
+
     /// Called before the turn is given back: the seat by which this thread keeps it from now on, if it
     /// does.
     ///
