@@ -30,7 +30,8 @@ pub(crate) enum Word {
     Bytes(u64),
 }
 
-/// More than any call loads: the reader 9, when it meets padding and somebody to wake.
+/// More than any call loads: the reader of a stream 11, if it meets padding and somebody to wake and
+/// reads a chunk in three steps.
 pub(crate) const MOST_LOADS: usize = 12;
 
 /// What one call loaded, in order.
