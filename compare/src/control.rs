@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use serde::{Deserialize, Serialize};
 
 use crate::cell::{Figures, Result};
+use crate::print;
 
 /// What an end tells.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -50,7 +51,7 @@ impl Control {
                         let _ = to_us.send(order);
                     }
                     Err(error) => {
-                        eprintln!("compare: an order that is none: {error}");
+                        print::note(format_args!("compare: an order that is none: {error}"));
                         break;
                     }
                 }

@@ -6,7 +6,7 @@
 //!               ╚═ child ─ work ─ payload       what they do and check
 //!                          └ transports         who carries it
 //! rows ─ report          the file of results; tables and pictures made from it
-//! cell, stats, machine   used by all
+//! cell, stats, machine, print   used by all
 //! ```
 
 mod cell;
@@ -15,6 +15,7 @@ mod control;
 mod machine;
 mod pair;
 mod payload;
+mod print;
 mod probe;
 mod report;
 mod rows;
@@ -64,24 +65,21 @@ fn main() {
         Command::Full(args) => measure(&args, Form::Full),
         Command::Short(args) => measure(&args, Form::Short),
         Command::Report(args) => report::run(&args),
-        Command::List => {
-            list();
-            Ok(())
-        }
+        Command::List => list(),
         Command::End(args) => child::main(&args),
     };
     if let Err(error) = done {
-        eprintln!("compare: {error}");
+        print::note(format_args!("compare: {error}"));
         std::process::exit(1);
     }
 }
 
 fn measure(args: &RunArgs, form: Form) -> Result<()> {
     if let Some(version) = machine::describe().wine {
-        eprintln!("{}", report::wine_warning(&version));
+        print::note(report::wine_warning(&version));
     }
     if cfg!(debug_assertions) {
-        eprintln!("compare: built without --release: these figures say nothing");
+        print::note("compare: built without --release: these figures say nothing");
     }
     let (rows, failed) = run::run(args, form)?;
     report::run(&report::ReportArgs::of(&rows))?;
@@ -91,15 +89,17 @@ fn measure(args: &RunArgs, form: Form) -> Result<()> {
     Ok(())
 }
 
-fn list() {
-    println!("transports:");
+fn list() -> Result<()> {
+    print::result("transports:")?;
     for entry in transports::all() {
-        println!("  {:<18} {}: {}", entry.name, entry.title, entry.settings);
+        let (name, title, settings) = (entry.name, entry.title, entry.settings);
+        print::result(format_args!("  {name:<18} {title}: {settings}"))?;
     }
-    println!("workloads:");
+    print::result("workloads:")?;
     for workload in cell::all() {
-        println!("  {workload}");
+        print::result(format_args!("  {workload}"))?;
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::cell::{self, BULK, Result, Spec, Workload};
 use crate::machine;
 use crate::pair;
+use crate::print;
 use crate::probe::probe;
 use crate::rows::{Described, Row, Run, Session, Writer};
 use crate::transports::{self, Entry};
@@ -286,18 +287,19 @@ impl Progress {
                 format!(", {:.0}:{:02.0} left", (left / 60.0).floor(), left % 60.0)
             };
             let (done, total) = (self.done, self.total);
-            eprint!(
+            // No line of its own, and nobody has to read it.
+            let _ = write!(
+                std::io::stderr().lock(),
                 "\r\x1b[K{done} of {total}{left}: round {}, {workload}, {title}",
                 round + 1
             );
-            let _ = std::io::stderr().flush();
         }
     }
 
     /// A line that stays.
     fn say(&self, text: &str) {
         let clear = if self.terminal { "\r\x1b[K" } else { "" };
-        eprintln!("{clear}{text}");
+        print::note(format_args!("{clear}{text}"));
     }
 
     fn done(&self) {

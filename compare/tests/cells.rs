@@ -176,3 +176,17 @@ fn the_list_names_what_there_is() {
         assert!(text.contains(&format!("  {name}")), "no {name} in {text}");
     }
 }
+
+/// As `compare list | head` does, once `head` has seen enough.
+#[test]
+fn nobody_has_to_read_what_it_prints() {
+    let (reader, out) = std::io::pipe().unwrap();
+    let (other, err) = std::io::pipe().unwrap();
+    drop((reader, other));
+    let status = Command::new(env!("CARGO_BIN_EXE_compare"))
+        .arg("list")
+        .stdout(out)
+        .stderr(err)
+        .status();
+    assert!(status.unwrap().success());
+}

@@ -7,7 +7,7 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use crate::cell::Result;
-use crate::rows;
+use crate::{print, rows};
 use data::Data;
 
 #[derive(clap::Args, Debug)]
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     };
     let pictures = plot::all(&data);
     let text = table::report(&data, &pictures);
-    println!("{text}");
+    print::result(&text)?;
     let write = |name: &str, text: &str| -> Result<()> {
         let path = folder.join(name);
         std::fs::write(&path, text)
@@ -59,10 +59,10 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     for picture in &pictures {
         write(picture.file, &picture.svg)?;
     }
-    eprintln!(
+    print::note(format_args!(
         "written: report.md and {} pictures in {}",
         pictures.len(),
         folder.display()
-    );
+    ));
     Ok(())
 }

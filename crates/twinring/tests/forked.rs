@@ -5,6 +5,7 @@
 mod common;
 
 use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -272,16 +273,22 @@ fn a_forked_child_cannot_touch_the_link() {
 fn bereaved(parent: &'static Parent) {
     let link = parent.builder().open().unwrap();
     connected(&link);
-    // SAFETY: the child only sleeps until the test lets go of the pipe that it has from us.
+    let (mut from_child, to_us) = std::io::pipe().unwrap();
+    // SAFETY: the child only writes a byte, and sleeps until the test lets go of the pipe that it has
+    // from us.
     if unsafe { libc::fork() } == 0 {
         let mut byte = 0u8;
         // Not by `std`, whose lock a thread of the parent's held.
         // SAFETY: room for the one byte; and the child ends at once after that.
         unsafe {
+            libc::write(to_us.as_raw_fd(), (&raw const byte).cast(), 1);
             while libc::read(0, (&raw mut byte).cast(), 1) > 0 {}
             libc::_exit(0)
         }
     }
+    // What it lets go of it lets go of on its way out of `fork`, which on a busy machine may be after
+    // our own.
+    from_child.read_exact(&mut [0]).unwrap();
     parent.say("forked");
     parent.wait_for_the_end();
 }

@@ -8,8 +8,9 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use common::{Log, Parent, Place, Side, Watchdog, connected, peers, until};
+use common::{LIMIT, Log, Parent, Place, Side, Watchdog, connected, peers, until};
 use twinring::Link;
 
 peers!(caller);
@@ -82,6 +83,40 @@ fn a_host_puts_back_what_was_removed() {
             is_found(&place, &host);
         }
         assert_eq!(log.lines(), Vec::<String>::new(), "{what}");
+    }
+}
+
+/// The first sign of what was removed is back; the host may be about to put back more.
+fn is_coming_back(what: &str, place: &Place) -> bool {
+    match what {
+        "socket" => place.files().iter().any(|ending| ending == "sock"),
+        "lock" => place.files().iter().any(|ending| ending == "lock"),
+        _ => place.directory().exists(),
+    }
+}
+
+/// Removed again as soon as the host puts it back: between two of its steps, at any of them. It comes
+/// back all the same, if not at the next attempt then at the one after.
+#[test]
+fn what_comes_back_is_removed_again() {
+    let _watchdog = Watchdog::new(240);
+    for (what, remove) in LOSSES {
+        let place = Place::new();
+        let host = place.host().open().unwrap();
+        for round in 0..10 {
+            remove(&place);
+            let start = Instant::now();
+            // Without a pause, in which the host would be done.
+            while !is_coming_back(what, &place) {
+                assert!(start.elapsed() < LIMIT, "{what} does not come back");
+            }
+            remove(&place);
+            until(&format!("{what} is back, round {round}"), || {
+                place.files() == ["lock", "sock"]
+            });
+            // Watched again as well.
+            is_found(&place, &host);
+        }
     }
 }
 

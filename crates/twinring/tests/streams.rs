@@ -13,7 +13,7 @@ use common::{
 };
 use twinring::{Error, ErrorKind, Link, Result};
 
-peers!(pours, drinks, obeys);
+peers!(pours, drinks, obeys, floods, keeps);
 
 const RING: u64 = 64 * 1024;
 const CHUNK: usize = RING as usize / 4 - 8;
@@ -173,6 +173,96 @@ fn far_longer_than_the_ring_in_little_memory() {
             let grown: u64 = said.strip_prefix("grew ").unwrap().parse().unwrap();
             assert!(grown < 4 * 1024 * 1024, "{said}");
         }
+        from.say("end");
+        from.finish();
+        to.finish();
+    }
+}
+
+/// What overtakes a stream is kept up to so many bytes.
+const MOST_KEPT: usize = 64 * 1024 * 1024;
+/// So many of the longest messages that overtake are as much, with where they are: the last of them goes
+/// beyond it.
+const KEPT: usize = MOST_KEPT.div_ceil(CHUNK + size_of::<Vec<u8>>());
+const FLOOD: usize = KEPT + 500;
+
+/// Sends two streams, between whose chunks come more messages than the peer keeps.
+fn floods(parent: &'static Parent) {
+    let link = parent.builder().ring_capacity(RING).open().unwrap();
+    connected(&link);
+    for stream in 1..=2 {
+        let mut pattern = Pattern::new(2 * CHUNK as u64);
+        let mut chunk = vec![0; CHUNK];
+        let mut sending = link.send_stream().unwrap();
+        for last in [false, true] {
+            pattern.fill(&mut chunk);
+            sending.write_all(&chunk).unwrap();
+            for at in (0..FLOOD as u64).take_while(|_| !last) {
+                link.send(&message(stream, at, CHUNK)).unwrap();
+            }
+        }
+        sending.finish().unwrap();
+    }
+    parent.expect("end");
+}
+
+/// Reads nothing but the streams that [`floods`] sends, until it cannot.
+fn keeps(parent: &'static Parent) {
+    let link = parent.builder().ring_capacity(RING).open().unwrap();
+    let before = peak();
+    let mut bytes = vec![0; CHUNK];
+    let mut pattern = Pattern::new(2 * CHUNK as u64);
+    let mut stream = link.recv_stream().unwrap();
+    stream.read_exact(&mut bytes).unwrap();
+    pattern.check(&bytes);
+    // As often as it is asked: nothing more is kept.
+    for _ in 0..3 {
+        assert_eq!(io_kind(stream.read(&mut bytes)), ErrorKind::Full);
+        assert_eq!(kind(stream.next_chunk()), ErrorKind::Full);
+    }
+    say_growth(parent, before);
+    // With one less it goes on, to the next.
+    check(&stream.overtaking().unwrap(), 1, 0, CHUNK);
+    assert_eq!(io_kind(stream.read(&mut bytes)), ErrorKind::Full);
+    let mut next = 1;
+    while let Some(overtaking) = stream.overtaking() {
+        check(&overtaking, 1, next, CHUNK);
+        next += 1;
+    }
+    assert_eq!(next, KEPT as u64 + 1);
+    // The rest of them is no more than can be kept, so that the end of the stream can be reached.
+    stream.read_exact(&mut bytes).unwrap();
+    pattern.check(&bytes);
+    assert_eq!(stream.read(&mut bytes).unwrap(), 0);
+    drop(stream);
+    for at in next..FLOOD as u64 {
+        check(&link.recv().unwrap(), 1, at, CHUNK);
+    }
+    // Left when it can keep no more: whoever receives next gets what was kept, then what was not.
+    let mut stream = link.recv_stream().unwrap();
+    stream.read_exact(&mut bytes).unwrap();
+    Pattern::new(0).check(&bytes);
+    assert_eq!(io_kind(stream.read(&mut bytes)), ErrorKind::Full);
+    drop(stream);
+    for at in 0..FLOOD as u64 {
+        check(&link.recv().unwrap(), 2, at, CHUNK);
+    }
+    parent.say("all");
+    assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::Closed);
+}
+
+/// Who reads a stream only is told when too much has overtaken it, can go on, and loses nothing.
+#[test]
+fn more_overtakes_than_is_kept() {
+    let _watchdog = Watchdog::new(240);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let mut from = place.start("floods", side);
+        let mut to = place.start("keeps", side.opposite());
+        let said = to.hear();
+        let grown: usize = said.strip_prefix("grew ").unwrap().parse().unwrap();
+        assert!(grown < MOST_KEPT + 4 * 1024 * 1024, "{said}");
+        to.expect("all");
         from.say("end");
         from.finish();
         to.finish();

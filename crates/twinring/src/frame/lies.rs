@@ -1,13 +1,15 @@
 //! Reader and writer beside a peer that lies about every word, at any time.
 //!
-//! Each call is judged by a second, plain reading of `docs/format.md`: given the words that the
-//! call was shown, was that the right answer, and did it look at nothing else?
+//! Each call is judged ([`judge`]): given the words that the call was shown, was that the right answer,
+//! and did it look at nothing else?
+
+mod judge;
 
 use super::*;
 use crate::ring::{Consumer, Producer, Wake};
-use crate::segment::layout::{WAIT_BARRIER, WAIT_NONE};
-use crate::segment::lies::{self, Lying, Seen, Word};
+use crate::segment::lies::{self, Lying, Word};
 use crate::segment::{RingMemory, test_ring};
+use judge::{ReaderJudge, Shown, WriterJudge, Wrong, same};
 
 const CAPACITY: u64 = 4096;
 
@@ -18,12 +20,8 @@ const ONE_IN_A_THOUSAND: u64 = 66;
 
 /// How many words are lied about in all; `TWINRING_LIES` sets it.
 fn wanted() -> u64 {
-    let quick = if cfg!(windows) {
-        10_000_000
-    } else {
-        100_000_000
-    };
-    std::env::var("TWINRING_LIES").map_or(quick, |n| n.parse().expect("TWINRING_LIES: a number"))
+    std::env::var("TWINRING_LIES")
+        .map_or(100_000_000, |n| n.parse().expect("TWINRING_LIES: a number"))
 }
 
 #[test]
@@ -61,23 +59,6 @@ fn the_judge_knows_the_truth() {
     assert!(met.everything(), "{met:?}");
 }
 
-/// What a call came to, without the words of an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wrong {
-    Peer,
-    TooLarge,
-}
-
-impl From<Fault> for Wrong {
-    fn from(fault: Fault) -> Wrong {
-        match fault {
-            Fault::Peer(_) => Wrong::Peer,
-            Fault::TooLarge => Wrong::TooLarge,
-            Fault::OutOfMemory => panic!("no memory for a few kilobytes"),
-        }
-    }
-}
-
 /// What happened, to see that the lies do not end each connection before anything does.
 #[derive(Debug, Default)]
 struct Met {
@@ -85,6 +66,17 @@ struct Met {
     messages: u64,
     chunks: u64,
     aborts: u64,
+    /// Chunks of streams, and streams that were complete.
+    pieces: u64,
+    streams: u64,
+    /// Streams that were given up by the peer.
+    torn: u64,
+    /// Messages between the chunks of a stream.
+    overtaking: u64,
+    /// Messages that became streams when a part had come.
+    taken_over: u64,
+    /// Chunks that nobody wanted, of streams that were left.
+    skipped: u64,
     writes: u64,
     /// Calls that found nothing to read, or no room.
     waits: u64,
@@ -96,6 +88,12 @@ impl Met {
             self.messages,
             self.chunks,
             self.aborts,
+            self.pieces,
+            self.streams,
+            self.torn,
+            self.overtaking,
+            self.taken_over,
+            self.skipped,
             self.writes,
             self.waits,
         ]
@@ -130,6 +128,15 @@ fn beside_a_liar(rate: u64, wanted: u64, max_message: u64) {
     );
 }
 
+/// Whether the reader's user reads a stream, as [`RecvStream`](crate::RecvStream) does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Streaming {
+    No,
+    /// Its first chunk is waited for.
+    Wanted,
+    Begun,
+}
+
 /// A writer and a reader on one ring, both lied to, and what should become of them.
 struct Connection<'a> {
     lying: &'a Lying,
@@ -140,6 +147,8 @@ struct Connection<'a> {
     as_reader: ReaderJudge,
     /// The writer is within a large message.
     writing_large: bool,
+    /// Somebody reads a stream.
+    streaming: Streaming,
     /// Calls since all was read after the end.
     calls_after_end: u32,
 }
@@ -154,11 +163,9 @@ impl Connection<'_> {
             writer: Writer::new(Producer::new(ring.clone())),
             reader: Reader::new(Consumer::new(ring.clone()), max_message),
             as_writer: WriterJudge::default(),
-            as_reader: ReaderJudge {
-                max_message,
-                ..ReaderJudge::default()
-            },
+            as_reader: ReaderJudge::new(max_message),
             writing_large: false,
+            streaming: Streaming::No,
             calls_after_end: 0,
         }
     }
@@ -171,7 +178,7 @@ impl Connection<'_> {
     /// One call of the reader or the writer, judged.
     fn step(&mut self, message: &mut Vec<u8>, met: &mut Met) -> Result<(), Wrong> {
         self.lying.next_call();
-        if self.as_reader.sealed && self.as_reader.head == self.as_reader.tail {
+        if self.as_reader.is_at_the_end() {
             self.calls_after_end += 1;
         }
         match self.lying.below(32) {
@@ -212,12 +219,20 @@ impl Connection<'_> {
                 same(told, self.as_reader.has_frame(&mut seen), seen)
             }
             // The connection has ended: only what is there is read, however the tail moves.
-            13 if self.as_reader.sealed || self.lying.below(64) == 0 => {
+            13 if self.as_reader.is_sealed() || self.lying.below(64) == 0 => {
                 let told = self.reader.seal();
                 let mut seen = Shown::of(self.lying.seen());
                 same(told, self.as_reader.seal(&mut seen), seen)
             }
-            _ => self.read(message, met),
+            _ => match self.streaming {
+                Streaming::No if self.lying.below(8) == 0 => self.begin_stream(met),
+                Streaming::No => self.read(message, met),
+                _ if self.lying.below(32) == 0 => {
+                    self.leave_stream();
+                    Ok(())
+                }
+                _ => self.read_piece(met),
+            },
         }
     }
 
@@ -294,6 +309,78 @@ impl Connection<'_> {
         same(told, self.as_reader.next(&mut seen), seen)
     }
 
+    /// Whoever wants a stream gets what was collected as its beginning.
+    fn begin_stream(&mut self, met: &mut Met) -> Result<(), Wrong> {
+        let collected = self.reader.take_over().map(|bytes| bytes.len() as u64);
+        assert_eq!(collected, self.as_reader.take_over());
+        self.streaming = Streaming::Wanted;
+        if collected.is_some() {
+            met.taken_over += 1;
+            self.streaming = Streaming::Begun;
+        }
+        same(Ok(()), Ok(()), Shown::of(self.lying.seen()))
+    }
+
+    fn leave_stream(&mut self) {
+        self.reader.skip();
+        self.as_reader.skip();
+        self.streaming = Streaming::No;
+    }
+
+    /// Looks at the next frame as the reader of a stream, reads as much of it as it likes, and gives it
+    /// back.
+    fn read_piece(&mut self, met: &mut Met) -> Result<(), Wrong> {
+        let mut wake = false;
+        let mut reads = Vec::new();
+        let told = self.piece(&mut reads, &mut wake);
+        let told = told.map(|(piece, len)| (piece, len, wake));
+        let begun = self.streaming == Streaming::Begun;
+        match told {
+            Ok((None, ..)) => met.waits += 1,
+            Ok((Some(Piece::Whole), ..)) if begun => met.overtaking += 1,
+            Ok((Some(Piece::Whole), ..)) => self.streaming = Streaming::No,
+            Ok((Some(Piece::Chunk { last }), ..)) => {
+                met.pieces += 1;
+                met.streams += u64::from(last);
+                self.streaming = match last {
+                    true => Streaming::No,
+                    false => Streaming::Begun,
+                };
+            }
+            Ok((Some(Piece::Aborted), ..)) => {
+                met.torn += 1;
+                self.streaming = Streaming::No;
+            }
+            Ok((Some(Piece::Skipped), ..)) => met.skipped += 1,
+            Err(_) => {}
+        }
+        let mut seen = Shown::of(self.lying.seen());
+        same(told, self.as_reader.piece(&reads, &mut seen), seen)
+    }
+
+    /// `reads`: how many bytes of it were read, read by read.
+    fn piece(
+        &mut self,
+        reads: &mut Vec<u64>,
+        wake: &mut bool,
+    ) -> Result<(Option<Piece>, u64), Fault> {
+        let Some(frame) = self.reader.peek(wake)? else {
+            return Ok((None, 0));
+        };
+        let piece = self.reader.piece(frame)?;
+        let mut rest = self.reader.span(frame);
+        let len = rest.len() as u64;
+        // Nobody looks into what is skipped, or at the end that brings nothing.
+        while piece != Piece::Skipped && rest.len() > 0 && reads.len() < 3 {
+            let some = 1 + self.lying.below(rest.len() as u64);
+            rest.read(0, &mut [0; CAPACITY as usize][..some as usize]);
+            rest.skip(some as usize);
+            reads.push(some);
+        }
+        self.reader.give_back(frame, wake);
+        Ok((Some(piece), len))
+    }
+
     fn judge<T: Copy + PartialEq + std::fmt::Debug>(
         &mut self,
         told: Result<T, Fault>,
@@ -317,231 +404,9 @@ impl Connection<'_> {
             self.lying.next_call();
             let _ = self.reader.next(message, &mut false);
             self.lying.next_call();
+            let _ = self.piece(&mut Vec::new(), &mut false);
+            self.lying.next_call();
             let _ = self.writer.write(Part::Whole, &PAYLOAD[..100]);
         }
-    }
-}
-
-/// Compares what a call said with what is right, and that it looked at nothing more.
-fn same<T: Copy + PartialEq + std::fmt::Debug>(
-    told: Result<T, Fault>,
-    right: Result<T, Wrong>,
-    seen: Shown,
-) -> Result<(), Wrong> {
-    let told_short = told.map_err(Wrong::from);
-    assert!(
-        told_short == right,
-        "{told:?}, but {right:?} is right after {:?}",
-        seen.seen.words()
-    );
-    seen.all_taken();
-    right.map(|_| ())
-}
-
-/// The words that a call was shown, to be taken in order.
-struct Shown {
-    seen: Seen,
-    at: usize,
-}
-
-impl Shown {
-    fn of(seen: Seen) -> Shown {
-        Shown { seen, at: 0 }
-    }
-
-    fn take(&mut self, word: Word) -> u64 {
-        match self.seen.words().get(self.at) {
-            Some((loaded, value)) if *loaded == word => {
-                self.at += 1;
-                *value
-            }
-            _ => panic!(
-                "{word:?} is not load {} of {:?}",
-                self.at,
-                self.seen.words()
-            ),
-        }
-    }
-
-    /// Whether the peer has to be woken, by its flag: looked at, maybe twice, and taken if it is set.
-    fn wake(&mut self, flag: Word) -> bool {
-        let says_waiting =
-            |told: u64| told != u64::from(WAIT_NONE) && told != u64::from(WAIT_BARRIER);
-        let mut told = self.take(flag);
-        if matches!(self.seen.words().get(self.at), Some((again, _)) if *again == flag) {
-            told = self.take(flag);
-        }
-        says_waiting(told) && says_waiting(self.take(Word::Swapped))
-    }
-
-    fn all_taken(&self) {
-        assert!(
-            self.at == self.seen.words().len(),
-            "load {} of {:?} was not needed",
-            self.at,
-            self.seen.words()
-        );
-    }
-}
-
-/// What the reader should do, and which loads that takes: the tail only if nothing is known to be
-/// there; after padding, once more.
-#[derive(Default)]
-struct ReaderJudge {
-    head: u64,
-    tail: u64,
-    sealed: bool,
-    large: Option<u64>,
-    max_message: u64,
-}
-
-impl ReaderJudge {
-    fn refresh(&mut self, seen: &mut Shown) -> Result<(), Wrong> {
-        let tail = seen.take(Word::Tail);
-        let forward = tail >= self.tail && tail <= self.head + CAPACITY;
-        if !forward || !tail.is_multiple_of(8) {
-            return Err(Wrong::Peer);
-        }
-        self.tail = tail;
-        Ok(())
-    }
-
-    fn seal(&mut self, seen: &mut Shown) -> Result<(), Wrong> {
-        if !self.sealed {
-            self.refresh(seen)?;
-            self.sealed = true;
-        }
-        Ok(())
-    }
-
-    fn has_frame(&mut self, seen: &mut Shown) -> Result<bool, Wrong> {
-        if self.tail == self.head && !self.sealed {
-            self.refresh(seen)?;
-        }
-        Ok(self.tail > self.head)
-    }
-
-    fn release(&mut self, frame: u64, seen: &mut Shown) -> bool {
-        self.head += frame;
-        seen.wake(Word::SpaceWait)
-    }
-
-    /// The next event, the length of the message if it is one, and whether to wake the peer.
-    fn next(&mut self, seen: &mut Shown) -> Result<(Option<Next>, u64, bool), Wrong> {
-        let mut wake = false;
-        let mut after_padding = false;
-        loop {
-            if !self.has_frame(seen)? {
-                return Ok((None, 0, wake));
-            }
-            let offset = self.head % CAPACITY;
-            let word = seen.take(Word::Frame(offset));
-            let [kind, flags, reserved @ ..] = (word >> 32).to_le_bytes();
-            let len = word & 0xFFFF_FFFF;
-            let allowed = match (kind, flags) {
-                (2, 0) => true,
-                (1, 0b011 | 0b010) => true,
-                (1, 0b001 | 0b000) => len > 0,
-                (1, 0b100) => len == 0,
-                _ => false,
-            };
-            let frame = 8 + len.next_multiple_of(8);
-            let fits = frame <= self.tail - self.head && frame <= CAPACITY - offset;
-            if !allowed || !fits || reserved[..2] != [0, 0] {
-                return Err(Wrong::Peer);
-            }
-            if kind == 2 {
-                if after_padding || frame != CAPACITY - offset {
-                    return Err(Wrong::Peer);
-                }
-                after_padding = true;
-                wake |= self.release(frame, seen);
-                continue;
-            }
-            let (next, message) = match flags {
-                0b100 => {
-                    self.large.take().ok_or(Wrong::Peer)?;
-                    (Some(Next::Aborted), 0)
-                }
-                0b011 => {
-                    self.payload(0, offset, len, seen)?;
-                    (Some(Next::Message), len)
-                }
-                _ => {
-                    if (flags == 0b001) == self.large.is_some() {
-                        return Err(Wrong::Peer);
-                    }
-                    let have = self.large.take().unwrap_or(0);
-                    self.payload(have, offset, len, seen)?;
-                    if flags == 0b010 {
-                        (Some(Next::Message), have + len)
-                    } else {
-                        self.large = Some(have + len);
-                        (Some(Next::Chunk), 0)
-                    }
-                }
-            };
-            wake |= self.release(frame, seen);
-            return Ok((next, message, wake));
-        }
-    }
-
-    fn payload(&self, have: u64, offset: u64, len: u64, seen: &mut Shown) -> Result<(), Wrong> {
-        if have + len > self.max_message {
-            return Err(Wrong::TooLarge);
-        }
-        let copied = seen.take(Word::Bytes((offset + 8) % CAPACITY));
-        assert_eq!(copied, len, "the wrong number of bytes was copied");
-        Ok(())
-    }
-}
-
-/// What the writer should do: it loads the head only if there seems to be no room.
-#[derive(Default)]
-struct WriterJudge {
-    tail: u64,
-    head: u64,
-}
-
-impl WriterJudge {
-    fn has_room(&mut self, need: u64, seen: &mut Shown) -> Result<bool, Wrong> {
-        if self.head + CAPACITY < self.tail + need {
-            let head = seen.take(Word::Head);
-            if head < self.head || head > self.tail {
-                return Err(Wrong::Peer);
-            }
-            self.head = head;
-        }
-        Ok(self.tail + need <= self.head + CAPACITY)
-    }
-
-    /// A frame, the padding before it, and one header kept for giving a large message up.
-    fn need(&self, len: u64) -> u64 {
-        self.frame(len) + 8
-    }
-
-    fn frame(&self, len: u64) -> u64 {
-        let frame = 8 + len.next_multiple_of(8);
-        let rest = CAPACITY - self.tail % CAPACITY;
-        if frame > rest { rest + frame } else { frame }
-    }
-
-    fn has_room_for(&mut self, len: u64, seen: &mut Shown) -> Result<bool, Wrong> {
-        // No chunk needs more than its header, a gap and padding; the rest is said in `Writer`.
-        let chunk = max_payload(CAPACITY) as u64;
-        let need = len + 16 * len.div_ceil(chunk).max(1) + chunk + 24;
-        Ok(need <= CAPACITY && self.has_room(need, seen)?)
-    }
-
-    fn publish(&mut self, len: u64, seen: &mut Shown) -> bool {
-        self.tail += len;
-        seen.wake(Word::DataWait)
-    }
-
-    fn write(&mut self, len: u64, seen: &mut Shown) -> Result<Option<bool>, Wrong> {
-        if !self.has_room(self.need(len), seen)? {
-            return Ok(None);
-        }
-        Ok(Some(self.publish(self.frame(len), seen)))
     }
 }

@@ -23,6 +23,9 @@ pub(crate) fn other(parent: &Parent) -> Link {
         .unwrap()
 }
 
+/// How long an answer may wait for room; less than the victim waits for it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Says nothing unless something is wrong. It never spins, so that it has to be woken.
 pub(crate) fn echo(parent: &'static Parent) {
     let link = parent
@@ -34,14 +37,20 @@ pub(crate) fn echo(parent: &'static Parent) {
     for link in [link, other(parent)] {
         thread::spawn(move || {
             loop {
+                let generation = link.generation();
                 let echoed = link.recv().and_then(|bytes| {
                     // So that the victim, which is slow under a tracer, sleeps as well.
                     thread::sleep(Duration::from_millis(2));
-                    link.send(&bytes)
+                    link.send_timeout(&bytes, PATIENCE)
                 });
-                if let Err(e) = echoed
-                    && (e.kind() == ErrorKind::Protocol
-                        || !e.is_disconnect() && e.kind() != ErrorKind::Aborted)
+                let Err(e) = echoed else {
+                    continue;
+                };
+                // What came over one connection may be answered over the next, while the victim there
+                // sends, and reads no answer before we have read that.
+                let stale = e.kind() == ErrorKind::TimedOut && link.generation() != generation;
+                if e.kind() == ErrorKind::Protocol
+                    || !e.is_disconnect() && e.kind() != ErrorKind::Aborted && !stale
                 {
                     parent.say(format!("wrong: {e:?}"));
                 }

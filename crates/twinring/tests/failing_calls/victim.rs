@@ -102,8 +102,9 @@ fn exchange(parent: &Parent, link: &Link, attempt: u64, len: usize) -> Result<()
     loop {
         match link.recv_timeout(PATIENCE) {
             Ok(bytes) if read_label(&bytes) == Ok((len as u64, attempt)) => return Ok(()),
-            // The answer to an earlier attempt.
+            // The answer to an earlier attempt, which may also have been given up.
             Ok(_) => {}
+            Err(e) if e.kind() == ErrorKind::Aborted => {}
             // The answer is on its way: the peer does nothing else before it has got rid of it.
             Err(e) if e.kind() == ErrorKind::OutOfMemory && failures < ATTEMPTS => {
                 parent.say(format!("{len} bytes: recv: {e:?}"));

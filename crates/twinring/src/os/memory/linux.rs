@@ -32,7 +32,8 @@ pub(super) fn create(len: usize, pages: Pages) -> io::Result<(Memory, OwnedFd)> 
         other => other,
     }?;
     ftruncate(&fd, size)?;
-    // At a memory limit this fails cleanly, where a first touch later would be SIGBUS or worse.
+    // Without room this fails cleanly, where a first touch later would be SIGBUS or worse. (Not at the
+    // limit of a control group: there the system ends the process even now.)
     if pages == Pages::Reserved {
         loop {
             match fallocate(&fd, FallocateFlags::empty(), 0, size) {
