@@ -226,7 +226,11 @@ fn a_guest_frozen_at_any_moment() {
         if round % 4 == 0 {
             frozen.expect("connected");
         } else {
-            thread::sleep(somewhere_in_the_handshake(&mut random));
+            // Half of them at once: a guest whose host is there is connected in a fifth of a
+            // millisecond, which a sleep rarely meets.
+            if round % 2 == 0 {
+                thread::sleep(somewhere_in_the_handshake(&mut random));
+            }
         }
         freeze(&frozen);
         let mut next = place.start("comer", Side::Guest);
