@@ -51,11 +51,15 @@ struct State {
 }
 
 /// Opens a link: the claim on the name, or the place of it, is got here, so that what is wrong
-/// with them is told at once; the rest is the keeper's.
+/// with them is told at once, and a guest makes its first attempt; the rest is the keeper's.
 pub(crate) fn open(side: Side, name: Name, options: Options, callbacks: Callbacks) -> Result<Link> {
     let post = Post::new()?;
     let prepared = match side {
-        Side::Host => Prepared::Host(Door::open(&post, &name, &options)?),
+        Side::Host => {
+            // It is at its desk by the time that the memory for the first guest is made.
+            post.staff()?;
+            Prepared::Host(Door::open(&post, &name, &options)?)
+        }
         Side::Guest => Prepared::Guest(Outlook::new(&post, &name, &options)?),
     };
     let core = Arc::new(Core {
@@ -86,9 +90,13 @@ pub(crate) fn open(side: Side, name: Name, options: Options, callbacks: Callback
     }
     let charge = match prepared {
         Prepared::Host(door) => Charge::Host(Host::new(&core, door)),
-        Prepared::Guest(outlook) => Charge::Guest(Guest::new(&core, outlook)),
+        Prepared::Guest(outlook) => {
+            let mut guest = Guest::new(&core, outlook);
+            guest.try_at_once();
+            Charge::Guest(guest)
+        }
     };
-    post.begin(core.clone(), charge);
+    post.begin(core.clone(), charge)?;
     Ok(Link::owning(core))
 }
 
@@ -260,13 +268,7 @@ impl Core {
         if self.is_forked() {
             return;
         }
-        {
-            let state = self.state();
-            self.closing.store(true, Ordering::Release);
-            self.changed.notify_all();
-            drop(state);
-        }
-        self.stop.set();
+        self.begin_to_close();
         self.nudge();
         self.inbox.wake_all();
         self.notices.wake();
@@ -277,6 +279,17 @@ impl Core {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Tells it to all calls that wait.
+    pub(super) fn begin_to_close(&self) {
+        {
+            let state = self.state();
+            self.closing.store(true, Ordering::Release);
+            self.changed.notify_all();
+            drop(state);
+        }
+        self.stop.set();
     }
 
     // The keeper's part.

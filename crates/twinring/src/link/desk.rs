@@ -3,9 +3,10 @@
 //! It never waits for a peer, nor for anything but the system, so that one link never holds up
 //! another. A handshake does wait for a peer, and to start a thread for it takes as long as all the
 //! rest of it. So the keeper's thread shakes hands itself, listening meanwhile for whatever else
-//! there may be to do; if there is anything, it hands the desk over to a new thread, which is the
-//! keeper from then on, and is left with the handshake alone. (Known as leader and followers:
-//! Schmidt, O'Ryan, Kircher, Pyarali, "Leader/Followers", 2000.)
+//! there may be to do (after the spin for the peer's packet, which is shorter than a thread's start);
+//! if there is anything, it hands the desk over to a new thread, which is the keeper from then on,
+//! and is left with the handshake alone. (Known as leader and followers: Schmidt, O'Ryan, Kircher,
+//! Pyarali, "Leader/Followers", 2000.)
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};

@@ -16,7 +16,15 @@ pub(super) struct Errand {
     shake_hands: ShakeHands,
 }
 
-type ShakeHands = Box<dyn FnOnce(&Core, &dyn Sleeper) -> Result<Parts> + Send>;
+/// A handshake, or what is left of it.
+pub(super) type ShakeHands = Box<dyn FnOnce(&Core, &dyn Sleeper) -> Shaken + Send>;
+
+/// How far it has come.
+pub(super) enum Shaken {
+    Over(Result<Parts>),
+    /// The sleeper would not wait any longer; somebody else may.
+    Unfinished(ShakeHands),
+}
 
 struct Telling {
     core: Arc<Core>,
@@ -47,7 +55,7 @@ impl Errand {
     pub(super) fn new(
         core: &Arc<Core>,
         tell: &Sender<Result<Parts>>,
-        shake_hands: impl FnOnce(&Core, &dyn Sleeper) -> Result<Parts> + Send + 'static,
+        shake_hands: ShakeHands,
     ) -> Errand {
         Errand {
             telling: Telling {
@@ -55,7 +63,7 @@ impl Errand {
                 tell: tell.clone(),
                 outcome: None,
             },
-            shake_hands: Box::new(shake_hands),
+            shake_hands,
         }
     }
 
@@ -63,17 +71,33 @@ impl Errand {
         &self.telling.core
     }
 
-    /// Does it on this thread. A panic ends here.
-    pub(super) fn run(self, sleeper: &dyn Sleeper) {
+    /// Does it on this thread, for as long as the sleeper waits. What is then left of it. A panic
+    /// ends here.
+    pub(super) fn begin(self, sleeper: &dyn Sleeper) -> Option<Errand> {
         // What a panic leaves half done, nobody looks at again.
-        let _ = catch_unwind(AssertUnwindSafe(move || {
+        let left = catch_unwind(AssertUnwindSafe(move || {
             let Errand {
                 telling,
                 shake_hands,
             } = self;
-            let outcome = shake_hands(&telling.core, sleeper);
-            telling.tell(outcome);
+            match shake_hands(&telling.core, sleeper) {
+                Shaken::Over(outcome) => {
+                    telling.tell(outcome);
+                    None
+                }
+                Shaken::Unfinished(shake_hands) => Some(Errand {
+                    telling,
+                    shake_hands,
+                }),
+            }
         }));
+        left.ok().flatten()
+    }
+
+    /// Does it on this thread, with a sleeper that waits for as long as it takes.
+    pub(super) fn run(self, sleeper: &dyn Sleeper) {
+        // Nothing is left. Else it would be a fault of ours, and told as one.
+        drop(self.begin(sleeper));
     }
 
     /// Does it on a thread of its own.
@@ -101,7 +125,8 @@ mod tests {
         let link = Link::host(&name).open().unwrap();
         for here in [true, false] {
             let (tell, told) = mpsc::channel();
-            let errand = Errand::new(&link.core, &tell, |_, _| panic!("a fault, as a test"));
+            let fault = |_: &Core, _: &dyn Sleeper| panic!("a fault, as a test");
+            let errand = Errand::new(&link.core, &tell, Box::new(fault));
             if here {
                 errand.run(&link.core.stop);
             } else {

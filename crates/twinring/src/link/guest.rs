@@ -1,20 +1,21 @@
 //! A guest's part of the keeper's work: looking for the host, and staying with it.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-use super::connection::Parts;
+use super::connection::{Connection, Parts};
 use super::core::Core;
-use super::errand::Errand;
-use super::handshake;
+use super::errand::{Errand, ShakeHands, Shaken};
+use super::handshake::{Knock, Knocked};
 use super::keeper::{Heard, Next, Post, Sound};
 use super::name::Name;
 use super::options::Options;
 use super::vigil::Vigil;
 use crate::error::{Error, Result};
-use crate::os::endpoint::{Place, Watch};
-use crate::os::event::Deadline;
+use crate::os::endpoint::{Channel, Place, Watch};
+use crate::os::event::{Alarm, Deadline, Sleeper, Source};
 
 /// The first pause between two attempts.
 const RETRY_FIRST: Duration = Duration::from_millis(1);
@@ -22,6 +23,10 @@ const RETRY_FIRST: Duration = Duration::from_millis(1);
 const RETRY_LONGEST: Duration = Duration::from_millis(100);
 /// The longest pause while it is told; only a notice that was lost costs this.
 const RETRY_WATCHED: Duration = Duration::from_secs(1);
+
+/// How long the thread that opens a link waits for the host in all; what is left of the handshake is
+/// the keeper's then. A host that is not held up needs a tenth of it.
+const PATIENCE: Duration = Duration::from_millis(2);
 
 /// Where to look for the host.
 pub(super) struct Outlook {
@@ -54,7 +59,13 @@ enum State {
     /// There is no host, or none that takes us. Looks again then.
     Looking(Deadline),
     /// Hands are being shaken with the host.
-    Knocking(Receiver<Result<Parts>>),
+    Knocking {
+        told: Receiver<Result<Parts>>,
+        /// What the thread that opened the link has left of it to the keeper.
+        unfinished: Option<Errand>,
+    },
+    /// Connected, by whatever thread; the keeper is to watch over it.
+    Met(Arc<Connection>),
     With(Vigil),
 }
 
@@ -72,16 +83,17 @@ impl Guest {
     pub(super) fn attend(&mut self, post: &Post, heard: &Heard, errands: &mut Vec<Errand>) -> Next {
         // Asked once, as by a host.
         let closing = self.core.is_closing();
-        if let State::Knocking(outcome) = &self.state {
-            match outcome.try_recv() {
-                Ok(Ok(parts)) => {
-                    let connection = self.core.connected(parts);
-                    self.state = State::With(Vigil::new(connection, post, &self.core));
-                }
-                Ok(Err(e)) => self.no_luck(e),
-                // If the link is being closed, whoever does it has been told, and is soon done.
-                Err(_) => return Next::Until(Deadline::Never),
-            }
+        if let State::Knocking { unfinished, .. } = &mut self.state {
+            errands.extend(unfinished.take());
+        }
+        if !self.is_answered() {
+            // If the link is being closed, whoever does it has been told, and is soon done.
+            return Next::Until(Deadline::Never);
+        }
+        if let State::Met(connection) = &self.state {
+            // Not before: what the hub reports of a link that it does not have yet, the keeper
+            // forgets.
+            self.state = State::With(Vigil::new(connection.clone(), post, &self.core));
         }
         if let State::With(vigil) = &mut self.state {
             vigil.hear(heard);
@@ -101,8 +113,41 @@ impl Guest {
         self.look(errands);
         match self.state {
             State::Looking(again) => Next::Until(again),
-            State::Knocking(_) | State::With(_) => Next::Until(Deadline::Never),
+            State::Knocking { .. } | State::Met(_) | State::With(_) => Next::Until(Deadline::Never),
         }
+    }
+
+    /// The first attempt, by the thread that opens the link, before the keeper has it: to start the
+    /// keeper's thread, and be woken by it, takes longer than the handshake.
+    pub(super) fn try_at_once(&mut self) {
+        if !Place::CONNECTS_ON_ANY_THREAD {
+            return;
+        }
+        // Whatever else there is, the keeper finds when it looks, and will be told of what comes then.
+        let Ok(Some(channel)) = self.outlook.place.connect() else {
+            return;
+        };
+        let left = self.knock(channel).begin(&Impatient {
+            stop: &self.core.stop,
+            until: Deadline::after(PATIENCE),
+        });
+        if let State::Knocking { unfinished, .. } = &mut self.state {
+            *unfinished = left;
+        }
+        self.is_answered();
+    }
+
+    /// Attends to what has come of the knocking. `false` if nothing has yet.
+    fn is_answered(&mut self) -> bool {
+        let State::Knocking { told, .. } = &self.state else {
+            return true;
+        };
+        match told.try_recv() {
+            Ok(Ok(parts)) => self.state = State::Met(self.core.connected(parts)),
+            Ok(Err(e)) => self.no_luck(e),
+            Err(_) => return false,
+        }
+        true
     }
 
     /// Looks for a host, if it is time, and knocks.
@@ -125,13 +170,7 @@ impl Guest {
             .connect()
             .map_err(|e| Error::from_io("cannot reach the host", e));
         match called {
-            Ok(Some(channel)) => {
-                let (tell, told) = mpsc::channel();
-                errands.push(Errand::new(&self.core, &tell, |core, sleeper| {
-                    handshake::guest(channel, core.name.as_str(), &core.options, sleeper)
-                }));
-                self.state = State::Knocking(told);
-            }
+            Ok(Some(channel)) => errands.push(self.knock(channel)),
             Ok(None) => {
                 self.core.absent();
                 let longest = if self.outlook.watch.is_blind() {
@@ -145,6 +184,17 @@ impl Guest {
         }
     }
 
+    /// Hands are to be shaken.
+    fn knock(&mut self, channel: Channel) -> Errand {
+        let (tell, told) = mpsc::channel();
+        self.state = State::Knocking {
+            told,
+            unfinished: None,
+        };
+        let knock = Knock::new(channel, &self.core.options);
+        Errand::new(&self.core, &tell, shake_hands(knock))
+    }
+
     fn no_luck(&mut self, e: Error) {
         self.core.failed(e);
         self.look_again(RETRY_LONGEST);
@@ -154,5 +204,33 @@ impl Guest {
         self.pause = self.pause.min(longest);
         self.state = State::Looking(Deadline::after(self.pause));
         self.pause *= 2;
+    }
+}
+
+fn shake_hands(knock: Knock) -> ShakeHands {
+    Box::new(
+        move |core, sleeper| match knock.go_on(core.name.as_str(), &core.options, sleeper) {
+            Knocked::Over(outcome) => Shaken::Over(outcome),
+            Knocked::Unfinished(knock) => Shaken::Unfinished(shake_hands(knock)),
+        },
+    )
+}
+
+/// How a thread waits that has something else to do.
+struct Impatient<'a> {
+    /// Tells that the link is being closed.
+    stop: &'a Alarm,
+    until: Deadline,
+}
+
+impl Sleeper for Impatient<'_> {
+    fn sleep(&self, source: Source<'_>, deadline: Deadline) -> io::Result<()> {
+        let slept = self
+            .stop
+            .sleep(source, Deadline::first([deadline, self.until]));
+        slept.map_err(|e| match e.kind() {
+            io::ErrorKind::TimedOut if !deadline.passed() => io::ErrorKind::WouldBlock.into(),
+            _ => e,
+        })
     }
 }

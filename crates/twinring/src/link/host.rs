@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::connection::{Connection, End, Parts};
 use super::core::Core;
-use super::errand::Errand;
+use super::errand::{Errand, Shaken};
 use super::handshake::{self, Spare};
 use super::keeper::{Heard, Next, Post, Sound};
 use super::name::Name;
@@ -238,9 +238,10 @@ impl Host {
         };
         let seat = self.seat.clone();
         let done = &self.done.0;
-        errands.push(Errand::new(&self.core, done, move |core, sleeper| {
-            shake_hands(core, channel, &seat, sleeper)
-        }));
+        let shake_hands = move |core: &Core, sleeper: &dyn Sleeper| {
+            Shaken::Over(shake_hands(core, channel, &seat, sleeper))
+        };
+        errands.push(Errand::new(&self.core, done, Box::new(shake_hands)));
         self.handshakes += 1;
         Ok(true)
     }

@@ -117,6 +117,8 @@ impl Drop for Finish {
 pub(super) struct Keeper {
     pub(super) hub: Hub,
     pub(super) lookout: Lookout,
+    /// Whether there is a thread at the desk. There is no mail before that.
+    staffed: Mutex<bool>,
     mail: Mutex<Mail>,
     ids: AtomicU64,
     /// How many posts there are. Changed only while the slot is locked.
@@ -159,13 +161,13 @@ pub(super) struct Post {
 }
 
 impl Post {
-    /// Makes a post, and the keeper if there is none.
+    /// Makes a post, and the keeper if there is none, but not its thread.
     pub(super) fn new() -> Result<Post> {
         count_forks();
         let mut slot = slot();
         let keeper = match &*slot {
             Some(keeper) => keeper.clone(),
-            None => slot.insert(Keeper::start()?).clone(),
+            None => slot.insert(Keeper::new()?).clone(),
         };
         let id = keeper.ids.fetch_add(1, Ordering::Relaxed);
         if id >= MOST_LINKS {
@@ -176,6 +178,11 @@ impl Post {
         }
         keeper.posts.fetch_add(1, Ordering::Relaxed);
         Ok(Post { keeper, id })
+    }
+
+    /// Starts the keeper's thread, unless there is one.
+    pub(super) fn staff(&self) -> Result<()> {
+        self.keeper.staff()
     }
 
     /// The way to call the keeper to this link.
@@ -212,21 +219,30 @@ impl Post {
         &self.keeper.lookout
     }
 
-    /// Hands the link over to the keeper.
-    pub(super) fn begin(self, core: Arc<Core>, charge: Charge) {
+    /// Hands the link over to the keeper, whose thread begins with the first one. Without a thread
+    /// the link is closed.
+    pub(super) fn begin(self, core: Arc<Core>, charge: Charge) -> Result<()> {
         let keeper = self.keeper.clone();
         let id = self.id;
-        let kept = Kept {
+        let mut kept = Kept {
             charge,
-            finish: Finish(core),
+            finish: Finish(core.clone()),
             due: Deadline::Never,
             post: self,
         };
+        if let Err(e) = keeper.staff() {
+            core.begin_to_close();
+            // It says goodbye, if there is a peer already.
+            kept.charge
+                .attend(&kept.post, &Heard::default(), &mut Vec::new());
+            return Err(e);
+        }
         let mut mail = keeper.mail();
         mail.begun.push((id, kept));
         mail.nudged.insert(id);
         drop(mail);
         keeper.hub.wake();
+        Ok(())
     }
 }
 
@@ -268,21 +284,31 @@ impl std::fmt::Debug for KeeperBell {
 }
 
 impl Keeper {
-    fn start() -> Result<Arc<Keeper>> {
+    fn new() -> Result<Arc<Keeper>> {
         let failed = |e| Error::from_io("cannot make what the library's thread needs", e);
         let hub = Hub::new().map_err(failed)?;
         let lookout = Lookout::new(&hub, LOOKOUT).map_err(failed)?;
-        let keeper = Arc::new(Keeper {
+        Ok(Arc::new(Keeper {
             hub,
             lookout,
+            staffed: Mutex::new(false),
             mail: Mutex::default(),
             ids: AtomicU64::new(1),
             posts: AtomicU64::new(0),
             retired: AtomicBool::new(false),
-        });
-        let desk = Desk::new(&keeper);
-        spawn("twinring", move || desk.run())?;
-        Ok(keeper)
+        }))
+    }
+
+    /// Starts the thread, unless there is one.
+    fn staff(self: &Arc<Keeper>) -> Result<()> {
+        // Nothing can panic while it is held.
+        let mut staffed = self.staffed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*staffed {
+            let desk = Desk::new(self);
+            spawn("twinring", move || desk.run())?;
+            *staffed = true;
+        }
+        Ok(())
     }
 
     pub(super) fn mail(&self) -> MutexGuard<'_, Mail> {

@@ -22,7 +22,10 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
 use common::{Child, LIMIT, Place, Side, Watchdog};
+use nix::errno::Errno;
+use nix::libc::{self, user_regs_struct};
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use phase::Phase;
 use tracer::{Event, Process, is_permitted, sitter};
 
@@ -159,6 +162,7 @@ fn inject(
     target: Option<Target>,
 ) -> (Option<Failure>, BTreeSet<&'static str>) {
     let mut names = BTreeSet::new();
+    let mut looks = Looks::default();
     while !matches!(process.next(), Event::Mark) {}
     let mut skipped = 0;
     let mut failures = 0;
@@ -166,12 +170,18 @@ fn inject(
     loop {
         let (tid, mut regs) = match process.next() {
             Event::Call(tid, regs) => (tid, regs),
-            Event::Return(..) => continue,
+            Event::Return(tid, regs) => {
+                looks.returned(tid, &regs);
+                continue;
+            }
             Event::Mark | Event::End => return (failure, names),
         };
         let Some(call) = Call::of(tid, &regs) else {
             continue;
         };
+        if looks.is_one_more(tid, &regs) {
+            continue;
+        }
         names.insert(call.name);
         let Some(target) = target.filter(|target| target.name == call.name) else {
             continue;
@@ -205,6 +215,36 @@ fn inject(
         if failures == target.times {
             return (failure, names);
         }
+    }
+}
+
+/// A thread that waits for a packet looks for it again and again for a while. How often is a matter
+/// of chance, so all of it counts as the first look, which may fail like any call.
+#[derive(Default)]
+struct Looks {
+    /// The calls that have just found nothing: of which thread, and with what.
+    vain: BTreeMap<Pid, [u64; 4]>,
+}
+
+impl Looks {
+    fn returned(&mut self, tid: Pid, regs: &user_regs_struct) {
+        let nothing = regs.rax as i64 == -(Errno::EAGAIN as i64);
+        if nothing && regs.orig_rax as i64 == libc::SYS_recvmsg {
+            self.vain.insert(tid, Looks::what(regs));
+        }
+    }
+
+    /// Whether the call, any but one that is left out, repeats the thread's last one.
+    fn is_one_more(&mut self, tid: Pid, regs: &user_regs_struct) -> bool {
+        let again = self.vain.get(&tid) == Some(&Looks::what(regs));
+        if !again {
+            self.vain.remove(&tid);
+        }
+        again
+    }
+
+    fn what(regs: &user_regs_struct) -> [u64; 4] {
+        [regs.orig_rax, regs.rdi, regs.rsi, regs.rdx]
     }
 }
 

@@ -20,7 +20,7 @@ use super::options::Options;
 use super::packet::{Message, Reason};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::OsHandle;
-use crate::os::endpoint::{Channel, Handover, Offer, Packet, Received, Taken};
+use crate::os::endpoint::{Blank, Channel, Handover, Offer, Packet, Received, Taken};
 use crate::os::event::{Alarm, Deadline, Sleeper};
 use crate::os::memory::{Memory, Pages};
 use crate::os::process::{Peer, Process};
@@ -149,8 +149,8 @@ fn host_half(
     let mut ahead = None;
     let mut made = None;
     loop {
-        match (machine.next(), &identity, &made) {
-            (Act::Identify, ..) => {
+        match (machine.next(), &mut identity, &made) {
+            (Act::Identify, identity, _) => {
                 let found = channel.identify().map_err(unidentified)?;
                 let (process, peer) = identity.insert(found);
                 machine.identified(peer, options.access.lets_in(process, peer))?;
@@ -175,9 +175,11 @@ fn host_half(
                 made = Some(make(channel, process, memory)?);
                 machine.made(shape);
             }
-            (Act::SendOffer(hello), _, Some(made)) => {
+            (Act::SendOffer(hello), Some((process, peer)), Some(made)) => {
                 send(channel, &hello, Some(&made.offer), deadline, sleeper)?;
                 machine.sent();
+                // The guest is at work meanwhile.
+                process.complete(peer);
             }
             _ => break,
         }
@@ -233,11 +235,13 @@ impl Spare {
     }
 }
 
-/// The memory of one connection.
+/// The memory of one connection, and what goes with it.
 struct NewMemory {
     shape: Shape,
     segment: Arc<Segment>,
     handle: OsHandle,
+    blank: Blank,
+    over: Alarm,
 }
 
 /// Some 300 microseconds for each MiB.
@@ -256,99 +260,163 @@ fn make_memory(options: &Options, pages: Pages) -> Result<NewMemory> {
         shape,
         segment: Segment::format(memory, shape).ok_or_else(too_big)?,
         handle,
-    })
-}
-
-fn make(channel: &Channel, guest: &Process, memory: NewMemory) -> Result<Made> {
-    let offer = Offer::make(channel, guest, memory.handle)
-        .map_err(|e| Error::from_io("cannot make what the guest is handed over", e))?;
-    Ok(Made {
-        offer,
-        segment: memory.segment,
+        blank: Blank::new().map_err(unoffered)?,
         over: new_alarm()?,
     })
 }
 
-/// The guest's half.
-pub(crate) fn guest(
+fn make(channel: &Channel, guest: &Process, memory: NewMemory) -> Result<Made> {
+    let offer = Offer::make(memory.blank, channel, guest, memory.handle).map_err(unoffered)?;
+    Ok(Made {
+        offer,
+        segment: memory.segment,
+        over: memory.over,
+    })
+}
+
+/// The guest's half, as far as it has come. It can be left and gone on with, by another thread too.
+pub(crate) struct Knock {
     channel: Channel,
-    name: &str,
-    options: &Options,
-    sleeper: &dyn Sleeper,
-) -> Result<Parts> {
-    let deadline = Deadline::after(options.handshake_timeout);
-    let mut machine = Guest::new(name, options);
-    match guest_half(&mut machine, &channel, deadline, sleeper) {
-        Ok(((process, peer), mapped, peer_max_message)) => Ok(Parts {
-            side: Side::Guest,
-            segment: mapped.segment,
-            bells: mapped.taken.accepted(channel).map_err(unusable)?,
-            process,
-            peer,
-            peer_max_message,
-            over: mapped.over,
-        }),
-        Err(e) => {
-            if machine.refuses() {
-                refuse(&channel, &e, deadline, sleeper);
-            }
-            Err(e)
-        }
-    }
+    deadline: Deadline,
+    state: guest::State,
+    identity: Option<(Process, Peer)>,
+    over: Option<Alarm>,
+    offered: Option<Handover>,
+    mapped: Option<Mapped>,
+}
+
+/// How far it has come when its thread stops.
+pub(crate) enum Knocked {
+    Over(Result<Parts>),
+    /// The sleeper would not wait for the host's next word.
+    Unfinished(Knock),
 }
 
 /// What a guest takes of what the host made.
 struct Mapped {
     taken: Taken,
     segment: Arc<Segment>,
-    over: Alarm,
 }
 
-fn guest_half(
-    machine: &mut Guest<'_>,
-    channel: &Channel,
-    deadline: Deadline,
-    sleeper: &dyn Sleeper,
-) -> Result<((Process, Peer), Mapped, u64)> {
-    let mut identity = None;
-    let mut offered = None;
-    let mut mapped = None;
-    loop {
-        match (machine.next(), &mut identity) {
-            (Act::Identify, identity) => {
-                let (_, peer) = identity.insert(channel.identify().map_err(unidentified)?);
-                machine.identified(peer)?;
-            }
-            (Act::Send(message), _) => {
-                send(channel, &message, None, deadline, sleeper)?;
-                machine.sent();
-            }
-            (Act::ReceiveOffer, _) => {
-                let Received { packet, handover } = receive(channel, deadline, sleeper)?;
-                machine.received(&packet)?;
-                offered = Some(handover);
-            }
-            (Act::Receive, _) => {
-                let Received { packet, handover } = receive(channel, deadline, sleeper)?;
-                machine.received(&packet)?;
-                handover.none_expected().map_err(wrong)?;
-            }
-            (Act::Check, _) => machine.check()?,
-            (Act::TakeHandover(shape, pages), Some((process, _))) => {
-                let Some(handover) = offered.take() else {
-                    not_asked()
-                };
-                mapped = Some(map(handover, channel, process, shape, pages)?);
-                machine.taken();
-            }
-            _ => break,
+/// Why the guest's half does not go on.
+enum Stop {
+    Failed(Error),
+    Impatient,
+}
+
+impl From<Error> for Stop {
+    fn from(e: Error) -> Stop {
+        Stop::Failed(e)
+    }
+}
+
+/// The sleeper's word, or that the channel failed.
+fn stopped(e: io::Error) -> Stop {
+    match e.kind() {
+        io::ErrorKind::WouldBlock => Stop::Impatient,
+        _ => broken_off(e).into(),
+    }
+}
+
+impl Knock {
+    pub(crate) fn new(channel: Channel, options: &Options) -> Knock {
+        Knock {
+            channel,
+            deadline: Deadline::after(options.handshake_timeout),
+            state: guest::State::Identify,
+            identity: None,
+            over: None,
+            offered: None,
+            mapped: None,
         }
     }
-    match (machine.state, identity, mapped) {
-        (guest::State::Up(host, _), Some(identity), Some(mapped)) => {
-            Ok((identity, mapped, host.max_message))
+
+    /// From where it stands to its end, or for as long as the sleeper waits. With the same `name` and
+    /// `options` each time.
+    pub(crate) fn go_on(mut self, name: &str, options: &Options, sleeper: &dyn Sleeper) -> Knocked {
+        let mut machine = Guest::new(name, options);
+        machine.state = self.state;
+        let stopped = self.work(&mut machine, sleeper);
+        self.state = machine.state;
+        match stopped {
+            Ok(()) => Knocked::Over(self.finish()),
+            Err(Stop::Impatient) => Knocked::Unfinished(self),
+            Err(Stop::Failed(e)) => {
+                if machine.refuses() {
+                    refuse(&self.channel, &e, self.deadline, sleeper);
+                }
+                Knocked::Over(Err(e))
+            }
         }
-        _ => not_asked(),
+    }
+
+    fn work(
+        &mut self,
+        machine: &mut Guest<'_>,
+        sleeper: &dyn Sleeper,
+    ) -> std::result::Result<(), Stop> {
+        let (channel, deadline) = (&self.channel, self.deadline);
+        let receive = || channel.receive(deadline, sleeper).map_err(stopped);
+        loop {
+            match (machine.next(), &mut self.identity) {
+                (Act::Identify, identity) => {
+                    let (_, peer) = identity.insert(channel.identify().map_err(unidentified)?);
+                    machine.identified(peer)?;
+                }
+                (Act::Send(message), _) => {
+                    let packet = message.encode();
+                    channel
+                        .send(&packet, None, deadline, sleeper)
+                        .map_err(stopped)?;
+                    machine.sent();
+                }
+                // The host is at work meanwhile.
+                (Act::ReceiveOffer, Some((process, peer))) if self.over.is_none() => {
+                    self.over = Some(new_alarm()?);
+                    process.complete(peer);
+                }
+                (Act::ReceiveOffer, _) => {
+                    let Received { packet, handover } = receive()?;
+                    machine.received(&packet)?;
+                    self.offered = Some(handover);
+                }
+                (Act::Receive, _) => {
+                    let Received { packet, handover } = receive()?;
+                    machine.received(&packet)?;
+                    handover.none_expected().map_err(wrong)?;
+                }
+                (Act::Check, _) => machine.check()?,
+                (Act::TakeHandover(shape, pages), Some((process, _))) => {
+                    let Some(handover) = self.offered.take() else {
+                        not_asked()
+                    };
+                    self.mapped = Some(map(handover, channel, process, shape, pages)?);
+                    machine.taken();
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Both sides are connected.
+    fn finish(self) -> Result<Parts> {
+        let guest::State::Up(host, _) = self.state else {
+            not_asked()
+        };
+        let (Some((process, peer)), Some(mapped), Some(over)) =
+            (self.identity, self.mapped, self.over)
+        else {
+            not_asked()
+        };
+        Ok(Parts {
+            side: Side::Guest,
+            segment: mapped.segment,
+            bells: mapped.taken.accepted(self.channel).map_err(unusable)?,
+            process,
+            peer,
+            peer_max_message: host.max_message,
+            over,
+        })
     }
 }
 
@@ -375,11 +443,7 @@ fn map(
             format!("the memory handed over is no segment of ours: {what}"),
         )
     })?;
-    Ok(Mapped {
-        taken,
-        segment,
-        over: new_alarm()?,
-    })
+    Ok(Mapped { taken, segment })
 }
 
 fn new_alarm() -> Result<Alarm> {
@@ -454,6 +518,10 @@ fn unidentified(e: io::Error) -> Error {
         io::ErrorKind::ConnectionReset => broken_off(e),
         _ => Error::from_io("cannot tell who the other side is", e),
     }
+}
+
+fn unoffered(e: io::Error) -> Error {
+    Error::from_io("cannot make what the guest is handed over", e)
 }
 
 fn unusable(e: io::Error) -> Error {

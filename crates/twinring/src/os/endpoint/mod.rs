@@ -17,6 +17,8 @@ use std::io;
 
 mod lookout;
 #[cfg(unix)]
+mod spin;
+#[cfg(unix)]
 #[path = "unix.rs"]
 mod sys;
 #[cfg(windows)]
@@ -33,6 +35,7 @@ mod sys;
 /// * `connect(&self) -> io::Result<Option<Channel>>`: reaches the host, or `None` if none listens
 ///   now. Never waits. Whose host it is has still to be asked, by `identify`; but one of the wrong
 ///   user's is not connected to where that can be seen before.
+/// * `CONNECTS_ON_ANY_THREAD: bool`: whether a thread of the program's may call `connect`.
 pub(crate) use sys::Place;
 
 /// A name that is ours until drop.
@@ -54,17 +57,23 @@ pub(crate) use lookout::{Lookout, Watch};
 /// One connection between a host and a guest, during the handshake.
 ///
 /// * `identify(&self) -> io::Result<(Process, Peer)>`: who is at the other end, by the kernel;
-/// * `send(&self, &Packet, Option<&Offer>, Deadline, &Alarm) -> io::Result<()>`: `TimedOut` at the
-///   deadline, `Interrupted` when the alarm is set;
-/// * `receive(&self, Deadline, &Alarm) -> io::Result<Received>`: likewise, `UnexpectedEof` when
-///   the peer has gone.
+/// * `send(&self, &Packet, Option<&Offer>, Deadline, &dyn Sleeper) -> io::Result<()>`: `TimedOut` at
+///   the deadline, and what else the sleeper says;
+/// * `receive(&self, Deadline, &dyn Sleeper) -> io::Result<Received>`: likewise, `UnexpectedEof`
+///   when the peer has gone.
+///
+/// Where [`Place::CONNECTS_ON_ANY_THREAD`], both can be called again if they fail with `WouldBlock`,
+/// the sleeper's word: nothing of the packet has gone or come.
 pub(crate) use sys::Channel;
 
 /// What a host hands over to a guest: memory and bells, made for this one connection.
 ///
-/// * `Offer::make(&Channel, &Process, OsHandle) -> io::Result<Offer>`: of the memory's handle;
+/// * `Offer::make(Blank, &Channel, &Process, OsHandle) -> io::Result<Offer>`: of the memory's handle;
 /// * `accepted(self, Channel) -> io::Result<Bells>`: the guest has it; what only it needs is let go.
 pub(crate) use sys::Offer;
+
+/// What of an offer can be made before there is a guest: `Blank::new() -> io::Result<Blank>`.
+pub(crate) use sys::Blank;
 
 /// What came with a packet.
 ///

@@ -32,6 +32,7 @@ use rustix::net::{
 };
 use rustix::net::{SendFlags, sockopt};
 
+use super::spin::Spin;
 use super::{HANDOVER, PACKET, Packet, PlaceOptions, Received, refused};
 use crate::error::{Error, ErrorKind};
 use crate::os::event::{Bells, Deadline, Sleeper, Source};
@@ -66,6 +67,9 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The user whom a host takes us for is the one whom `new` has seen, on the same thread.
+    pub(crate) const CONNECTS_ON_ANY_THREAD: bool = true;
+
     pub(crate) fn new(key: &str, options: &PlaceOptions) -> Result<Place, Error> {
         let whose = |e| Error::from_io("cannot find out which user this process runs as", e);
         let shared = options.access.is_shared().map_err(whose)?;
@@ -614,9 +618,9 @@ impl Channel {
                 SendFlags::DONTWAIT | NO_SIGNAL,
             ) {
                 Ok(n) => sent += n,
-                Err(Errno::AGAIN) => {
-                    sleeper.sleep(Source::Writable(self.socket.as_fd()), deadline)?
-                }
+                Err(Errno::AGAIN) => sleeper
+                    .sleep(Source::Writable(self.socket.as_fd()), deadline)
+                    .map_err(|e| given_up(sent, e))?,
                 Err(Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
             }
@@ -632,6 +636,7 @@ impl Channel {
         let mut packet = [0u8; PACKET];
         let mut fds = Vec::new();
         let mut got = 0;
+        let mut spin = Spin::default();
         while got < PACKET {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
             let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -663,9 +668,10 @@ impl Channel {
                     }
                     got += message.bytes;
                 }
-                Err(Errno::AGAIN) => {
-                    sleeper.sleep(Source::Readable(self.socket.as_fd()), deadline)?
-                }
+                Err(Errno::AGAIN) if spin.goes_on() => {}
+                Err(Errno::AGAIN) => sleeper
+                    .sleep(Source::Readable(self.socket.as_fd()), deadline)
+                    .map_err(|e| given_up(got, e))?,
                 Err(Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
             }
@@ -682,6 +688,15 @@ impl Channel {
             packet,
             handover: Handover { fds },
         })
+    }
+}
+
+/// What a sleeper says who was needed when so much of a packet was done. Half of one has no second
+/// half for whoever comes next: then the peer took too long.
+fn given_up(done: usize, e: io::Error) -> io::Error {
+    match e.kind() {
+        io::ErrorKind::WouldBlock if done > 0 => io::ErrorKind::TimedOut.into(),
+        _ => e,
     }
 }
 
@@ -705,8 +720,15 @@ pub(crate) struct Offer {
     ours: OwnedFd,
 }
 
-impl Offer {
-    pub(crate) fn make(_: &Channel, _: &Process, memory: OwnedFd) -> io::Result<Offer> {
+/// The bell for space.
+#[derive(Debug)]
+pub(crate) struct Blank {
+    space: OwnedFd,
+    ours: OwnedFd,
+}
+
+impl Blank {
+    pub(crate) fn new() -> io::Result<Blank> {
         let (ours, space) = socketpair(
             AddressFamily::UNIX,
             SocketType::STREAM,
@@ -715,6 +737,17 @@ impl Offer {
         )?;
         prepare(&ours)?;
         prepare(&space)?;
+        Ok(Blank { space, ours })
+    }
+}
+
+impl Offer {
+    pub(crate) fn make(
+        Blank { space, ours }: Blank,
+        _: &Channel,
+        _: &Process,
+        memory: OwnedFd,
+    ) -> io::Result<Offer> {
         Ok(Offer {
             memory,
             space,

@@ -45,7 +45,7 @@ use crate::os::event::{Alarm, Deadline, Sleeper, Source, new_event, reset, set};
 use crate::os::process::{self, Peer, Process, User};
 use crate::os::windows::{Access, is_code, own, owner, wide};
 
-pub(crate) use offer::{Handover, Offer, Taken};
+pub(crate) use offer::{Blank, Handover, Offer, Taken};
 
 /// The right to read whom an object belongs to.
 const READ_CONTROL: u32 = 0x2_0000;
@@ -63,6 +63,9 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The thread may be acting as another user (impersonation), whom a host would take us for.
+    pub(crate) const CONNECTS_ON_ANY_THREAD: bool = false;
+
     pub(crate) fn new(key: &str, options: &PlaceOptions) -> Result<Place, Error> {
         let whose = |e| Error::from_io("cannot find out which user this process runs as", e);
         let user = User::current().map_err(whose)?.to_string();

@@ -58,7 +58,8 @@ pub(crate) trait Sleeper {
     /// Waits until `source` is ready.
     ///
     /// # Errors
-    /// `TimedOut` at the deadline, `Interrupted` if it is told to stop.
+    /// `TimedOut` at the deadline, `Interrupted` if it is told to stop, `WouldBlock` if it has
+    /// something else to do by now and the same may be waited for by another.
     fn sleep(&self, source: Source<'_>, deadline: Deadline) -> io::Result<()>;
 
     /// To be called before anything else that takes long.

@@ -36,7 +36,10 @@ impl Process {
         let peer = Peer {
             pid: cred.pid.unsigned_abs(),
             user: User(cred.uid),
-            started: pid.and_then(|_| started(cred.pid)),
+            // If there is a handle, `complete` does it.
+            started: pid
+                .filter(|_| pidfd.is_none())
+                .and_then(|_| started(cred.pid)),
             session: None,
         };
         // That the connection is still open means that the pid, if it was looked up by number just
@@ -45,6 +48,13 @@ impl Process {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         Ok((Process { pidfd }, peer))
+    }
+
+    pub(crate) fn complete(&self, peer: &mut Peer) {
+        if self.pidfd.is_some() && peer.pid != 0 {
+            // While it has not ended the pid is its own.
+            peer.started = started(peer.pid.cast_signed()).filter(|_| !self.has_ended());
+        }
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -92,7 +102,7 @@ fn socket_option<T: Copy>(socket: &OwnedFd, option: libc::c_int) -> io::Result<T
 /// When the process was started, by /proc: field 22 of `stat`, in clock ticks since the system was.
 /// Exact to a tick or so, or as far as somebody has set the clock since; `None` where /proc hides it.
 fn started(pid: i32) -> Option<SystemTime> {
-    // In one read, as the kernel makes it: it takes a while, and a guest waits for it.
+    // In one read, as the kernel makes it: it takes a while.
     let mut bytes = [0; 1024];
     let len = File::open(format!("/proc/{pid}/stat"))
         .and_then(|mut file| file.read(&mut bytes))

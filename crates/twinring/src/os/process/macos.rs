@@ -50,6 +50,9 @@ impl Process {
         Ok((Process { end }, peer))
     }
 
+    /// It is complete.
+    pub(crate) fn complete(&self, _: &mut Peer) {}
+
     pub(crate) fn has_ended(&self) -> bool {
         matches!(
             wait(&[self.ended()], Deadline::At(Instant::now())),

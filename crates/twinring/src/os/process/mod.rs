@@ -40,6 +40,9 @@ pub(crate) use sys::{count_forks, forks};
 /// connection has to do. (On Windows a guest may get its host's only with the HELLO.)
 ///
 /// `is_local(&self) -> bool`: whether it runs for one of the users that [`Access::Service`] is for.
+///
+/// `complete(&self, &mut Peer)`: finds out of its peer what takes long and decides nothing, if that
+/// was not found out with the rest.
 pub(crate) use sys::Process;
 
 /// The users that [`Access::Service`] is for, for people.

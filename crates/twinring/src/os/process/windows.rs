@@ -210,6 +210,9 @@ impl Process {
         }
     }
 
+    /// It is complete.
+    pub(crate) fn complete(&self, _: &mut Peer) {}
+
     pub(crate) fn is_local(&self) -> bool {
         self.is_local
     }

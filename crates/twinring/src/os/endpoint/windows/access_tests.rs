@@ -273,7 +273,8 @@ fn strangers_who_cannot_open_each_other_are_told_what_to_do() {
         theirs.send(&packet(1), None, soon(), &stop).unwrap();
         ours.receive(soon(), &stop).unwrap();
         let (_memory, section) = Memory::create(LEN, Pages::Reserved).unwrap();
-        let e = Offer::make(&ours, &guest.closed_to_us(), section).unwrap_err();
+        let e =
+            Offer::make(Blank::new().unwrap(), &ours, &guest.closed_to_us(), section).unwrap_err();
         assert_eq!(e.kind(), io::ErrorKind::PermissionDenied, "{e}");
         assert!(e.to_string().contains("run the service as SYSTEM"), "{e}");
     }

@@ -98,8 +98,23 @@ pub(crate) struct Offer {
     guest: Option<OwnedHandle>,
 }
 
+/// The bells.
+#[derive(Debug)]
+pub(crate) struct Blank {
+    bells: Bells,
+}
+
+impl Blank {
+    pub(crate) fn new() -> io::Result<Blank> {
+        Ok(Blank {
+            bells: Bells::new(Chimes::new()?, Chimes::new()?),
+        })
+    }
+}
+
 impl Offer {
     pub(crate) fn make(
+        Blank { bells }: Blank,
         channel: &Channel,
         guest: &Process,
         memory: OwnedHandle,
@@ -116,7 +131,7 @@ impl Offer {
         };
         Ok(Offer {
             memory,
-            bells: Bells::new(Chimes::new()?, Chimes::new()?),
+            bells,
             guest,
         })
     }

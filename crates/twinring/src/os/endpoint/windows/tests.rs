@@ -95,7 +95,7 @@ fn send_all(channel: &Channel, len: usize) -> io::Result<(Offer, Memory)> {
     let (process, _) = channel.identify()?;
     channel.receive(soon(), &stop)?.handover.none_expected()?;
     let (memory, section) = Memory::create(len, Pages::Reserved)?;
-    let offer = Offer::make(channel, &process, section)?;
+    let offer = Offer::make(Blank::new()?, channel, &process, section)?;
     channel.send(&packet(2), Some(&offer), soon(), &stop)?;
     channel.receive(soon(), &stop)?.handover.none_expected()?;
     channel.send(&packet(4), None, soon(), &stop)?;
@@ -479,7 +479,7 @@ fn count_handles() {
             ours.receive(soon(), &stop).unwrap();
             let (process, _) = ours.identify().unwrap();
             let (_memory, section) = Memory::create(LEN, Pages::Reserved).unwrap();
-            let offer = Offer::make(&ours, &process, section).unwrap();
+            let offer = Offer::make(Blank::new().unwrap(), &ours, &process, section).unwrap();
             ours.send(&packet(2), Some(&offer), soon(), &stop).unwrap();
             if i.is_multiple_of(3) {
                 theirs.receive(soon(), &stop).unwrap();
