@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use super::connection::{Connection, End, Parts};
@@ -33,6 +34,11 @@ const PLACE_RETRY: Duration = Duration::from_secs(1);
 /// How soon after the first attempt, which whoever is just removing things may have spoilt.
 const PLACE_FIRST_RETRY: Duration = Duration::from_millis(20);
 
+/// How long whoever opens a host waits for a name that is taken. A process that was killed may hold it
+/// for some milliseconds after its peer has noticed the end, and it is the peer's word by which a
+/// supervisor starts the next one.
+const GRACE: Duration = Duration::from_millis(100);
+
 /// The claim on the name, and the ear at the endpoint. Given back in this order.
 pub(super) struct Door {
     listening: Watched<Listener>,
@@ -47,7 +53,7 @@ impl Door {
     /// Gets what can fail at once.
     pub(super) fn open(post: &Post, name: &Name, options: &Options) -> Result<Door> {
         let place = Place::new(&name.key(), &options.place())?;
-        let claim = claim(&place, name)?;
+        let claim = claim_patiently(&place, name)?;
         let listener = Arc::new(claim.listen()?);
         Ok(Door {
             listening: listen(post, &listener)?,
@@ -78,6 +84,20 @@ impl Door {
         self.listener = listener;
         self.armed = false;
         Ok(())
+    }
+}
+
+fn claim_patiently(place: &Place, name: &Name) -> Result<Claim> {
+    let until = Deadline::after(GRACE);
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match claim(place, name) {
+            Err(e) if e.kind() == ErrorKind::NameInUse && !until.passed() => {
+                thread::sleep(pause);
+                pause *= 2;
+            }
+            outcome => return outcome,
+        }
     }
 }
 

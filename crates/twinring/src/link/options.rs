@@ -351,7 +351,8 @@ impl Builder {
     ///
     /// # Errors
     /// * [`InvalidName`](ErrorKind::InvalidName), [`InvalidOption`](ErrorKind::InvalidOption);
-    /// * [`NameInUse`](ErrorKind::NameInUse): a live process hosts this name already;
+    /// * [`NameInUse`](ErrorKind::NameInUse): a live process hosts this name already, and has gone on to
+    ///   for 100 ms: one that was just killed keeps its name until the system has cleared it away;
     /// * [`RuntimeDirectory`](ErrorKind::RuntimeDirectory), [`WrongOwner`](ErrorKind::WrongOwner),
     ///   [`AccessDenied`](ErrorKind::AccessDenied): there is no safe place for the link's objects;
     /// * [`OutOfHandles`](ErrorKind::OutOfHandles), [`OutOfMemory`](ErrorKind::OutOfMemory),

@@ -1,6 +1,6 @@
 //! Two threads on real processors, with the system's barriers: what the models take for granted.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ use crate::sync::{barriers_reach_us, prepare_for_barriers};
 /// How long it is tried.
 const TRIED: Duration = Duration::from_millis(1500);
 
-/// One side is about to sleep just when the other publishes, once in such a time.
-const ROUND: Duration = Duration::from_micros(4);
+/// How long before they do it both sides know when, in nanoseconds.
+const LEAD: u64 = 1000;
 
 /// A sleeper that is not woken within this time is not woken at all.
 const LOST: Duration = Duration::from_secs(2);
@@ -22,6 +22,12 @@ const LOST: Duration = Duration::from_secs(2);
 fn wait_until(at: Instant, mut meanwhile: impl FnMut()) {
     while Instant::now() < at {
         meanwhile();
+    }
+}
+
+fn pause(times: u64) {
+    for _ in 0..times {
+        std::hint::spin_loop();
     }
 }
 
@@ -34,33 +40,46 @@ fn no_wake_up_is_lost(promise: bool) {
     if promise {
         consumer.promise_barrier();
     }
-    let begun = Instant::now() + Duration::from_millis(10);
+    // The beginning of each round, for both; and the last word that was read.
+    let clock = Instant::now();
+    let round = AtomicU64::new(0);
+    let begins = |at: u64| clock + Duration::from_nanos(at);
+    let read = AtomicU64::new(0);
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut word = 0;
-            while !ended.load(Ordering::Relaxed) {
-                word += 1;
+            for word in 1.. {
+                // Not before the last word was read: the next one would wake whoever was not woken.
+                while read.load(Ordering::Acquire) < word - 1 {
+                    if ended.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+                let at = clock.elapsed().as_nanos() as u64 + LEAD;
+                round.store(at, Ordering::Release);
                 // With the flag at hand, as it was before, its look is done before its store is seen.
-                wait_until(begun + ROUND * word, || {
+                wait_until(begins(at), || {
                     to.words().data_wait.0.load(Ordering::Relaxed);
                 });
-                for _ in 0..word % 32 {
-                    std::hint::spin_loop();
-                }
-                while !producer.has_room(8).unwrap() {}
-                producer.write_word(0, word.into());
+                pause(word % 16);
+                assert!(producer.has_room(8).unwrap());
+                producer.write_word(0, word);
                 producer.advance(8);
                 let _: Wake = producer.publish();
             }
         });
-        let mut word = 0;
-        while begun.elapsed() < TRIED {
-            word += 1;
-            wait_until(begun + ROUND * word, || ());
-            for _ in 0..word / 32 % 32 {
-                std::hint::spin_loop();
+        let mut last = 0;
+        for word in 1.. {
+            if clock.elapsed() > TRIED {
+                break;
             }
+            let mut at = last;
+            while at == last {
+                at = round.load(Ordering::Acquire);
+            }
+            last = at;
+            wait_until(begins(at), || ());
+            pause(word / 16 % 16);
             if !consumer.begin_wait().unwrap() {
                 // As if asleep: the producer has to take the announcement away.
                 let asleep = Instant::now();
@@ -73,21 +92,19 @@ fn no_wake_up_is_lost(promise: bool) {
             }
             consumer.end_wait();
             while consumer.readable().unwrap() == 0 {}
-            assert_eq!(consumer.read_word(), word.into());
+            assert_eq!(consumer.read_word(), word);
             consumer.advance(8);
             let _: Wake = consumer.release();
+            read.store(word, Ordering::Release);
         }
         ended.store(true, Ordering::Relaxed);
     });
 }
 
+/// One after the other: each takes two processors.
 #[test]
-fn no_wake_up_is_lost_beside_full_fences() {
+fn no_wake_up_is_lost_beside_fences_and_barriers() {
     no_wake_up_is_lost(false);
-}
-
-#[test]
-fn no_wake_up_is_lost_beside_barriers() {
     if !can_reach_peers() {
         return eprintln!("skipped: no barriers reach other processes here");
     }
