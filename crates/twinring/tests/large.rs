@@ -5,7 +5,7 @@ mod common;
 
 use std::io::{Read, Write};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[cfg(target_os = "linux")]
 use common::{LIMIT, until};
@@ -150,24 +150,33 @@ fn a_small_message_has_little_of_a_large_one_before_it() {
         let mut buffer = vec![0; 16 * 1024];
         let mut read = 0;
         for time in 0..TIMES {
-            // Nothing is read meanwhile. The first may come while the ring is full, and would wait.
+            let asked = Instant::now();
             child.say("small");
             if time > 0 {
+                // Nothing is read meanwhile.
                 child.expect("sent");
             }
+            let unread = asked.elapsed();
             let before = read;
             while stream.overtaking().is_none() {
                 let len = stream.read(&mut buffer).unwrap();
                 assert_ne!(len, 0, "the small one passes the large one");
                 read += len as u64;
+                if time == 0 {
+                    // The ring may be full, so the first small one waits, and room is made for it:
+                    // not so fast that the large one is over before its sender is awake.
+                    thread::sleep(Duration::from_millis(1));
+                }
             }
             if time == 0 {
                 child.expect("sent");
                 continue;
             }
+            // Beside a peer that reads nothing a large message still gets a chunk in each 100 ms.
+            let patience = unread.as_millis() as u64 / 100;
             assert!(
-                read - before <= CAPACITY / 4,
-                "{} bytes before it, time {time}",
+                read - before <= CAPACITY / 4 + patience * CAPACITY / 32,
+                "{} bytes before it, time {time}, after {unread:?}",
                 read - before
             );
         }

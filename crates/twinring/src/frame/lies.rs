@@ -56,7 +56,7 @@ fn the_judge_knows_the_truth() {
         }
     }
     assert_eq!(lying.told(), (0, 0));
-    assert!(met.everything(), "{met:?}");
+    assert!(met.everything(100), "{met:?}");
 }
 
 /// What happened, to see that the lies do not end each connection before anything does.
@@ -83,7 +83,8 @@ struct Met {
 }
 
 impl Met {
-    fn everything(&self) -> bool {
+    /// Whether each happened so often at least.
+    fn everything(&self, least: u64) -> bool {
         [
             self.messages,
             self.chunks,
@@ -98,7 +99,7 @@ impl Met {
             self.waits,
         ]
         .iter()
-        .all(|n| *n >= 100)
+        .all(|n| *n >= least)
     }
 }
 
@@ -121,9 +122,9 @@ fn beside_a_liar(rate: u64, wanted: u64, max_message: u64) {
     );
     drop(lying);
     ring.assert_surroundings_untouched();
-    // With so short a limit there are few chunks.
+    // Of few words, little can come. With so short a limit there are few chunks.
     assert!(
-        max_message == 0 || wanted < 10_000 || met.everything(),
+        max_message == 0 || met.everything((wanted / 10_000).min(100)),
         "{met:?}"
     );
 }
