@@ -9,7 +9,7 @@ use common::{
     Child, LIMIT, Log, Parent, Place, Random, Side, Watchdog, check, connected, message, peers,
     rounds, text, until,
 };
-use twinring::{ErrorKind, Link, Status, User};
+use twinring::{ErrorKind, Link, Status, User, Wait};
 
 peers!(comer, talker, sender, claimer, knocker, quiet);
 
@@ -503,6 +503,30 @@ fn a_dead_guest_does_not_keep_its_place() {
         before = Some(next);
     }
     assert_eq!(log.lines(), [""; 0]);
+}
+
+/// Whoever is told by a call that the peer has gone, and waits for one, waits for the next.
+#[test]
+fn who_knows_of_the_end_does_not_find_the_old_peer() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        // It spins, so that it is told as early as can be.
+        let link = place.builder(side).wait(Wait::Spin).open().unwrap();
+        for _ in 0..rounds(40, 5) {
+            let mut child = place.start("quiet", side.opposite());
+            child.expect("ready");
+            child.say("go");
+            child.expect("connected");
+            connected(&link);
+            child.kill_unreaped();
+            assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::PeerGone);
+            // Or that it was gone when a guest, who knew already, knocked again.
+            use ErrorKind::{PeerGone, TimedOut};
+            let e = link.wait_connected(Duration::ZERO).unwrap_err();
+            assert!(matches!(e.kind(), TimedOut | PeerGone), "{e}");
+        }
+    }
 }
 
 /// Opens when told, reports the first error or the connection, and does nothing.

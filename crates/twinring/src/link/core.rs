@@ -14,7 +14,7 @@ use super::name::Name;
 use super::options::Options;
 use super::recv::Inbox;
 use super::send::Outbox;
-use super::status::{DisconnectReason, Status};
+use super::status::Status;
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::event::{Alarm, Deadline};
 use crate::os::process::{Peer, forks};
@@ -315,18 +315,29 @@ impl Core {
 
     /// The connection has ended: wakes everyone who waits on it, and tells the peer, if it lives.
     pub(crate) fn disconnected(&self, connection: &Connection, end: End) {
-        connection.finish(end.clone());
+        let status = match &end {
+            End::Disconnected(reason) => Some(Status::Disconnected {
+                generation: connection.generation,
+                reason: reason.clone(),
+            }),
+            End::ClosedHere => None,
+        };
+        {
+            // At once for all who look: whoever is told by a call that the peer has gone, and then
+            // waits for one, does not find this one.
+            let mut state = self.state();
+            if let Some(status) = &status {
+                state.status = status.clone();
+            }
+            connection.finish(end.clone());
+        }
         self.outbox.disconnect(&end);
         connection.bells.hang_up();
         self.inbox.wake_all();
-        if let End::Disconnected(reason) = end {
-            self.disconnected_status(connection.generation, reason);
+        if let Some(status) = status {
+            self.change(status);
+            self.change(Status::Waiting);
         }
-    }
-
-    fn disconnected_status(&self, generation: u64, reason: DisconnectReason) {
-        self.change(Status::Disconnected { generation, reason });
-        self.change(Status::Waiting);
     }
 
     /// An attempt to connect has failed. Told once for each kind of failure in a row.

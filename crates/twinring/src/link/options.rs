@@ -244,7 +244,8 @@ impl Builder {
     /// Pages are reserved unless both sides do without.
     ///
     /// Reserved, a connection that the system has no memory for fails to form, with
-    /// [`ErrorKind::OutOfMemory`], and one that has formed never lacks any. Not reserved, a ring
+    /// [`ErrorKind::OutOfMemory`], and one that has formed never lacks any. (Within a Linux control
+    /// group that may not have so much, the system ends the process that reserves.) Not reserved, a ring
     /// takes memory only as messages first pass through its pages, in their order, so that a link
     /// that carries little costs little and connects sooner; but where the system is out of memory
     /// by then, it ends the process that touches the page (on Linux by SIGBUS or its
