@@ -302,14 +302,21 @@ fn open_does_not_wait_for_the_frozen() {
             guest.close();
             assert!(start.elapsed() < LIMIT / 6, "{:?}", start.elapsed());
             thaw(&host);
-            host.expect("error PeerGone");
+            // On Windows its keeper makes the first attempt, and may not have come to it.
+            if cfg!(unix) {
+                host.expect("error PeerGone");
+            }
         } else {
             thaw(&host);
             connected(&guest);
         }
     }
     host.kill_now();
-    assert_eq!(host.hear_or_end(), None);
+    let late = host.hear_or_end();
+    assert!(
+        late.is_none() || cfg!(windows) && late.as_deref() == Some("error PeerGone"),
+        "{late:?}"
+    );
 }
 
 type Call = fn(&Link) -> twinring::Result<()>;

@@ -2,10 +2,13 @@
 
 use super::Child;
 
-/// Stops all threads of a child, wherever they are.
+/// Stops all threads of a child, wherever they are; none of them runs any more when this returns.
 pub(crate) fn freeze(child: &Child) {
     #[cfg(unix)]
-    signal(child, rustix::process::Signal::STOP);
+    {
+        signal(child, rustix::process::Signal::STOP);
+        until_stopped(child);
+    }
     #[cfg(windows)]
     call(child, nt::NtSuspendProcess);
 }
@@ -22,6 +25,19 @@ pub(crate) fn thaw(child: &Child) {
 fn signal(child: &Child, signal: rustix::process::Signal) {
     use rustix::process::{Pid, kill_process};
     kill_process(Pid::from_raw(child.pid() as i32).unwrap(), signal).unwrap();
+}
+
+/// The signal only begins it: threads on other processors run on for a moment.
+#[cfg(unix)]
+fn until_stopped(child: &Child) {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    let child = || WaitId::Pid(Pid::from_raw(child.pid() as i32).unwrap());
+    // One that ends instead is left for who waits for that.
+    let either = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let status = waitid(child(), either).unwrap().unwrap();
+    if status.stopped() {
+        waitid(child(), WaitIdOptions::STOPPED).unwrap();
+    }
 }
 
 #[cfg(windows)]
