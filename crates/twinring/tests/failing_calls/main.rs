@@ -285,6 +285,9 @@ phases! {
     close_of_a_guest: Close, Guest, Present;
 }
 
+/// Until a victim makes a call that is a matter of chance.
+const RUNS: usize = 20;
+
 /// For so long that it is given up: the connection ends instead of sleeping for ever, and the next
 /// one works.
 #[test]
@@ -303,8 +306,12 @@ fn a_bell_cannot_be_rung_for_long() {
             way: 0,
             times: 150,
         };
-        let (failure, _) = fail(place.start("victim", side), Phase::Talk, Some(target));
-        assert!(failure.is_some(), "the {side} rings no bell");
+        // It rings only for a peer that sleeps already, which one that gets no processor does not.
+        let rings = (0..RUNS).any(|_| {
+            let victim = place.start("victim", side);
+            fail(victim, Phase::Talk, Some(target)).0.is_some()
+        });
+        assert!(rings, "the {side} rings no bell");
         assert_eq!(echo.heard(), [""; 0]);
     }
 }
