@@ -57,7 +57,9 @@ mod opaque {
     /// Into shared memory: the peer has read what lay there, so its processor has the cache lines.
     /// `rep movsb` writes whole lines without having them sent over first, which a loop of stores does
     /// not: three times as fast between processors that lie far apart. For memory of our own, which is
-    /// read next, it gains nothing.
+    /// read next, it gains nothing. Its stores may be seen in any order, but all of them before a later
+    /// one, such as that of the ring's `tail` (Intel's manual, volume 3, "Fast-String Operation and
+    /// Out-of-Order Stores").
     ///
     /// # Safety
     /// As [`copy`].
