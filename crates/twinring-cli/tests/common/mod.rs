@@ -18,6 +18,9 @@ use tempfile::TempDir;
 /// What every process of a test must have done by then.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
+/// How long after a process's end the last of its output may come.
+const REST: Duration = Duration::from_secs(10);
+
 /// A test's directories and link name.
 pub(crate) struct Place {
     pub(crate) name: String,
@@ -184,11 +187,17 @@ impl Running {
     /// Waits until it has said this so many times.
     #[track_caller]
     pub(crate) fn says_times(&self, text: &str, times: usize) {
-        let bytes = &self.stderr.as_ref().expect("nobody reads it").bytes;
         until(&format!("{text:?}, {times} times"), || {
-            let said = String::from_utf8_lossy(&bytes.lock().unwrap()).into_owned();
-            said.matches(text).count() >= times
+            self.said(text) >= times
         });
+    }
+
+    /// How many times it has said this until now.
+    pub(crate) fn said(&self, text: &str) -> usize {
+        let bytes = &self.stderr.as_ref().expect("nobody reads it").bytes;
+        String::from_utf8_lossy(&bytes.lock().unwrap())
+            .matches(text)
+            .count()
     }
 
     /// How much it has written to its standard output.
@@ -293,7 +302,12 @@ fn join(collected: Option<Collected>) -> Vec<u8> {
     let Some(Collected { bytes, thread }) = collected else {
         return Vec::new();
     };
-    thread.join().unwrap();
+    // The process has ended; but another one that inherited the output may live for ever, as on
+    // Windows a program does whose parent was killed while it started it.
+    let begin = Instant::now();
+    while !thread.is_finished() && begin.elapsed() < REST {
+        thread::sleep(Duration::from_millis(1));
+    }
     std::mem::take(&mut *bytes.lock().unwrap())
 }
 
