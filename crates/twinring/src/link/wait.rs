@@ -94,12 +94,8 @@ impl Crowd {
 
 impl Spinner {
     pub(crate) fn new(wait: Wait) -> Spinner {
-        let wait = match wait {
-            Wait::Adaptive if one_processor() => Wait::Sleep,
-            wait => wait,
-        };
         Spinner {
-            wait,
+            wait: wait.here(),
             budget: LONGEST,
             crowd: Crowd::new(),
         }
@@ -151,10 +147,18 @@ impl Spinner {
 }
 
 impl Wait {
+    /// How it is done in this process: with one processor a spin is in vain.
+    fn here(self) -> Wait {
+        match self {
+            Wait::Adaptive if one_processor() => Wait::Sleep,
+            wait => wait,
+        }
+    }
+
     /// Whether who waits so makes a barrier before it sleeps, for the sake of a peer that then needs no
     /// fences. Who sleeps at once does so for each message, and would pay more than the peer gains.
     pub(crate) fn makes_barriers(self) -> bool {
-        self != Wait::Sleep && can_reach_peers()
+        self.here() != Wait::Sleep && can_reach_peers()
     }
 }
 
