@@ -404,6 +404,11 @@ impl Reader {
         self.ring.promise_barrier();
     }
 
+    /// As [`Consumer::promise_no_more`].
+    pub(crate) fn promise_no_more(&mut self) {
+        self.ring.promise_no_more();
+    }
+
     /// As [`Consumer::begin_wait`].
     pub(crate) fn begin_wait(&mut self) -> Result<bool, Fault> {
         self.ring.begin_wait()

@@ -230,6 +230,11 @@ impl Writer {
         self.ring.promise_barrier();
     }
 
+    /// As [`Producer::promise_no_more`].
+    pub(crate) fn promise_no_more(&mut self) {
+        self.ring.promise_no_more();
+    }
+
     /// As [`Producer::begin_wait`].
     pub(crate) fn begin_wait(&mut self, need: u64) -> Result<bool, Fault> {
         self.ring.begin_wait(need)

@@ -317,6 +317,11 @@ impl Incoming {
                 Err(fault) => Some(Err(fault)),
             }
         });
+        if self.spinner.makes_barriers() {
+            self.reader.promise_barrier();
+        } else {
+            self.reader.promise_no_more();
+        }
         if let Some(found) = spun {
             return Ok(found.map(|()| None)?);
         }

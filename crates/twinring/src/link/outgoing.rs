@@ -210,6 +210,11 @@ impl Outgoing {
                 Err(fault) => Some(Err(fault)),
             }
         });
+        if self.spinner.makes_barriers() {
+            self.writer.promise_barrier();
+        } else {
+            self.writer.promise_no_more();
+        }
         if let Some(found) = spun {
             return self.checked(core, found);
         }

@@ -22,7 +22,7 @@ pub enum Wait {
     Sleep,
     /// Spin for as long as it has paid lately, up to 80 µs, then sleep: an idle link uses no
     /// processor time, a busy one answers in well under a microsecond. While more threads want to run
-    /// than there are processors, sleep all but at once.
+    /// than there are processors, and where there is one processor only, sleep at once.
     #[default]
     Adaptive,
     /// Spin until there is something: shortest latency, one processor busy per waiting thread.
@@ -45,13 +45,17 @@ const YIELD_AFTER: Duration = Duration::from_micros(5);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spinner {
     wait: Wait,
+    /// Where there is no crowd.
+    makes_barriers: bool,
     budget: Duration,
     crowd: Crowd,
+    /// There was a crowd when it last spun.
+    crowded: bool,
 }
 
 /// Whether threads that have nothing to do with us want our processor. To let one of them run costs
 /// the rest of its time slice, milliseconds; who sleeps instead gets on at once when woken. So for
-/// a while spins are the shortest.
+/// a while nobody spins.
 #[derive(Clone, Copy, Debug)]
 struct Crowd {
     until: Option<Instant>,
@@ -96,8 +100,10 @@ impl Spinner {
     pub(crate) fn new(wait: Wait) -> Spinner {
         Spinner {
             wait: wait.here(),
+            makes_barriers: wait.makes_barriers(),
             budget: LONGEST,
             crowd: Crowd::new(),
+            crowded: false,
         }
     }
 
@@ -108,9 +114,10 @@ impl Spinner {
         mut ready: impl FnMut() -> Option<T>,
     ) -> Option<T> {
         let start = Instant::now();
+        self.crowded = self.crowd.is_here(start);
         let until = match self.wait {
             Wait::Sleep => return None,
-            Wait::Adaptive if self.crowd.is_here(start) => Some(SHORTEST),
+            Wait::Adaptive if self.crowded => return None,
             Wait::Adaptive => Some(self.budget),
             Wait::Spin => None,
         };
@@ -130,10 +137,17 @@ impl Spinner {
                 std::thread::yield_now();
                 let took = start.elapsed() - spun;
                 if until.is_some() && self.crowd.took(took, start + spun + took) {
+                    self.crowded = true;
                     return ready();
                 }
             }
         }
+    }
+
+    /// Whether whoever spun so makes barriers before it sleeps: not in a crowd, where it sleeps each
+    /// time.
+    pub(crate) fn makes_barriers(&self) -> bool {
+        self.makes_barriers && !self.crowded
     }
 
     /// Tells how long the sleep was that came after the spin.

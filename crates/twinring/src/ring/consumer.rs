@@ -38,6 +38,11 @@ impl Consumer {
         self.sleeper.promise_barrier(&self.ring.words().data_wait.0);
     }
 
+    /// After the next wait it makes none any more.
+    pub(crate) fn promise_no_more(&mut self) {
+        self.sleeper.promise_no_more();
+    }
+
     #[inline]
     pub(crate) fn capacity(&self) -> u64 {
         self.ring.capacity()

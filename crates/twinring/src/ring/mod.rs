@@ -107,15 +107,26 @@ fn wake_if_waiting(flag: &Shared32) -> Wake {
 /// which the language promises anyway but loom only sees for read-modify-writes.
 #[derive(Debug, Default)]
 struct Sleeper {
-    /// Makes barriers.
-    with_barrier: bool,
+    /// The flag has said since the last wait that a barrier is made before the next one.
+    promised: bool,
+    /// It is to say so again after that one.
+    promises: bool,
+    /// The system has begun to refuse them.
+    refused: bool,
 }
 
 impl Sleeper {
-    /// From now on it makes barriers.
+    /// From now on it makes barriers. To be called while it is awake.
     fn promise_barrier(&mut self, flag: &Shared32) {
-        self.with_barrier = true;
-        self.retract(flag);
+        self.promises = !self.refused;
+        if self.promises && !self.promised {
+            self.retract(flag);
+        }
+    }
+
+    /// It makes no more barriers than the one that it has promised for the next wait.
+    fn promise_no_more(&mut self) {
+        self.promises = false;
     }
 
     /// To be called before the position is looked at for the last time.
@@ -123,10 +134,11 @@ impl Sleeper {
     fn announce(&mut self, flag: &Shared32) {
         // Release: pairs with `wake_if_waiting`; how it wants to be woken was said before.
         flag.swap(WAIT_ASLEEP, Ordering::Release);
-        if self.with_barrier {
+        if self.promised {
             // Without it the publisher's light fence orders nothing. If the system refuses it by now, there
             // has been time for all that was done under the promise, which ends here.
-            self.with_barrier = peer_barrier(); // sleeper
+            self.refused |= !peer_barrier(); // sleeper
+            self.promises &= !self.refused;
         } else {
             // Without this fence the look at the peer's position may be done before the peer sees the flag.
             full_fence(); // sleeper
@@ -135,12 +147,13 @@ impl Sleeper {
 
     /// Takes the announcement back, whether or not somebody has rung for it.
     #[inline]
-    fn retract(&self, flag: &Shared32) {
-        let awake = if self.with_barrier {
+    fn retract(&mut self, flag: &Shared32) {
+        let awake = if self.promises {
             WAIT_BARRIER
         } else {
             WAIT_NONE
         };
+        self.promised = self.promises;
         flag.swap(awake, Ordering::Relaxed);
     }
 }

@@ -18,6 +18,15 @@ const LEAD: u64 = 1000;
 /// A sleeper that is not woken within this time is not woken at all.
 const LOST: Duration = Duration::from_secs(2);
 
+/// Whether the consumer makes barriers before it waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Promise {
+    Never,
+    Once,
+    /// For one wait, and anew after it.
+    EachTime,
+}
+
 /// Until a moment that both sides know.
 fn wait_until(at: Instant, mut meanwhile: impl FnMut()) {
     while Instant::now() < at {
@@ -33,11 +42,11 @@ fn pause(times: u64) {
 
 /// The consumer announces its wait and looks a last time, while the producer publishes and looks at
 /// the flag: either the one finds the word, or the other the flag.
-fn no_wake_up_is_lost(promise: bool) {
+fn no_wake_up_is_lost(promise: Promise) {
     let (to, from) = test_ring(4096);
     let flag = from.clone();
     let (mut producer, mut consumer) = (Producer::new(to.clone()), Consumer::new(from));
-    if promise {
+    if promise != Promise::Never {
         consumer.promise_barrier();
     }
     // The beginning of each round, for both; and the last word that was read.
@@ -80,6 +89,9 @@ fn no_wake_up_is_lost(promise: bool) {
             last = at;
             wait_until(begins(at), || ());
             pause(word / 16 % 16);
+            if promise == Promise::EachTime {
+                consumer.promise_no_more();
+            }
             if !consumer.begin_wait().unwrap() {
                 // As if asleep: the producer has to take the announcement away.
                 let asleep = Instant::now();
@@ -91,6 +103,9 @@ fn no_wake_up_is_lost(promise: bool) {
                 }
             }
             consumer.end_wait();
+            if promise == Promise::EachTime {
+                consumer.promise_barrier();
+            }
             while consumer.readable().unwrap() == 0 {}
             assert_eq!(consumer.read_word(), word);
             consumer.advance(8);
@@ -104,7 +119,7 @@ fn no_wake_up_is_lost(promise: bool) {
 /// One after the other: each takes two processors.
 #[test]
 fn no_wake_up_is_lost_beside_fences_and_barriers() {
-    no_wake_up_is_lost(false);
+    no_wake_up_is_lost(Promise::Never);
     if !can_reach_peers() {
         return eprintln!("skipped: no barriers reach other processes here");
     }
@@ -114,5 +129,6 @@ fn no_wake_up_is_lost_beside_fences_and_barriers() {
         assert!(start.elapsed() < Duration::from_secs(60), "never prepared");
         thread::sleep(Duration::from_millis(1));
     }
-    no_wake_up_is_lost(true);
+    no_wake_up_is_lost(Promise::Once);
+    no_wake_up_is_lost(Promise::EachTime);
 }
