@@ -418,8 +418,9 @@ fn a_program_for_each_guest() {
             assert_eq!(text, format!("hello\nyou said round {round}\n"));
         }
     }
-    // A guest's link may have connected once more before its process ended. On Windows, who is killed
-    // while it starts a program leaves it behind, suspended for ever: so not before it only waits.
+    // A guest's link may have connected once more before its process ended. Under Wine, who is
+    // killed while it starts a program leaves it behind, suspended for ever: so not before it only
+    // waits.
     let quiet = Duration::from_millis(300);
     let mut waits_since = None;
     until("the host only waits", || {

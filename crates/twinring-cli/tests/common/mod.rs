@@ -302,8 +302,8 @@ fn join(collected: Option<Collected>) -> Vec<u8> {
     let Some(Collected { bytes, thread }) = collected else {
         return Vec::new();
     };
-    // The process has ended; but another one that inherited the output may live for ever, as on
-    // Windows a program does whose parent was killed while it started it.
+    // The process has ended; but another one that inherited the output may live for ever, as
+    // under Wine a program does whose parent was killed while it started it.
     let begin = Instant::now();
     while !thread.is_finished() && begin.elapsed() < REST {
         thread::sleep(Duration::from_millis(1));
