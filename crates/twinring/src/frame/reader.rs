@@ -399,14 +399,9 @@ impl Reader {
         self.ring.seal()
     }
 
-    /// As [`Consumer::promise_barrier`].
-    pub(crate) fn promise_barrier(&mut self) {
-        self.ring.promise_barrier();
-    }
-
-    /// As [`Consumer::promise_no_more`].
-    pub(crate) fn promise_no_more(&mut self) {
-        self.ring.promise_no_more();
+    /// As [`Consumer::promise_barriers`].
+    pub(crate) fn promise_barriers(&mut self, promises: bool) {
+        self.ring.promise_barriers(promises);
     }
 
     /// As [`Consumer::begin_wait`].

@@ -225,14 +225,9 @@ impl Writer {
         self.ring.has_room(need)
     }
 
-    /// As [`Producer::promise_barrier`].
-    pub(crate) fn promise_barrier(&mut self) {
-        self.ring.promise_barrier();
-    }
-
-    /// As [`Producer::promise_no_more`].
-    pub(crate) fn promise_no_more(&mut self) {
-        self.ring.promise_no_more();
+    /// As [`Producer::promise_barriers`].
+    pub(crate) fn promise_barriers(&mut self, promises: bool) {
+        self.ring.promise_barriers(promises);
     }
 
     /// As [`Producer::begin_wait`].

@@ -97,13 +97,12 @@ impl From<Fault> for Failure {
 
 impl Incoming {
     pub(crate) fn new(connection: Arc<Connection>, mut reader: Reader, wait: Wait) -> Incoming {
-        if wait.makes_barriers() {
-            reader.promise_barrier();
-        }
+        let spinner = Spinner::new(wait);
+        reader.promise_barriers(spinner.makes_barriers());
         Incoming {
             connection,
             reader,
-            spinner: Spinner::new(wait),
+            spinner,
             parked: Parked::default(),
             broken: false,
             told: false,
@@ -317,11 +316,7 @@ impl Incoming {
                 Err(fault) => Some(Err(fault)),
             }
         });
-        if self.spinner.makes_barriers() {
-            self.reader.promise_barrier();
-        } else {
-            self.reader.promise_no_more();
-        }
+        self.reader.promise_barriers(self.spinner.makes_barriers());
         if let Some(found) = spun {
             return Ok(found.map(|()| None)?);
         }

@@ -38,13 +38,12 @@ pub(crate) struct Reserved {
 impl Outgoing {
     pub(crate) fn new(connection: Arc<Connection>, ring: Producer, wait: Wait) -> Outgoing {
         let mut writer = Writer::new(ring);
-        if wait.makes_barriers() {
-            writer.promise_barrier();
-        }
+        let spinner = Spinner::new(wait);
+        writer.promise_barriers(spinner.makes_barriers());
         Outgoing {
             connection,
             writer,
-            spinner: Spinner::new(wait),
+            spinner,
             pace: Pace::new(),
             reserved: false,
         }
@@ -210,11 +209,7 @@ impl Outgoing {
                 Err(fault) => Some(Err(fault)),
             }
         });
-        if self.spinner.makes_barriers() {
-            self.writer.promise_barrier();
-        } else {
-            self.writer.promise_no_more();
-        }
+        self.writer.promise_barriers(self.spinner.makes_barriers());
         if let Some(found) = spun {
             return self.checked(core, found);
         }

@@ -98,9 +98,11 @@ impl Crowd {
 
 impl Spinner {
     pub(crate) fn new(wait: Wait) -> Spinner {
+        let wait = wait.here();
         Spinner {
-            wait: wait.here(),
-            makes_barriers: wait.makes_barriers(),
+            wait,
+            // Who sleeps at once would make one for each message, and pay more than the peer gains.
+            makes_barriers: wait != Wait::Sleep && can_reach_peers(),
             budget: LONGEST,
             crowd: Crowd::new(),
             crowded: false,
@@ -144,8 +146,8 @@ impl Spinner {
         }
     }
 
-    /// Whether whoever spun so makes barriers before it sleeps: not in a crowd, where it sleeps each
-    /// time.
+    /// Whether whoever spins so makes a barrier before it sleeps, for the sake of a peer that then needs
+    /// no fences. As of the last spin: in a crowd it sleeps each time, and makes none.
     pub(crate) fn makes_barriers(&self) -> bool {
         self.makes_barriers && !self.crowded
     }
@@ -168,17 +170,33 @@ impl Wait {
             wait => wait,
         }
     }
-
-    /// Whether who waits so makes a barrier before it sleeps, for the sake of a peer that then needs no
-    /// fences. Who sleeps at once does so for each message, and would pay more than the peer gains.
-    pub(crate) fn makes_barriers(self) -> bool {
-        self.here() != Wait::Sleep && can_reach_peers()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_a_crowd_nobody_spins_or_makes_barriers() {
+        let mut spinner = Spinner::new(Wait::Adaptive);
+        let mut spin = |crowd: Option<Instant>| {
+            spinner.crowd.until = crowd;
+            let mut looks = 0;
+            let found = spinner.spin(Deadline::Never, || {
+                looks += 1;
+                Some(looks)
+            });
+            (found, spinner.makes_barriers())
+        };
+        let here = Instant::now() + Duration::from_secs(60);
+        let alone = match one_processor() {
+            true => (None, false),
+            false => (Some(1), can_reach_peers()),
+        };
+        assert_eq!(spin(None), alone);
+        assert_eq!(spin(Some(here)), (None, false));
+        assert_eq!(spin(None), alone);
+    }
 
     #[test]
     fn a_stranger_is_avoided_for_longer_each_time() {

@@ -32,15 +32,12 @@ impl Consumer {
         }
     }
 
-    /// From now on it makes a barrier before it waits for data, which lets the producer do without
-    /// fences. Only where barriers reach peers.
-    pub(crate) fn promise_barrier(&mut self) {
-        self.sleeper.promise_barrier(&self.ring.words().data_wait.0);
-    }
-
-    /// After the next wait it makes none any more.
-    pub(crate) fn promise_no_more(&mut self) {
-        self.sleeper.promise_no_more();
+    /// Whether it makes a barrier before it waits for data, from now on, which lets the producer do
+    /// without fences; if not, after the next wait. Only where barriers reach peers.
+    #[inline]
+    pub(crate) fn promise_barriers(&mut self, promises: bool) {
+        let flag = &self.ring.words().data_wait.0;
+        self.sleeper.promise_barriers(promises, flag);
     }
 
     #[inline]

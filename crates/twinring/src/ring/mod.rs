@@ -116,17 +116,14 @@ struct Sleeper {
 }
 
 impl Sleeper {
-    /// From now on it makes barriers. To be called while it is awake.
-    fn promise_barrier(&mut self, flag: &Shared32) {
-        self.promises = !self.refused;
+    /// Whether it makes barriers from now on. If not, it still makes the one that it has promised for
+    /// the next wait. To be called while it is awake.
+    #[inline]
+    fn promise_barriers(&mut self, promises: bool, flag: &Shared32) {
+        self.promises = promises && !self.refused;
         if self.promises && !self.promised {
             self.retract(flag);
         }
-    }
-
-    /// It makes no more barriers than the one that it has promised for the next wait.
-    fn promise_no_more(&mut self) {
-        self.promises = false;
     }
 
     /// To be called before the position is looked at for the last time.

@@ -90,8 +90,8 @@ fn exchange(capacity: u64, words: u64, preemptions: Option<usize>, promise: bool
         let mut consumer = Consumer::new(ring.clone());
         let mut producer = Producer::new(ring);
         if promise {
-            consumer.promise_barrier();
-            producer.promise_barrier();
+            consumer.promise_barriers(true);
+            producer.promise_barriers(true);
         }
         let receiver = {
             let bells = bells.clone();

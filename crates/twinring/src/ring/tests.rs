@@ -1,11 +1,13 @@
-//! Two threads on real processors, with the system's barriers: what the models take for granted.
+//! What a sleeper promises; and two threads on real processors, with the system's barriers: what the
+//! models take for granted.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Consumer, Producer, Wake, says_waiting};
+use super::{Consumer, Producer, Sleeper, Wake, says_waiting};
 use crate::os::barrier::can_reach_peers;
+use crate::segment::layout::{WAIT_ASLEEP, WAIT_BARRIER, WAIT_NONE};
 use crate::segment::test_ring;
 use crate::sync::{barriers_reach_us, prepare_for_barriers};
 
@@ -47,7 +49,7 @@ fn no_wake_up_is_lost(promise: Promise) {
     let flag = from.clone();
     let (mut producer, mut consumer) = (Producer::new(to.clone()), Consumer::new(from));
     if promise != Promise::Never {
-        consumer.promise_barrier();
+        consumer.promise_barriers(true);
     }
     // The beginning of each round, for both; and the last word that was read.
     let clock = Instant::now();
@@ -90,7 +92,7 @@ fn no_wake_up_is_lost(promise: Promise) {
             wait_until(begins(at), || ());
             pause(word / 16 % 16);
             if promise == Promise::EachTime {
-                consumer.promise_no_more();
+                consumer.promise_barriers(false);
             }
             if !consumer.begin_wait().unwrap() {
                 // As if asleep: the producer has to take the announcement away.
@@ -104,7 +106,7 @@ fn no_wake_up_is_lost(promise: Promise) {
             }
             consumer.end_wait();
             if promise == Promise::EachTime {
-                consumer.promise_barrier();
+                consumer.promise_barriers(true);
             }
             while consumer.readable().unwrap() == 0 {}
             assert_eq!(consumer.read_word(), word);
@@ -114,6 +116,45 @@ fn no_wake_up_is_lost(promise: Promise) {
         }
         ended.store(true, Ordering::Relaxed);
     });
+}
+
+/// What is promised no longer is promised until the next wait is over.
+#[test]
+fn a_promise_is_kept_to_its_end() {
+    let (_, memory) = test_ring(4096);
+    let said = memory.clone();
+    let says = || said.words().data_wait.0.load(Ordering::Relaxed);
+    let mut consumer = Consumer::new(memory);
+    assert_eq!(says(), WAIT_NONE);
+    consumer.promise_barriers(true);
+    assert_eq!(says(), WAIT_BARRIER);
+    consumer.promise_barriers(false);
+    assert_eq!(says(), WAIT_BARRIER);
+    if !can_reach_peers() {
+        return eprintln!("skipped: no barriers reach other processes here");
+    }
+    for (promises, awake) in [(false, WAIT_NONE), (false, WAIT_NONE), (true, WAIT_BARRIER)] {
+        consumer.promise_barriers(promises);
+        assert!(!consumer.begin_wait().unwrap());
+        assert_eq!(says(), WAIT_ASLEEP);
+        consumer.end_wait();
+        assert_eq!(says(), awake);
+    }
+}
+
+/// Each barrier that the system refuses takes milliseconds, so none is promised again.
+#[test]
+fn what_was_refused_is_not_promised() {
+    let (_, memory) = test_ring(4096);
+    let flag = &memory.words().data_wait.0;
+    let mut sleeper = Sleeper {
+        refused: true,
+        ..Sleeper::default()
+    };
+    sleeper.promise_barriers(true, flag);
+    assert_eq!(flag.load(Ordering::Relaxed), WAIT_NONE);
+    sleeper.retract(flag);
+    assert_eq!(flag.load(Ordering::Relaxed), WAIT_NONE);
 }
 
 /// One after the other: each takes two processors.
