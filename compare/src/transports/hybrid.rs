@@ -1,11 +1,11 @@
 //! The bare ring that spins for a while and then sleeps on a futex.
 
 use std::marker::PhantomData;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 use rustix::thread::futex;
 
-use super::bare::{Bare, Side, Wait, Words};
+use super::bare::{Bare, Side, Wait, Words, full_fence};
 use super::{Entry, Waits};
 
 /// Some 50 µs: longer than it takes to wake a sleeper, or two that once slept would never get back
@@ -39,7 +39,7 @@ impl Wait for Hybrid {
     #[inline]
     fn wake(words: &Words, side: Side) {
         let flag = words.sleeper(side);
-        fence(Ordering::SeqCst);
+        full_fence();
         if flag.load(Ordering::Relaxed) != 0 && flag.swap(0, Ordering::Relaxed) != 0 {
             let _ = futex::wake(flag, futex::Flags::empty(), 1);
         }
@@ -50,7 +50,7 @@ impl Wait for Hybrid {
 fn sleep(words: &Words, side: Side, seen: u64) {
     let flag = words.sleeper(side);
     flag.store(1, Ordering::Relaxed);
-    fence(Ordering::SeqCst);
+    full_fence();
     if words.position(side).load(Ordering::Acquire) == seen {
         let _ = futex::wait(flag, futex::Flags::empty(), 1, None);
     }

@@ -74,7 +74,8 @@ impl Positions {
         assert_eq!(self.producer.has_room(len), Ok(true));
         self.producer.write(0, bytes);
         self.producer.advance(len);
-        let _ = self.producer.publish();
+        self.producer.publish();
+        let _ = self.producer.wake();
     }
 
     /// Reads as many and gives them back.
@@ -85,7 +86,8 @@ impl Positions {
         let read = self.consumer.append_to(&mut self.buffer, 0, len);
         assert_eq!(read, Ok(()));
         self.consumer.advance(len as u64);
-        let _ = self.consumer.release();
+        self.consumer.release();
+        let _ = self.consumer.wake();
         &self.buffer
     }
 }
@@ -129,26 +131,27 @@ impl Frames {
     /// Publishes what was written.
     #[inline]
     pub fn publish(&mut self) {
-        let _ = self.writer.publish();
+        self.writer.publish();
+        let _ = self.writer.wake();
     }
 
     /// Takes one frame.
     #[inline]
     pub fn take(&mut self) -> &[u8] {
-        let mut wake = false;
-        let frame = self.reader.peek(&mut wake).expect("an honest peer");
+        let frame = self.reader.peek().expect("an honest peer");
         let frame = frame.expect("a frame");
-        let next = self.reader.take(frame, &mut self.message, &mut wake);
+        let next = self.reader.take(frame, &mut self.message);
         assert_eq!(next, Ok(Next::Message));
+        let _ = self.reader.wake();
         &self.message
     }
 
     /// Gives one frame back unread.
     #[inline]
     pub fn skip(&mut self) {
-        let mut wake = false;
-        let frame = self.reader.peek(&mut wake).expect("an honest peer");
-        self.reader.give_back(frame.expect("a frame"), &mut wake);
+        let frame = self.reader.peek().expect("an honest peer");
+        self.reader.give_back(frame.expect("a frame"));
+        let _ = self.reader.wake();
     }
 
     /// From now on what is taken is given back many frames at a time.
@@ -160,6 +163,7 @@ impl Frames {
     /// Gives back what has been kept.
     #[inline]
     pub fn end_batch(&mut self) {
-        self.reader.end_batch(&mut false);
+        self.reader.end_batch();
+        let _ = self.reader.wake();
     }
 }

@@ -163,7 +163,7 @@ fn evil_producer(mut orders: Orders<'_>) {
                 words.space_wait.0.store(orders.byte().into(), Relaxed);
                 Ok(())
             }
-            _ => reader.next(&mut message, &mut false).map(|next| {
+            _ => reader.next(&mut message).map(|next| {
                 assert!(next != Some(Next::Message) || message.len() as u64 <= max_message);
             }),
         };
@@ -176,7 +176,7 @@ fn evil_producer(mut orders: Orders<'_>) {
     // Whatever is there, it comes to an end.
     for frames in 0.. {
         assert!(frames <= CAPACITY / 8, "the reader goes round in circles");
-        match reader.next(&mut message, &mut false) {
+        match reader.next(&mut message) {
             Ok(None) | Err(_) => break,
             Ok(_) => {}
         }
@@ -262,10 +262,7 @@ fn honest(mut orders: Orders<'_>) {
     let mut message = Vec::new();
     let mut read = |most: u8, expected: &mut VecDeque<Option<Vec<u8>>>| {
         for _ in 0..most {
-            match reader
-                .next(&mut message, &mut false)
-                .expect("an honest peer")
-            {
+            match reader.next(&mut message).expect("an honest peer") {
                 None => break,
                 Some(Next::Chunk) => {}
                 Some(Next::Message) => {

@@ -122,6 +122,10 @@ mod segment;
 #[cfg_attr(loom, allow(dead_code, unused_imports))]
 mod sync;
 
+#[cfg(all(feature = "_testing", not(loom)))]
+#[doc(hidden)]
+pub mod testing;
+
 #[cfg(all(twinring_faults, not(loom)))]
 #[doc(hidden)]
 pub use self::os::faults;

@@ -276,7 +276,8 @@ impl Connection<'_> {
     }
 
     fn abort(&mut self) -> Result<(), Wrong> {
-        let told = self.writer.abort().map(|wake| wake == Wake::Needed);
+        let aborted = self.writer.abort();
+        let told = aborted.map(|()| self.writer.wake() == Wake::Needed);
         self.judge(told, |judge, seen| {
             if !judge.has_room(8, seen)? {
                 return Err(Wrong::Peer);
@@ -286,8 +287,7 @@ impl Connection<'_> {
     }
 
     fn read(&mut self, message: &mut Vec<u8>, met: &mut Met) -> Result<(), Wrong> {
-        let mut wake = false;
-        let told = self.reader.next(message, &mut wake);
+        let told = self.reader.next(message);
         // A buffer is never longer than a message may be, and what the ring can hold at once.
         let most = (self.max_message + CAPACITY) as usize;
         assert!(message.capacity() <= most && self.reader.held() <= most);
@@ -297,7 +297,7 @@ impl Connection<'_> {
             } else {
                 0
             };
-            (next, len as u64, wake)
+            (next, len as u64, self.reader.wake() == Wake::Needed)
         });
         match told {
             Ok((Some(Next::Message), ..)) => met.messages += 1,
@@ -331,10 +331,9 @@ impl Connection<'_> {
     /// Looks at the next frame as the reader of a stream, reads as much of it as it likes, and gives it
     /// back.
     fn read_piece(&mut self, met: &mut Met) -> Result<(), Wrong> {
-        let mut wake = false;
         let mut reads = Vec::new();
-        let told = self.piece(&mut reads, &mut wake);
-        let told = told.map(|(piece, len)| (piece, len, wake));
+        let told = self.piece(&mut reads);
+        let told = told.map(|(piece, len)| (piece, len, self.reader.wake() == Wake::Needed));
         let begun = self.streaming == Streaming::Begun;
         match told {
             Ok((None, ..)) => met.waits += 1,
@@ -360,12 +359,8 @@ impl Connection<'_> {
     }
 
     /// `reads`: how many bytes of it were read, read by read.
-    fn piece(
-        &mut self,
-        reads: &mut Vec<u64>,
-        wake: &mut bool,
-    ) -> Result<(Option<Piece>, u64), Fault> {
-        let Some(frame) = self.reader.peek(wake)? else {
+    fn piece(&mut self, reads: &mut Vec<u64>) -> Result<(Option<Piece>, u64), Fault> {
+        let Some(frame) = self.reader.peek()? else {
             return Ok((None, 0));
         };
         let piece = self.reader.piece(frame)?;
@@ -378,7 +373,7 @@ impl Connection<'_> {
             rest.skip(some as usize);
             reads.push(some);
         }
-        self.reader.give_back(frame, wake);
+        self.reader.give_back(frame);
         Ok((Some(piece), len))
     }
 
@@ -403,9 +398,9 @@ impl Connection<'_> {
         }
         for _ in 0..self.lying.below(3) {
             self.lying.next_call();
-            let _ = self.reader.next(message, &mut false);
+            let _ = self.reader.next(message);
             self.lying.next_call();
-            let _ = self.piece(&mut Vec::new(), &mut false);
+            let _ = self.piece(&mut Vec::new());
             self.lying.next_call();
             let _ = self.writer.write(Part::Whole, &PAYLOAD[..100]);
         }

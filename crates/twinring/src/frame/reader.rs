@@ -28,6 +28,8 @@ pub(crate) struct Reader {
     max_message: u64,
     /// Within a batch: bytes that were read and not given back.
     batch: Option<u64>,
+    /// Something was given back since [`Reader::wake`] was last asked.
+    released: bool,
 }
 
 /// What becomes of a large message.
@@ -91,35 +93,45 @@ impl Reader {
             spare: Vec::new(),
             max_message,
             batch: None,
+            released: false,
         }
     }
 
     /// Takes the next frame, if there is one, in one go.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn next(
-        &mut self,
-        message: &mut Vec<u8>,
-        wake: &mut bool,
-    ) -> Result<Option<Next>, Fault> {
-        let frame = self.peek(wake)?;
-        frame
-            .map(|frame| self.take(frame, message, wake))
-            .transpose()
+    pub(crate) fn next(&mut self, message: &mut Vec<u8>) -> Result<Option<Next>, Fault> {
+        let frame = self.peek()?;
+        frame.map(|frame| self.take(frame, message)).transpose()
     }
 
-    /// The next frame, if there is one; it stays where it is. `wake` is set if the peer has to be
-    /// woken.
+    /// Whether the peer has to be woken for what was given back, if anything was; if so, this call has
+    /// taken it on. To be asked before a wait, and before somebody else may read.
+    #[inline]
+    pub(crate) fn wake(&mut self) -> Wake {
+        match std::mem::take(&mut self.released) {
+            true => self.ring.wake(),
+            false => Wake::NotNeeded,
+        }
+    }
+
+    /// As [`Consumer::is_awaited`], if anything was given back.
+    #[inline]
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.released && self.ring.is_awaited()
+    }
+
+    /// The next frame, if there is one; it stays where it is.
     ///
     /// One call does a bounded amount of work, whatever the peer wrote.
     #[inline]
-    pub(crate) fn peek(&mut self, wake: &mut bool) -> Result<Option<Frame>, Fault> {
+    pub(crate) fn peek(&mut self) -> Result<Option<Frame>, Fault> {
         let readable = self.ring.readable()?;
         if readable == 0 {
             return Ok(None);
         }
         let mut header = self.header(readable)?;
         if header.kind == Kind::Padding {
-            header = match self.behind_padding(header, wake)? {
+            header = match self.behind_padding(header)? {
                 Some(header) => header,
                 None => return Ok(None),
             };
@@ -132,15 +144,11 @@ impl Reader {
 
     /// Gives padding back, and returns the header of what comes next, if that is there.
     #[cold]
-    fn behind_padding(
-        &mut self,
-        padding: Header,
-        wake: &mut bool,
-    ) -> Result<Option<Header>, Fault> {
+    fn behind_padding(&mut self, padding: Header) -> Result<Option<Header>, Fault> {
         if padding.frame_len() != self.ring.until_wrap() {
             return Err(Fault::Peer("padding does not reach the end of the ring"));
         }
-        self.release(padding, wake);
+        self.release(padding);
         // The frame that the padding made way for is published with it.
         let readable = self.ring.readable()?;
         if readable == 0 {
@@ -154,13 +162,12 @@ impl Reader {
     }
 
     /// Takes the frame that was peeked at. After [`Next::Message`], `message` holds the message and
-    /// nothing else; otherwise its contents mean nothing. `wake` as in [`Reader::peek`].
+    /// nothing else; otherwise its contents mean nothing.
     #[inline]
     pub(crate) fn take(
         &mut self,
         Frame(header): Frame,
         message: &mut Vec<u8>,
-        wake: &mut bool,
     ) -> Result<Next, Fault> {
         let next = if header.flags == WHOLE {
             let len = header.len as usize;
@@ -171,7 +178,7 @@ impl Reader {
         } else {
             self.take_part(header, message)?
         };
-        self.release(header, wake);
+        self.release(header);
         Ok(next)
     }
 
@@ -285,10 +292,9 @@ impl Reader {
         self.ring.span(HEADER, header.len as usize)
     }
 
-    /// Gives the frame that was peeked at back to the peer, read or not. `wake` as in
-    /// [`Reader::peek`].
-    pub(crate) fn give_back(&mut self, Frame(header): Frame, wake: &mut bool) {
-        self.release(header, wake);
+    /// Gives the frame that was peeked at back to the peer, read or not.
+    pub(crate) fn give_back(&mut self, Frame(header): Frame) {
+        self.release(header);
     }
 
     /// From now on frames are given back many at a time, unless the peer waits for room. Nothing new
@@ -297,10 +303,11 @@ impl Reader {
         self.batch.get_or_insert(0);
     }
 
-    /// Ends what [`Reader::begin_batch`] began. `wake` as in [`Reader::peek`].
-    pub(crate) fn end_batch(&mut self, wake: &mut bool) {
+    /// Ends what [`Reader::begin_batch`] began.
+    pub(crate) fn end_batch(&mut self) {
         if self.batch.take().is_some_and(|held| held > 0) {
-            *wake |= self.ring.release() == Wake::Needed;
+            self.ring.release();
+            self.released = true;
         }
     }
 
@@ -361,7 +368,7 @@ impl Reader {
     }
 
     #[inline]
-    fn release(&mut self, header: Header, wake: &mut bool) {
+    fn release(&mut self, header: Header) {
         self.ring.advance(header.frame_len());
         if let Some(held) = &mut self.batch {
             *held += header.frame_len();
@@ -370,7 +377,8 @@ impl Reader {
             }
             *held = 0;
         }
-        *wake |= self.ring.release() == Wake::Needed;
+        self.ring.release();
+        self.released = true;
     }
 
     fn keep(&mut self, mut buffer: Vec<u8>) {
@@ -397,11 +405,6 @@ impl Reader {
     /// As [`Consumer::seal`].
     pub(crate) fn seal(&mut self) -> Result<(), Fault> {
         self.ring.seal()
-    }
-
-    /// As [`Consumer::promise_barriers`].
-    pub(crate) fn promise_barriers(&mut self, promises: bool) {
-        self.ring.promise_barriers(promises);
     }
 
     /// As [`Consumer::begin_wait`].

@@ -77,7 +77,10 @@ impl Writer {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn write(&mut self, part: Part, payload: &[u8]) -> Result<Option<Wake>, Fault> {
         let written = self.append(part, payload.len(), |ring, at| ring.write(at, payload))?;
-        Ok(written.then(|| self.publish()))
+        Ok(written.then(|| {
+            self.publish();
+            self.wake()
+        }))
     }
 
     /// Writes one frame with a payload of `len` bytes, at most [`Writer::max_payload`], which `fill`
@@ -99,10 +102,22 @@ impl Writer {
         Ok(true)
     }
 
-    /// Lets the reader see all frames that were written.
+    /// Lets the reader see all frames that were written. To be followed by [`Writer::wake`].
     #[inline]
-    pub(crate) fn publish(&mut self) -> Wake {
-        self.ring.publish()
+    pub(crate) fn publish(&mut self) {
+        self.ring.publish();
+    }
+
+    /// As [`Producer::wake`].
+    #[inline]
+    pub(crate) fn wake(&self) -> Wake {
+        self.ring.wake()
+    }
+
+    /// As [`Producer::is_awaited`].
+    #[inline]
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.ring.is_awaited()
     }
 
     /// Finds room for one frame with a payload of at most `most` bytes; `None` if there is none
@@ -120,11 +135,12 @@ impl Writer {
         self.ring.span(claim.payload_at(), claim.most)
     }
 
-    /// Publishes the frame of a claim: a whole message, the first `len` bytes of the payload.
-    pub(crate) fn commit(&mut self, claim: &Claim, len: usize) -> Wake {
+    /// Publishes the frame of a claim: a whole message, the first `len` bytes of the payload. To be
+    /// followed by [`Writer::wake`].
+    pub(crate) fn commit(&mut self, claim: &Claim, len: usize) {
         assert!(len <= claim.most, "payload too long");
         self.complete(claim, Part::Whole, len);
-        self.publish()
+        self.publish();
     }
 
     #[inline]
@@ -173,8 +189,9 @@ impl Writer {
         Ok(need <= self.ring.capacity() && self.ring.has_room(need)?)
     }
 
-    /// Gives up the large message that was begun. There is always room for that.
-    pub(crate) fn abort(&mut self) -> Result<Wake, Fault> {
+    /// Gives up the large message that was begun, and publishes that. There is always room for it. To be
+    /// followed by [`Writer::wake`].
+    pub(crate) fn abort(&mut self) -> Result<(), Fault> {
         let header = Header {
             kind: Kind::Data,
             flags: ABORT,
@@ -185,7 +202,8 @@ impl Writer {
         }
         self.ring.write_word(0, header.encode());
         self.ring.advance(HEADER);
-        Ok(self.ring.publish())
+        self.publish();
+        Ok(())
     }
 
     /// Bytes to skip so that a frame of this length does not cross the end of the ring's memory.
@@ -223,11 +241,6 @@ impl Writer {
     #[inline]
     pub(crate) fn has_room(&mut self, need: u64) -> Result<bool, Fault> {
         self.ring.has_room(need)
-    }
-
-    /// As [`Producer::promise_barriers`].
-    pub(crate) fn promise_barriers(&mut self, promises: bool) {
-        self.ring.promise_barriers(promises);
     }
 
     /// As [`Producer::begin_wait`].

@@ -4,9 +4,10 @@
 //! it, so nothing is unmapped or closed under them.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::net;
 use super::status::DisconnectReason;
 use crate::error::{Error, ErrorKind};
 use crate::os::event::{
@@ -48,6 +49,8 @@ pub(crate) struct Connection {
     into: RingMemory,
     /// We sleep on the wait flags themselves, not until our bells ring.
     on_words: AtomicBool,
+    /// How often a second look found what no wake-up had come for yet; see `net`.
+    pub(crate) caught: AtomicU64,
     end: OnceLock<End>,
     /// The first violation that a sender or receiver of ours found.
     fault: OnceLock<Fault>,
@@ -81,6 +84,7 @@ impl Connection {
             segment,
             side,
             on_words: AtomicBool::new(on_words),
+            caught: AtomicU64::new(0),
             end: OnceLock::new(),
             fault: OnceLock::new(),
         }
@@ -117,15 +121,16 @@ impl Connection {
 
     /// Sleeps until there may be something to read, the connection is over, or `interrupt` is set:
     /// returns 0, 1 or 2, or `None` at the deadline. May return for nothing. The wait has been
-    /// announced to the peer.
+    /// announced to the peer. `look`: whether there is something by now; asked once, after a while.
     pub(crate) fn sleep_for_data(
         &self,
         interrupt: Option<&Alarm>,
         deadline: Deadline,
+        look: impl FnOnce() -> bool,
     ) -> io::Result<Option<usize>> {
         let interrupt = interrupt.map_or(Source::Never, Alarm::source);
         let flag = &self.into.words().data_wait.0;
-        self.sleep(flag, self.bells.data(), interrupt, deadline)
+        self.sleep(flag, self.bells.data(), interrupt, deadline, look)
     }
 
     /// Whether the peer seems to have read up to this position of the ring we write. A hint, for who
@@ -137,12 +142,39 @@ impl Connection {
     }
 
     /// As [`Connection::sleep_for_data`], until there may be room.
-    pub(crate) fn sleep_for_space(&self, deadline: Deadline) -> io::Result<Option<usize>> {
+    pub(crate) fn sleep_for_space(
+        &self,
+        deadline: Deadline,
+        look: impl FnOnce() -> bool,
+    ) -> io::Result<Option<usize>> {
         let flag = &self.out.words().space_wait.0;
-        self.sleep(flag, self.bells.space(), Source::Never, deadline)
+        self.sleep(flag, self.bells.space(), Source::Never, deadline, look)
     }
 
     fn sleep(
+        &self,
+        flag: &Shared32,
+        bell: Source<'_>,
+        interrupt: Source<'_>,
+        deadline: Deadline,
+        look: impl FnOnce() -> bool,
+    ) -> io::Result<Option<usize>> {
+        if net::is_on() {
+            let soon = Deadline::first([deadline, Deadline::after(net::LOOK_AGAIN)]);
+            let woken = self.sleep_until(flag, bell, interrupt, soon)?;
+            if woken.is_some() || soon == deadline {
+                return Ok(woken);
+            }
+            // Or somebody has taken it on to wake us, and nothing has come of it.
+            if look() || flag.load(Ordering::Relaxed) != WAIT_ASLEEP {
+                self.caught.fetch_add(1, Ordering::Relaxed);
+                return Ok(Some(0));
+            }
+        }
+        self.sleep_until(flag, bell, interrupt, deadline)
+    }
+
+    fn sleep_until(
         &self,
         flag: &Shared32,
         bell: Source<'_>,
@@ -171,6 +203,9 @@ impl Connection {
 
     /// Wakes the peer, which waits for something to read.
     pub(crate) fn rouse_for_data(&self) {
+        if net::loses_a_wake() {
+            return;
+        }
         let rouse = self.segment.rouse_of(self.side.opposite());
         if rouse != ROUSE_BELL {
             wake_word(self.out.words().data_wait.0.word());
@@ -182,6 +217,9 @@ impl Connection {
 
     /// Wakes the peer, which waits for room.
     pub(crate) fn rouse_for_space(&self) {
+        if net::loses_a_wake() {
+            return;
+        }
         let rouse = self.segment.rouse_of(self.side.opposite());
         if rouse != ROUSE_BELL {
             wake_word(self.into.words().space_wait.0.word());

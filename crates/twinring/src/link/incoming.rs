@@ -10,7 +10,7 @@ use super::wait::{Spinner, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, Next, Reader};
 use crate::os::event::{Alarm, Deadline, Source, wait};
-use crate::ring::Fault;
+use crate::ring::{Fault, Wake};
 
 /// The incoming ring of one connection.
 #[derive(Debug)]
@@ -96,13 +96,11 @@ impl From<Fault> for Failure {
 }
 
 impl Incoming {
-    pub(crate) fn new(connection: Arc<Connection>, mut reader: Reader, wait: Wait) -> Incoming {
-        let spinner = Spinner::new(wait);
-        reader.promise_barriers(spinner.makes_barriers());
+    pub(crate) fn new(connection: Arc<Connection>, reader: Reader, wait: Wait) -> Incoming {
         Incoming {
             connection,
             reader,
-            spinner,
+            spinner: Spinner::new(wait),
             parked: Parked::default(),
             broken: false,
             told: false,
@@ -127,7 +125,8 @@ impl Incoming {
     }
 
     /// The next message, if it is there already, as it mostly is: as [`Event::Message`] says it.
-    /// `None` if a chunk was taken, or if it is for [`Incoming::next`] to find out what there is.
+    /// `None` if a chunk was taken, or if it is for [`Incoming::next`] to find out what there is. To be
+    /// followed by [`Incoming::wake_peer`], or by giving the turn back as `recv` does.
     #[inline]
     pub(crate) fn next_ready(
         &mut self,
@@ -136,11 +135,10 @@ impl Incoming {
         if self.broken || !self.parked.is_empty() || self.connection.end().is_some() {
             return Ok(None);
         }
-        let mut wake = false;
-        let peeked = self.reader.peek(&mut wake);
+        let peeked = self.reader.peek();
         let ready = match (peeked, taking) {
             (Ok(Some(frame)), Taking::Copied(message)) if !frame.gives_up() => {
-                let taken = self.reader.take(frame, message, &mut wake);
+                let taken = self.reader.take(frame, message);
                 taken.map(|next| (next == Next::Message).then_some(None))
             }
             (Ok(Some(frame)), Taking::InPlace(_)) if frame.is_whole() => {
@@ -150,7 +148,6 @@ impl Incoming {
             (Ok(_), _) => Ok(None),
             (Err(fault), _) => Err(fault),
         };
-        self.rouse_if(wake);
         Ok(ready?)
     }
 
@@ -202,9 +199,8 @@ impl Incoming {
         if ended {
             self.reader.seal()?;
         }
-        let mut wake = false;
-        let peeked = self.reader.peek(&mut wake);
-        self.rouse_if(wake);
+        let peeked = self.reader.peek();
+        self.wake_peer();
         if let Some(frame) = peeked? {
             return Ok(Peeked::Frame(frame));
         }
@@ -218,17 +214,15 @@ impl Incoming {
     /// Takes a frame that was peeked at, as [`Reader::take`].
     #[inline]
     pub(crate) fn take(&mut self, frame: Frame, message: &mut Vec<u8>) -> Result<Next, Fault> {
-        let mut wake = false;
-        let next = self.reader.take(frame, message, &mut wake);
-        self.rouse_if(wake);
+        let next = self.reader.take(frame, message);
+        self.wake_peer();
         next
     }
 
     /// Gives a frame that was peeked at back to the peer.
     pub(crate) fn give_back(&mut self, frame: Frame) {
-        let mut wake = false;
-        self.reader.give_back(frame, &mut wake);
-        self.rouse_if(wake);
+        self.reader.give_back(frame);
+        self.wake_peer();
     }
 
     /// The next message, if it is known to be there. Something else that comes up is left for later.
@@ -238,9 +232,8 @@ impl Incoming {
             return Ok(true);
         }
         while !self.broken && self.reader.knows_of_more() {
-            let mut wake = false;
-            let peeked = self.reader.peek(&mut wake);
-            self.rouse_if(wake);
+            let peeked = self.reader.peek();
+            self.wake_peer();
             // Not one that would have to be told as an error.
             let frame = match peeked? {
                 Some(frame) if !frame.gives_up() => frame,
@@ -255,14 +248,14 @@ impl Incoming {
 
     /// Gives back what a batch has kept.
     pub(crate) fn end_batch(&mut self) {
-        let mut wake = false;
-        self.reader.end_batch(&mut wake);
-        self.rouse_if(wake);
+        self.reader.end_batch();
+        self.wake_peer();
     }
 
+    /// Wakes the peer if it waits for room that was given back.
     #[inline]
-    pub(crate) fn rouse_if(&self, wake: bool) {
-        if wake {
+    pub(crate) fn wake_peer(&mut self) {
+        if self.reader.wake() == Wake::Needed {
             self.connection.rouse_for_space();
         }
     }
@@ -316,14 +309,15 @@ impl Incoming {
                 Err(fault) => Some(Err(fault)),
             }
         });
-        self.reader.promise_barriers(self.spinner.makes_barriers());
         if let Some(found) = spun {
             return Ok(found.map(|()| None)?);
         }
         let slept = match self.reader.begin_wait() {
             Ok(false) => {
                 let start = Instant::now();
-                let woken = self.connection.sleep_for_data(interrupt, deadline);
+                // A violation is found again by who looks next.
+                let look = || self.reader.has_frame() != Ok(false);
+                let woken = self.connection.sleep_for_data(interrupt, deadline, look);
                 self.spinner.slept(start.elapsed());
                 match woken {
                     Ok(Some(2)) => Ok(Some(Event::Interrupted)),

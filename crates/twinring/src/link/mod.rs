@@ -20,6 +20,7 @@ mod incoming;
 mod keeper;
 mod message;
 pub(crate) mod name;
+mod net;
 pub(crate) mod options;
 mod outgoing;
 mod pace;
@@ -559,6 +560,12 @@ impl Link {
     /// ```
     pub fn generation(&self) -> u64 {
         self.core.generation()
+    }
+
+    /// How often the net under the wake-ups has found something, on the present connection.
+    #[cfg(feature = "_testing")]
+    pub(crate) fn caught(&self) -> u64 {
+        self.core.outbox.caught()
     }
 
     /// Closes this side: the peer is told and still gets all that was sent; every call that waits

@@ -37,13 +37,10 @@ pub(crate) struct Reserved {
 
 impl Outgoing {
     pub(crate) fn new(connection: Arc<Connection>, ring: Producer, wait: Wait) -> Outgoing {
-        let mut writer = Writer::new(ring);
-        let spinner = Spinner::new(wait);
-        writer.promise_barriers(spinner.makes_barriers());
         Outgoing {
             connection,
-            writer,
-            spinner,
+            writer: Writer::new(ring),
+            spinner: Spinner::new(wait),
             pace: Pace::new(),
             reserved: false,
         }
@@ -55,8 +52,8 @@ impl Outgoing {
         admit(&self.connection, len)
     }
 
-    /// Writes one frame with these bytes of the message, waiting for room until the deadline, and
-    /// wakes the peer if it sleeps.
+    /// Writes and publishes one frame with these bytes of the message, waiting for room until the
+    /// deadline. To be followed by [`Outgoing::wake_peer`], or by giving the lane back as `send` does.
     #[inline]
     pub(crate) fn put<M: Message + ?Sized>(
         &mut self,
@@ -78,18 +75,18 @@ impl Outgoing {
                 });
             });
             if self.checked(core, written)? {
-                self.publish();
+                self.writer.publish();
                 return Ok(());
             }
             self.wait_for_room(core, self.writer.need(len), deadline)?;
         }
     }
 
-    /// Lets the peer see what was written, and wakes it if it sleeps. Within the lane: a second
-    /// sender must not pass between the look at the peer's flag and the bell.
+    /// Wakes the peer if it sleeps beside what was published. Within the lane: a second sender must
+    /// not pass between the look at the peer's flag and the bell.
     #[inline]
-    pub(crate) fn publish(&mut self) {
-        if self.writer.publish() == Wake::Needed {
+    pub(crate) fn wake_peer(&self) {
+        if self.writer.wake() == Wake::Needed {
             self.connection.rouse_for_data();
         }
     }
@@ -125,11 +122,11 @@ impl Outgoing {
         usize::try_from(self.connection.peer_max_message).map_or(most, |peer| most.min(peer))
     }
 
-    /// Publishes the first `len` bytes of what was reserved.
+    /// Publishes the first `len` bytes of what was reserved, and lets others write again. To be followed
+    /// by [`Outgoing::wake_peer`], or by giving the lane back as `send` does.
     pub(crate) fn commit(&mut self, claim: &Claim, len: usize) {
-        if self.writer.commit(claim, len) == Wake::Needed {
-            self.connection.rouse_for_data();
-        }
+        self.writer.commit(claim, len);
+        self.end_reservation();
     }
 
     /// Whether others have to wait. For a connection that has ended nobody does.
@@ -154,9 +151,8 @@ impl Outgoing {
         // A note about an earlier connection is void.
         if generation == self.connection.generation {
             let aborted = self.writer.abort();
-            if self.checked(core, aborted)? == Wake::Needed {
-                self.connection.rouse_for_data();
-            }
+            self.checked(core, aborted)?;
+            self.wake_peer();
         }
         let _ = due.compare_exchange(generation, 0, Ordering::Relaxed, Ordering::Relaxed);
         Ok(())
@@ -209,7 +205,6 @@ impl Outgoing {
                 Err(fault) => Some(Err(fault)),
             }
         });
-        self.writer.promise_barriers(self.spinner.makes_barriers());
         if let Some(found) = spun {
             return self.checked(core, found);
         }
@@ -227,7 +222,9 @@ impl Outgoing {
         let slept = match self.checked(core, ready) {
             Ok(false) => {
                 let start = Instant::now();
-                let woken = self.connection.sleep_for_space(deadline);
+                // A violation is found again by who looks next.
+                let look = || self.writer.has_room(need) != Ok(false);
+                let woken = self.connection.sleep_for_space(deadline, look);
                 self.spinner.slept(start.elapsed());
                 woken
                     .map(drop)

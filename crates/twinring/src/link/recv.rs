@@ -58,7 +58,7 @@ pub(crate) enum Event {
 impl Inbox {
     pub(crate) fn new(wait: Wait, callback: bool) -> Inbox {
         Inbox {
-            current: Turn::keepable(None),
+            current: Turn::new(None),
             holder: Holder::default(),
             arrivals: Mutex::default(),
             arrived: Condvar::new(),
@@ -152,6 +152,8 @@ impl Core {
             self.next_message(current, Taking::Copied(&mut message), deadline)?;
             self.inbox.holder.hold();
             if let Some(incoming) = current.as_mut() {
+                // The program may take its time.
+                incoming.wake_peer();
                 incoming.reader.begin_batch();
             }
             let mut batch = Batch(self, current);
@@ -172,9 +174,10 @@ impl Core {
         deadline: Deadline,
         receive: impl FnOnce(&mut Current<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.take_current(deadline)
-            .and_then(|mut current| receive(&mut current))
-            .map_err(|e| self.named(e))
+        let mut current = self.take_current(deadline).map_err(|e| self.named(e))?;
+        let received = receive(&mut current);
+        give_back(current);
+        received.map_err(|e| self.named(e))
     }
 
     /// The right to receive, for a caller.
@@ -193,7 +196,8 @@ impl Core {
         self.inbox.current.take(deadline).ok_or_else(timed_out)
     }
 
-    /// The next message: `None` if it has been copied, else the frame that it is in place.
+    /// The next message: `None` if it has been copied, else the frame that it is in place. To be
+    /// followed by [`Incoming::wake_peer`], or by giving the turn back as `recv` does.
     #[inline]
     pub(crate) fn next_message(
         &self,
@@ -353,6 +357,22 @@ impl Core {
                 }
             };
         }
+    }
+}
+
+/// Gives the turn back, and wakes the peer if it waits for what was read. The fence between the two is
+/// the turn's; see [`TurnGuard::leave`].
+#[inline]
+fn give_back(current: Current<'_>) {
+    let is_awaited = |current: &Option<Incoming>| {
+        current
+            .as_ref()
+            .is_some_and(|incoming| incoming.reader.is_awaited())
+    };
+    if let Some(mut current) = current.leave(is_awaited)
+        && let Some(incoming) = current.as_mut()
+    {
+        incoming.wake_peer();
     }
 }
 

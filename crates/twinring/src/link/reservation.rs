@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Link;
 use super::core::Core;
 use super::outgoing::Reserved;
-use super::send::current;
+use super::send::{current, give_back};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::event::Deadline;
 use crate::sync::TurnGuard;
@@ -257,11 +257,10 @@ impl Reservation<'_> {
                 return Err(end.error());
             }
             outgoing.commit(claim, self.written);
-            outgoing.end_reservation();
             self.ended = true;
             Ok(())
         });
-        drop(lane);
+        give_back(lane);
         committed.map_err(|e| self.core.named(e))
     }
 }

@@ -56,9 +56,9 @@ pub(crate) type Lane<'a> = TurnGuard<'a, Option<Outgoing>>;
 impl Outbox {
     pub(crate) fn new(wait: Wait) -> Outbox {
         Outbox {
-            lane: Turn::keepable(None),
+            lane: Turn::new(None),
             large: Turn::new(()),
-            reservation: Turn::keepable(()),
+            reservation: Turn::new(()),
             large_holder: Holder::default(),
             reservation_holder: Holder::default(),
             abort_due: AtomicU64::new(0),
@@ -74,6 +74,12 @@ impl Outbox {
                 return lane;
             }
         }
+    }
+
+    #[cfg(feature = "_testing")]
+    pub(crate) fn caught(&self) -> u64 {
+        let caught = |outgoing: &Outgoing| outgoing.connection.caught.load(Ordering::Relaxed);
+        self.lane().as_ref().map_or(0, caught)
     }
 
     /// The keeper's word that there is a connection.
@@ -115,7 +121,9 @@ impl Core {
         let outgoing = lane.as_mut().ok_or_else(|| self.not_connected())?;
         let len = outgoing.admit(message.len())?;
         if len <= outgoing.writer.max_payload() {
-            return outgoing.put(self, Part::Whole, message, 0..len, deadline);
+            outgoing.put(self, Part::Whole, message, 0..len, deadline)?;
+            give_back(lane);
+            return Ok(());
         }
         if deadline == Deadline::Now {
             return self.send_large_now(outgoing, message, len);
@@ -222,6 +230,7 @@ impl Core {
         outgoing.write_due_abort(self)?;
         let end = range.start + len;
         outgoing.put(self, part, message, range.start..end, deadline)?;
+        outgoing.wake_peer();
         outgoing.note_chunk();
         lane.hand_on(); // chunk
         Ok(len)
@@ -281,6 +290,7 @@ impl Core {
             let end = len.min(sent + chunk);
             let part = Part::of(sent == 0, end == len);
             outgoing.put(self, part, message, sent..end, Deadline::Now)?;
+            outgoing.wake_peer();
             sent = end;
         }
         Ok(())
@@ -361,7 +371,8 @@ impl Core {
         }
         let sent = written?;
         if sent > 0 {
-            outgoing.publish();
+            outgoing.writer.publish();
+            give_back(lane);
         }
         Ok(sent)
     }
@@ -404,6 +415,19 @@ impl Core {
                 return;
             }
         }
+    }
+}
+
+/// Gives the lane back after something was published, and wakes the peer for it if it sleeps. The fence
+/// between the two is the lane's; see [`TurnGuard::leave`].
+#[inline]
+pub(crate) fn give_back(lane: Lane<'_>) {
+    let is_awaited =
+        |lane: &Option<Outgoing>| lane.as_ref().is_some_and(|lane| lane.writer.is_awaited());
+    if let Some(lane) = lane.leave(is_awaited)
+        && let Some(outgoing) = lane.as_ref()
+    {
+        outgoing.wake_peer();
     }
 }
 

@@ -142,6 +142,10 @@ impl Core {
             let mut message = Vec::new();
             let taking = Taking::InPlace(&mut message);
             let frame = self.next_message(&mut current, taking, deadline)?;
+            if let Some(incoming) = current.as_mut() {
+                // The program may take its time.
+                incoming.wake_peer();
+            }
             Ok(match (frame, current.as_ref()) {
                 (Some(frame), Some(incoming)) => {
                     let span = incoming.reader.span(frame);

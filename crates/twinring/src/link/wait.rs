@@ -6,7 +6,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::os::barrier::can_reach_peers;
 use crate::os::event::Deadline;
 use crate::sync::{one_processor, spin_hint};
 
@@ -45,12 +44,8 @@ const YIELD_AFTER: Duration = Duration::from_micros(5);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spinner {
     wait: Wait,
-    /// Where there is no crowd.
-    makes_barriers: bool,
     budget: Duration,
     crowd: Crowd,
-    /// There was a crowd when it last spun.
-    crowded: bool,
 }
 
 /// Whether threads that have nothing to do with us want our processor. To let one of them run costs
@@ -98,14 +93,10 @@ impl Crowd {
 
 impl Spinner {
     pub(crate) fn new(wait: Wait) -> Spinner {
-        let wait = wait.here();
         Spinner {
-            wait,
-            // Who sleeps at once would make one for each message, and pay more than the peer gains.
-            makes_barriers: wait != Wait::Sleep && can_reach_peers(),
+            wait: wait.here(),
             budget: LONGEST,
             crowd: Crowd::new(),
-            crowded: false,
         }
     }
 
@@ -116,10 +107,9 @@ impl Spinner {
         mut ready: impl FnMut() -> Option<T>,
     ) -> Option<T> {
         let start = Instant::now();
-        self.crowded = self.crowd.is_here(start);
         let until = match self.wait {
             Wait::Sleep => return None,
-            Wait::Adaptive if self.crowded => return None,
+            Wait::Adaptive if self.crowd.is_here(start) => return None,
             Wait::Adaptive => Some(self.budget),
             Wait::Spin => None,
         };
@@ -139,17 +129,10 @@ impl Spinner {
                 std::thread::yield_now();
                 let took = start.elapsed() - spun;
                 if until.is_some() && self.crowd.took(took, start + spun + took) {
-                    self.crowded = true;
                     return ready();
                 }
             }
         }
-    }
-
-    /// Whether whoever spins so makes a barrier before it sleeps, for the sake of a peer that then needs
-    /// no fences. As of the last spin: in a crowd it sleeps each time, and makes none.
-    pub(crate) fn makes_barriers(&self) -> bool {
-        self.makes_barriers && !self.crowded
     }
 
     /// Tells how long the sleep was that came after the spin.
@@ -177,24 +160,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn in_a_crowd_nobody_spins_or_makes_barriers() {
+    fn in_a_crowd_nobody_spins() {
         let mut spinner = Spinner::new(Wait::Adaptive);
         let mut spin = |crowd: Option<Instant>| {
             spinner.crowd.until = crowd;
-            let mut looks = 0;
-            let found = spinner.spin(Deadline::Never, || {
-                looks += 1;
-                Some(looks)
-            });
-            (found, spinner.makes_barriers())
+            spinner.spin(Deadline::Never, || Some(()))
         };
         let here = Instant::now() + Duration::from_secs(60);
-        let alone = match one_processor() {
-            true => (None, false),
-            false => (Some(1), can_reach_peers()),
-        };
+        let alone = (!one_processor()).then_some(());
         assert_eq!(spin(None), alone);
-        assert_eq!(spin(Some(here)), (None, false));
+        assert_eq!(spin(Some(here)), None);
         assert_eq!(spin(None), alone);
     }
 

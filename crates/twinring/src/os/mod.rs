@@ -5,13 +5,11 @@
 //! | `memory`   | unnamed shared memory: made, handed over, checked, mapped          |
 //! | `event`    | sleeping until one of several things happens; the peer's doorbells |
 //! | `process`  | who the peer is, and the kernel's word on whether it still lives   |
-//! | `barrier`  | full memory fences in other threads, made from this one            |
 //! | `endpoint` | claiming a name, listening on it, reaching its owner, the handshake's channel |
 //!
 //! Each room's `mod.rs` is the contract; a system is one file beside it (Linux and macOS share
 //! `unix.rs` where they agree). `cfg(windows)`, `cfg(target_os)` and their kin live here alone.
 
-pub(crate) mod barrier;
 pub(crate) mod endpoint;
 pub(crate) mod event;
 #[cfg(twinring_faults)]

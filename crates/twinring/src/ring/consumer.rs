@@ -1,6 +1,6 @@
 //! The end that reads.
 
-use super::{Fault, Sleeper, Wake, says_waiting, wake_if_waiting};
+use super::{Fault, Wake, announce, is_set, retract, wake_if_waiting};
 use crate::segment::RingMemory;
 #[cfg(not(loom))]
 use crate::segment::Span;
@@ -17,7 +17,6 @@ pub(crate) struct Consumer {
     tail: u64,
     /// The producer has ended: `tail` is final, whatever is still written to the word.
     sealed: bool,
-    sleeper: Sleeper,
 }
 
 impl Consumer {
@@ -28,16 +27,7 @@ impl Consumer {
             head: 0,
             tail: 0,
             sealed: false,
-            sleeper: Sleeper::default(),
         }
-    }
-
-    /// Whether it makes a barrier before it waits for data, from now on, which lets the producer do
-    /// without fences; if not, after the next wait. Only where barriers reach peers.
-    #[inline]
-    pub(crate) fn promise_barriers(&mut self, promises: bool) {
-        let flag = &self.ring.words().data_wait.0;
-        self.sleeper.promise_barriers(promises, flag);
     }
 
     #[inline]
@@ -120,13 +110,6 @@ impl Consumer {
         self.ring.span(self.offset(ahead), len)
     }
 
-    /// Whether the producer has said that it waits for room. A hint: it may be saying so right now.
-    #[inline]
-    pub(crate) fn is_awaited(&self) -> bool {
-        // Relaxed: whoever must not miss it looks again behind the fence of `release`.
-        says_waiting(self.ring.words().space_wait.0.load(Ordering::Relaxed))
-    }
-
     /// Counts the next `len` bytes as read.
     #[inline]
     pub(crate) fn advance(&mut self, len: u64) {
@@ -134,24 +117,37 @@ impl Consumer {
         self.head += len;
     }
 
-    /// Gives all that was read back to the producer.
+    /// Gives all that was read back to the producer. To be followed by [`Consumer::wake`].
     #[inline]
-    pub(crate) fn release(&mut self) -> Wake {
-        let words = self.ring.words();
+    pub(crate) fn release(&mut self) {
         // Release: pairs with `Producer::has_room`; our reads are done before it overwrites.
-        words.head.0.store(self.head, Ordering::Release);
-        wake_if_waiting(&words.space_wait.0)
+        let head = &self.ring.words().head.0;
+        head.store(self.head, Ordering::Release);
+    }
+
+    /// Whether the producer has to be woken for what was released; if so, this call has taken it on.
+    #[inline]
+    pub(crate) fn wake(&self) -> Wake {
+        wake_if_waiting(&self.ring.words().space_wait.0)
+    }
+
+    /// Whether the producer says that it waits for room. Behind a full fence after
+    /// [`Consumer::release`], `false` does for [`Consumer::wake`]; elsewhere it is a hint: it may be
+    /// saying so right now.
+    #[inline]
+    pub(crate) fn is_awaited(&self) -> bool {
+        is_set(&self.ring.words().space_wait.0)
     }
 
     /// Asks the producer to ring when there is more. Returns whether there is something already;
     /// if not, the caller may sleep. To be ended by [`Consumer::end_wait`].
     pub(crate) fn begin_wait(&mut self) -> Result<bool, Fault> {
-        self.sleeper.announce(&self.ring.words().data_wait.0);
+        announce(&self.ring.words().data_wait.0);
         Ok(self.readable()? > 0) // last look
     }
 
     /// Ends what [`Consumer::begin_wait`] began, whatever came of it.
     pub(crate) fn end_wait(&mut self) {
-        self.sleeper.retract(&self.ring.words().data_wait.0);
+        retract(&self.ring.words().data_wait.0);
     }
 }

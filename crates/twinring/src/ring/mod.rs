@@ -25,13 +25,11 @@
 //! Without either fence both loads may come before both stores, and the sleeper sleeps beside a
 //! full ring: `model.rs` fails if one is taken out.
 //!
-//! A publisher comes by millions of times a second, a sleeper a few times. So a sleeper that can
-//! makes a *barrier* instead of its fence, which is a full fence in the publisher's process as well (on
-//! Linux: `os::barrier`), and says so in its wait flag while it is awake ([`WAIT_BARRIER`]). A
-//! publisher that finds this, and that barriers reach, leaves its fence to the compiler alone: so its
-//! stores need not have arrived at the peer before it goes on.
+//! So who has published asks [`Producer::wake`] or [`Consumer::wake`], which have the fence, once, for as
+//! much as it likes but before it waits for anything itself; or has another full fence and asks
+//! `is_awaited` behind it ([`TurnGuard::leave`](crate::sync::TurnGuard::leave)).
 //!
-//! But for that barrier the ring makes no system call, and it does not sleep. It returns [`Wake`], and the `link` does.
+//! The ring makes no system call and does not sleep. It returns [`Wake`], and the `link` does.
 //! Source of the ring: Lamport's single-producer queue with cached indices (FastForward, rtrb);
 //! of the sleeping: the "event count" as in io_uring's SQPOLL `need_wakeup`.
 
@@ -39,8 +37,6 @@ mod consumer;
 #[cfg(all(loom, test))]
 mod model;
 mod producer;
-#[cfg(all(test, not(loom)))]
-mod tests;
 
 pub(crate) use consumer::Consumer;
 pub(crate) use producer::Producer;
@@ -67,90 +63,42 @@ pub(crate) enum Fault {
 }
 
 use crate::segment::Shared32;
-use crate::segment::layout::{WAIT_ASLEEP, WAIT_BARRIER, WAIT_NONE};
-use crate::sync::{Ordering, barriers_reach_us, full_fence, light_fence, peer_barrier};
+use crate::segment::layout::{WAIT_ASLEEP, WAIT_NONE};
+use crate::sync::{Ordering, full_fence};
 
-/// Whether a wait flag says that its owner waits.
+/// Whether the owner of a wait flag says that it waits.
 #[inline]
-fn says_waiting(flag: u32) -> bool {
-    flag != WAIT_NONE && flag != WAIT_BARRIER
+fn is_set(flag: &Shared32) -> bool {
+    // Relaxed: a fence orders it, or it is a hint. Most calls only load, from a line that nobody
+    // writes to.
+    flag.load(Ordering::Relaxed) != WAIT_NONE
 }
 
 /// The publisher's half of "why no wake-up is lost": to be called after the position's store.
 #[inline]
 fn wake_if_waiting(flag: &Shared32) -> Wake {
-    if barriers_reach_us() {
-        // Without this one the compiler may do the load below before the position's store.
-        light_fence(); // publisher, light
-        // Relaxed: the fences order it. It is awake, and the barrier that it makes before it sleeps shows it
-        // the position.
-        if flag.load(Ordering::Relaxed) == WAIT_BARRIER {
-            return Wake::NotNeeded;
-        }
-    }
     // Without this fence the load below may be done before the position is seen by the peer.
     full_fence(); // publisher
-    // Relaxed: the fences order them. Most calls only load, from a line that nobody writes to.
-    // Acquire: pairs with `Sleeper::announce`; what the sleeper said about how to wake it is seen.
-    if says_waiting(flag.load(Ordering::Relaxed))
-        && says_waiting(flag.swap(WAIT_NONE, Ordering::Acquire))
-    {
+    // Acquire: pairs with `announce`; what the sleeper said about how to wake it is seen.
+    if is_set(flag) && flag.swap(WAIT_NONE, Ordering::Acquire) != WAIT_NONE {
         Wake::Needed
     } else {
         Wake::NotNeeded
     }
 }
 
-/// The sleeper's half: an end of a ring that waits for the other.
+/// The sleeper's half: to be called before the position is looked at for the last time.
 ///
 /// The flag is only ever swapped, never stored: then all its changes, by both sides, form one chain,
 /// which the language promises anyway but loom only sees for read-modify-writes.
-#[derive(Debug, Default)]
-struct Sleeper {
-    /// The flag has said since the last wait that a barrier is made before the next one.
-    promised: bool,
-    /// It is to say so again after that one.
-    promises: bool,
-    /// The system has begun to refuse them.
-    refused: bool,
+fn announce(flag: &Shared32) {
+    // Release: pairs with `wake_if_waiting`; how it wants to be woken was said before.
+    flag.swap(WAIT_ASLEEP, Ordering::Release);
+    // Without this fence the look at the peer's position may be done before the peer sees the flag.
+    full_fence(); // sleeper
 }
 
-impl Sleeper {
-    /// Whether it makes barriers from now on. If not, it still makes the one that it has promised for
-    /// the next wait. To be called while it is awake.
-    #[inline]
-    fn promise_barriers(&mut self, promises: bool, flag: &Shared32) {
-        self.promises = promises && !self.refused;
-        if self.promises && !self.promised {
-            self.retract(flag);
-        }
-    }
-
-    /// To be called before the position is looked at for the last time.
-    #[inline]
-    fn announce(&mut self, flag: &Shared32) {
-        // Release: pairs with `wake_if_waiting`; how it wants to be woken was said before.
-        flag.swap(WAIT_ASLEEP, Ordering::Release);
-        if self.promised {
-            // Without it the publisher's light fence orders nothing. If the system refuses it by now, there
-            // has been time for all that was done under the promise, which ends here.
-            self.refused |= !peer_barrier(); // sleeper
-            self.promises &= !self.refused;
-        } else {
-            // Without this fence the look at the peer's position may be done before the peer sees the flag.
-            full_fence(); // sleeper
-        }
-    }
-
-    /// Takes the announcement back, whether or not somebody has rung for it.
-    #[inline]
-    fn retract(&mut self, flag: &Shared32) {
-        let awake = if self.promises {
-            WAIT_BARRIER
-        } else {
-            WAIT_NONE
-        };
-        self.promised = self.promises;
-        flag.swap(awake, Ordering::Relaxed);
-    }
+/// Takes the announcement back, whether or not somebody has rung for it.
+fn retract(flag: &Shared32) {
+    flag.swap(WAIT_NONE, Ordering::Relaxed);
 }

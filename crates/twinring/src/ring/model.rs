@@ -11,7 +11,7 @@ use loom::thread;
 use super::{Consumer, Producer, Wake};
 use crate::segment::RingMemory;
 use crate::segment::layout::{GOODBYE_CLOSED, ROUSE_WORD};
-use crate::sync::{Barriers, Deadline, Ordering, Turn, killed_after, step, with_barriers};
+use crate::sync::{Deadline, Ordering, Turn, killed_after, step};
 
 #[derive(Default)]
 struct Bells {
@@ -44,13 +44,15 @@ impl Bell {
 /// One word, written before.
 fn publish(producer: &mut Producer) -> Wake {
     producer.advance(8);
-    producer.publish()
+    producer.publish();
+    producer.wake()
 }
 
 /// One word, read before.
 fn release(consumer: &mut Consumer) -> Wake {
     consumer.advance(8);
-    consumer.release()
+    consumer.release();
+    consumer.wake()
 }
 
 fn send(producer: &mut Producer, bells: &Bells, word: u64) {
@@ -80,8 +82,8 @@ fn receive(consumer: &mut Consumer, bells: &Bells) -> u64 {
     word
 }
 
-/// The ends of a ring send and receive words. `promise`: they make barriers before they sleep.
-fn exchange(capacity: u64, words: u64, preemptions: Option<usize>, promise: bool) {
+/// The ends of a ring send and receive words.
+fn exchange(capacity: u64, words: u64, preemptions: Option<usize>) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = preemptions;
     model.check(move || {
@@ -89,10 +91,6 @@ fn exchange(capacity: u64, words: u64, preemptions: Option<usize>, promise: bool
         let bells = Arc::new(Bells::default());
         let mut consumer = Consumer::new(ring.clone());
         let mut producer = Producer::new(ring);
-        if promise {
-            consumer.promise_barriers(true);
-            producer.promise_barriers(true);
-        }
         let receiver = {
             let bells = bells.clone();
             thread::spawn(move || {
@@ -111,46 +109,104 @@ fn exchange(capacity: u64, words: u64, preemptions: Option<usize>, promise: bool
 /// Sleeping for data, with room for all: one word, every interleaving.
 #[test]
 fn model_one_word() {
-    exchange(16, 1, None, false);
+    exchange(16, 1, None);
 }
 
 /// Sleeping for data, with room for all: two words.
 #[test]
 fn model_two_words() {
-    exchange(16, 2, None, false);
+    exchange(16, 2, None);
 }
 
 /// Sleeping for data and for room: a ring of one word, which is overwritten each time.
 #[test]
 fn model_full_ring() {
-    exchange(8, 2, Some(5), false);
+    exchange(8, 2, Some(5));
 }
 
 /// A ring that wraps, fuller and emptier.
 #[test]
 fn model_wrapping_ring() {
-    exchange(16, 3, Some(3), false);
+    exchange(16, 3, Some(3));
 }
 
-/// Light fences and barriers: sleeping for data, then for room as well.
-#[test]
-fn model_barriers() {
-    with_barriers(Barriers::Used, || {
-        exchange(16, 1, None, true);
-        exchange(8, 2, Some(4), true);
+/// As `link/send.rs` gives its lane back: the fence between the position's store and the look at the flag
+/// is that of the turn.
+fn send_in_turn(lane: &Turn<Producer>, bells: &Bells, word: u64) {
+    let mut producer = lane.take(Deadline::Never).unwrap();
+    while !producer.has_room(8).unwrap() {
+        if !producer.begin_wait(8).unwrap() {
+            bells.space.wait();
+        }
+        producer.end_wait();
+    }
+    producer.write_word(0, word);
+    producer.advance(8);
+    producer.publish();
+    if let Some(producer) = producer.leave(Producer::is_awaited)
+        && producer.wake() == Wake::Needed
+    {
+        bells.data.ring();
+    }
+}
+
+/// As `link/recv.rs` gives back the turn to receive.
+fn receive_in_turn(current: &Turn<Consumer>, bells: &Bells) -> u64 {
+    let mut consumer = current.take(Deadline::Never).unwrap();
+    while consumer.readable().unwrap() == 0 {
+        if !consumer.begin_wait().unwrap() {
+            bells.data.wait();
+        }
+        consumer.end_wait();
+    }
+    let word = consumer.read_word();
+    consumer.advance(8);
+    consumer.release();
+    if let Some(consumer) = consumer.leave(Consumer::is_awaited)
+        && consumer.wake() == Wake::Needed
+    {
+        bells.space.ring();
+    }
+    word
+}
+
+/// Threads that take turns send one word each; one thread receives them.
+fn exchange_in_turns(capacity: u64, senders: u64, preemptions: usize) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(preemptions);
+    model.check(move || {
+        let ring = RingMemory::new(capacity);
+        let bells = Arc::new(Bells::default());
+        let lane = Arc::new(Turn::new(Producer::new(ring.clone())));
+        let senders: Vec<_> = (1..=senders)
+            .map(|word| {
+                let (lane, bells) = (lane.clone(), bells.clone());
+                thread::spawn(move || send_in_turn(&lane, &bells, word))
+            })
+            .collect();
+        let current = Turn::new(Consumer::new(ring));
+        let sum: u64 = senders
+            .iter()
+            .map(|_| receive_in_turn(&current, &bells))
+            .sum();
+        assert_eq!(sum, (1..=senders.len() as u64).sum());
+        for sender in senders {
+            sender.join().unwrap();
+        }
     });
 }
 
-/// Barriers reach the publisher, but the sleeper makes none.
+/// The fence of the turn in place of the publisher's own: one sender, and two that take turns.
 #[test]
-fn model_barriers_not_made() {
-    with_barriers(Barriers::Unused, || exchange(16, 1, None, false));
+fn model_fence_of_the_turn() {
+    exchange_in_turns(16, 1, 5);
+    exchange_in_turns(16, 2, 2);
 }
 
-/// The sleeper makes barriers, which do not reach the publisher.
+/// And in place of that of who releases: a ring of one word.
 #[test]
-fn model_barriers_that_do_not_reach() {
-    exchange(16, 1, None, true);
+fn model_fence_of_the_turn_in_a_full_ring() {
+    exchange_in_turns(8, 2, 2);
 }
 
 /// Who finds the flag set also finds what the sleeper said before about how to wake it.

@@ -1,6 +1,6 @@
 //! The end that writes.
 
-use super::{Fault, Sleeper, Wake, wake_if_waiting};
+use super::{Fault, Wake, announce, is_set, retract, wake_if_waiting};
 use crate::segment::RingMemory;
 #[cfg(not(loom))]
 use crate::segment::Span;
@@ -15,7 +15,6 @@ pub(crate) struct Producer {
     tail: u64,
     /// The consumer's position as last seen.
     head: u64,
-    sleeper: Sleeper,
 }
 
 impl Producer {
@@ -25,16 +24,7 @@ impl Producer {
             ring,
             tail: 0,
             head: 0,
-            sleeper: Sleeper::default(),
         }
-    }
-
-    /// Whether it makes a barrier before it waits for room, from now on, which lets the consumer do
-    /// without fences; if not, after the next wait. Only where barriers reach peers.
-    #[inline]
-    pub(crate) fn promise_barriers(&mut self, promises: bool) {
-        let flag = &self.ring.words().space_wait.0;
-        self.sleeper.promise_barriers(promises, flag);
     }
 
     #[inline]
@@ -121,25 +111,37 @@ impl Producer {
         debug_assert!(self.used() <= self.capacity());
     }
 
-    /// Lets the consumer see all that was written.
+    /// Lets the consumer see all that was written. To be followed by [`Producer::wake`].
     #[inline]
-    pub(crate) fn publish(&mut self) -> Wake {
-        let words = self.ring.words();
+    pub(crate) fn publish(&mut self) {
         // Release: pairs with `Consumer::readable`; the bytes are seen before the position.
-        words.tail.0.store(self.tail, Ordering::Release);
-        wake_if_waiting(&words.data_wait.0)
+        let tail = &self.ring.words().tail.0;
+        tail.store(self.tail, Ordering::Release);
+    }
+
+    /// Whether the consumer has to be woken for what was published; if so, this call has taken it on.
+    #[inline]
+    pub(crate) fn wake(&self) -> Wake {
+        wake_if_waiting(&self.ring.words().data_wait.0)
+    }
+
+    /// Whether the consumer says that it waits for data. Behind a full fence after
+    /// [`Producer::publish`], `false` does for [`Producer::wake`].
+    #[inline]
+    pub(crate) fn is_awaited(&self) -> bool {
+        is_set(&self.ring.words().data_wait.0)
     }
 
     /// Asks the consumer to ring when it has read more. Returns whether there is room for `need`
     /// bytes already; if not, the caller may sleep. To be ended by [`Producer::end_wait`].
     pub(crate) fn begin_wait(&mut self, need: u64) -> Result<bool, Fault> {
-        self.sleeper.announce(&self.ring.words().space_wait.0);
+        announce(&self.ring.words().space_wait.0);
         self.has_room(need) // last look
     }
 
     /// Ends what [`Producer::begin_wait`] began, whatever came of it.
     pub(crate) fn end_wait(&mut self) {
-        self.sleeper.retract(&self.ring.words().space_wait.0);
+        retract(&self.ring.words().space_wait.0);
     }
 
     /// Tells the peer why nothing more comes: a `GOODBYE` value of the layout.

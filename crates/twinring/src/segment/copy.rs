@@ -209,19 +209,20 @@ mod opaque {
         let steps = (len - first) / 128;
         // SAFETY: the first step takes bytes 0..32; the loop, `steps` times 128 bytes from `first`
         // on; the last four steps, the 128 bytes that end at `len`. All lie within `len` bytes.
-        // The registers changed are declared, the flags are by default, the stack is not touched.
+        // The registers changed are declared, all sixteen for the sake of `vzeroupper`; the flags are by
+        // default, the stack is not touched.
         unsafe {
             step_32(dst, src);
             asm!(
                 "2:",
-                "vmovdqu {a}, [{s}]",
-                "vmovdqu {b}, [{s} + 32]",
-                "vmovdqu {c}, [{s} + 64]",
-                "vmovdqu {e}, [{s} + 96]",
-                "vmovdqa [{d}], {a}",
-                "vmovdqa [{d} + 32], {b}",
-                "vmovdqa [{d} + 64], {c}",
-                "vmovdqa [{d} + 96], {e}",
+                "vmovdqu ymm0, [{s}]",
+                "vmovdqu ymm1, [{s} + 32]",
+                "vmovdqu ymm2, [{s} + 64]",
+                "vmovdqu ymm3, [{s} + 96]",
+                "vmovdqa [{d}], ymm0",
+                "vmovdqa [{d} + 32], ymm1",
+                "vmovdqa [{d} + 64], ymm2",
+                "vmovdqa [{d} + 96], ymm3",
                 "add {s}, 128",
                 "add {d}, 128",
                 "dec {n}",
@@ -230,10 +231,10 @@ mod opaque {
                 n = inout(reg) steps => _,
                 s = inout(reg) src.add(first) => _,
                 d = inout(reg) dst.add(first) => _,
-                a = out(ymm_reg) _,
-                b = out(ymm_reg) _,
-                c = out(ymm_reg) _,
-                e = out(ymm_reg) _,
+                out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _,
+                out("ymm4") _, out("ymm5") _, out("ymm6") _, out("ymm7") _,
+                out("ymm8") _, out("ymm9") _, out("ymm10") _, out("ymm11") _,
+                out("ymm12") _, out("ymm13") _, out("ymm14") _, out("ymm15") _,
                 options(nostack),
             );
             step_64(dst.add(len - 128), src.add(len - 128));

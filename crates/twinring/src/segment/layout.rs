@@ -38,13 +38,10 @@ pub(crate) struct RingWords {
     pub(crate) rouse: Line<Shared32>,
 }
 
-/// It does not wait. Before it does, it makes a full fence of its own: so must who publishes.
+/// It does not wait.
 pub(crate) const WAIT_NONE: u32 = 0;
-/// It sleeps, or is about to. So does, for what we know, whoever writes a value that is not in this list.
+/// It sleeps, or is about to. So does, for what we know, whoever writes any other value.
 pub(crate) const WAIT_ASLEEP: u32 = 1;
-/// It does not wait. Before it does, it makes a barrier that reaches who publishes, if that can be
-/// reached: then that can do without a full fence.
-pub(crate) const WAIT_BARRIER: u32 = 2;
 
 /// The producer is there.
 pub(crate) const GOODBYE_NONE: u32 = 0;

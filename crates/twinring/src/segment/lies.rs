@@ -12,8 +12,7 @@ use std::mem::offset_of;
 use std::ops::Range;
 
 use super::RingMemory;
-use super::layout::{LINE, RingWords, WAIT_BARRIER};
-use crate::sync::prepare_for_barriers;
+use super::layout::{LINE, RingWords};
 
 /// What was loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +30,7 @@ pub(crate) enum Word {
     Bytes(u64),
 }
 
-/// More than any call loads: the reader of a stream 13, if it meets padding and somebody to wake and
+/// More than any call loads: the reader of a stream 11, if it meets padding and somebody to wake and
 /// reads a chunk in three steps.
 pub(crate) const MOST_LOADS: usize = 16;
 
@@ -97,8 +96,6 @@ impl Drop for Lying {
 
 /// Begins to lie to this thread about `ring`; a `rate` of 65536 is always.
 pub(crate) fn begin(ring: &RingMemory, seed: u64, rate: u64) -> Lying {
-    // Once it is, the light fences' way is gone as well.
-    prepare_for_barriers();
     let (words, bytes) = ring.addresses();
     LIAR.set(Some(Liar {
         words,
@@ -178,12 +175,7 @@ pub(super) fn loaded_32(at: &AtomicU32, truth: u32) -> u32 {
     let at = std::ptr::from_ref(at).addr();
     let seen = with(|liar| {
         let word = liar.word_at(at);
-        let mut range = at..at + 4;
-        if matches!(word, Word::DataWait | Word::SpaceWait) && liar.has_loaded(&range) {
-            // A flag is looked at once more behind the full fence, if the light one was not enough.
-            range = at + LINE / 4..at + LINE / 4 + 4;
-        }
-        liar.load(word, range, truth.into())
+        liar.load(word, at..at + 4, truth.into())
     });
     // Fits: the lies about words of 32 bits have no more.
     seen.map_or(truth, |seen| seen as u32)
@@ -311,16 +303,10 @@ impl Liar {
         self.below(65536) < self.rate
     }
 
-    /// Whether any of it has been loaded.
-    fn has_loaded(&self, range: &Range<usize>) -> bool {
-        self.once[..self.once_len]
-            .iter()
-            .any(|other| range.start < other.end && other.start < range.end)
-    }
-
     fn watch(&mut self, range: Range<usize>) {
+        let overlaps = |other: &Range<usize>| range.start < other.end && other.start < range.end;
         assert!(
-            !self.has_loaded(&range),
+            !self.once[..self.once_len].iter().any(overlaps),
             "the same word of shared memory is loaded twice: what was checked may not be what is \
              used ({:?})",
             self.seen.words()
@@ -403,6 +389,6 @@ impl Liar {
     fn about_flag(&mut self, truth: u64) -> u64 {
         let flip = truth ^ 1;
         let any = self.next() >> 32;
-        self.of(&[flip, flip, flip, WAIT_BARRIER.into(), u32::MAX.into(), any])
+        self.of(&[flip, flip, flip, 2, u32::MAX.into(), any])
     }
 }

@@ -1,5 +1,7 @@
 //! The full fence of this processor.
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 /// `fence(SeqCst)`, which compilers make an `mfence` on x86-64. That also waits for what nobody
 /// here asks for (loads of write-combining memory) and takes some 20 ns; any locked instruction
 /// orders ordinary loads and stores as well and takes a few (Intel's manual, volume 3, "Memory
@@ -13,5 +15,15 @@ pub(super) fn full() {
         core::arch::asm!("lock or dword ptr [rsp], 0", options(nostack));
     }
     #[cfg(any(not(target_arch = "x86_64"), miri, twinring_portable_copy))]
-    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+    core::sync::atomic::fence(Ordering::SeqCst);
+}
+
+/// Swaps the word, and is a full fence besides: on x86-64 the swap is a locked instruction, and the
+/// compiler moves nothing across one that is both Acquire and Release. Elsewhere, the two in turn.
+#[inline(always)]
+pub(super) fn swap(word: &AtomicU32, value: u32) -> u32 {
+    let old = word.swap(value, Ordering::AcqRel);
+    #[cfg(any(not(target_arch = "x86_64"), miri, twinring_portable_copy))]
+    full();
+    old
 }

@@ -136,41 +136,6 @@ impl Deadline {
     }
 }
 
-/// What a model has of barriers. It cannot make a fence in another thread; but a light fence and a
-/// barrier order what two full fences do, and a light one alone orders nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Barriers {
-    /// They reach nobody.
-    None,
-    /// They reach the threads of the model, but none of them makes one.
-    Unused,
-    /// They reach the threads of the model, who make them where it counts.
-    Used,
-}
-
-std::thread_local! {
-    /// For all threads of the model, which run on this thread.
-    static BARRIERS: std::cell::Cell<Barriers> = const { std::cell::Cell::new(Barriers::None) };
-}
-
-pub(crate) fn barriers_reach_us() -> bool {
-    BARRIERS.get() != Barriers::None
-}
-
-pub(crate) fn light_fence() {
-    if BARRIERS.get() == Barriers::Used {
-        super::full_fence();
-    }
-}
-
-/// Does `f`, a model, with barriers.
-#[cfg(test)]
-pub(crate) fn with_barriers(barriers: Barriers, f: impl FnOnce()) {
-    BARRIERS.set(barriers);
-    f();
-    BARRIERS.set(Barriers::None);
-}
-
 loom::thread_local! {
     /// How many steps this thread, which stands for a process, still does before it is killed.
     static STEPS_LEFT: std::cell::Cell<Option<u32>> = std::cell::Cell::new(None)

@@ -12,13 +12,11 @@ pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(all(loom, test))]
-pub(crate) use loomed::{Barriers, killed_after, with_barriers};
+pub(crate) use loomed::killed_after;
 #[cfg(loom)]
 pub(crate) use loomed::{Deadline, step};
 pub(crate) use turn::{Turn, TurnGuard};
 
-#[cfg(not(loom))]
-use crate::os::barrier;
 #[cfg(not(loom))]
 use crate::os::event::Deadline;
 #[cfg(loom)]
@@ -41,50 +39,19 @@ pub(crate) fn full_fence() {
     fence::full();
 }
 
-/// Keeps the compiler from doing a later load before an earlier store; the processor may. For the
-/// frequent side of a pair whose other side makes a barrier: [`own_barrier`] or [`peer_barrier`].
-/// Only where [`barriers_reach_us`] has said yes.
+/// Swaps a word of this process's own, and is a full fence besides, for the price of the swap.
 #[inline]
-pub(crate) fn light_fence() {
-    #[cfg(loom)]
-    loomed::light_fence();
-    #[cfg(not(loom))]
-    core::sync::atomic::compiler_fence(Ordering::SeqCst);
-}
-
-/// Whether the barriers of others reach the threads of this process.
-#[inline]
-pub(crate) fn barriers_reach_us() -> bool {
-    #[cfg(loom)]
-    return loomed::barriers_reach_us();
-    #[cfg(not(loom))]
-    barrier::is_ready()
-}
-
-/// Sees to it that they do, some time later.
-pub(crate) fn prepare_for_barriers() {
-    #[cfg(not(loom))]
-    barrier::prepare();
-}
-
-/// A full fence in every thread of this process.
-pub(crate) fn own_barrier() {
-    #[cfg(loom)]
-    full_fence();
-    #[cfg(not(loom))]
-    barrier::own();
-}
-
-/// A full fence here and in every thread of the peers whom barriers reach. `false` if that can no longer
-/// be had: as [`barrier::peers`].
-pub(crate) fn peer_barrier() -> bool {
+pub(crate) fn swap_and_fence(word: &AtomicU32, value: u32) -> u32 {
     #[cfg(loom)]
     {
-        full_fence();
-        true
+        step();
+        // Relaxed: the fence orders what comes before and after.
+        let old = word.swap(value, Ordering::Relaxed);
+        fence(Ordering::SeqCst); // swap
+        old
     }
     #[cfg(not(loom))]
-    barrier::peers()
+    fence::swap(word, value)
 }
 
 /// A number that no other thread of this process has or will have; never 0.
@@ -124,6 +91,17 @@ pub(crate) fn spin_hint() {
     loom::thread::yield_now();
     #[cfg(not(loom))]
     core::hint::spin_loop();
+}
+
+/// Waits for another thread of this process that has a few instructions left to do. `tries`: how often
+/// this has been called for it before. It may have been stopped in them, so soon this sleeps.
+pub(crate) fn pause(tries: u32) {
+    #[cfg(not(loom))]
+    if tries >= 100 || one_processor() {
+        return std::thread::sleep(std::time::Duration::from_micros(50));
+    }
+    let _ = tries;
+    spin_hint();
 }
 
 /// Whether whoever is waited for can only run while we do not, so that a spin is in vain. Asked

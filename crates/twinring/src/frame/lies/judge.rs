@@ -2,7 +2,7 @@
 
 use super::super::{Fault, Next, Piece, max_payload};
 use super::CAPACITY;
-use crate::segment::layout::{WAIT_BARRIER, WAIT_NONE};
+use crate::segment::layout::WAIT_NONE;
 use crate::segment::lies::{Seen, Word};
 
 /// What a call came to, without the words of an error.
@@ -65,14 +65,8 @@ impl Shown {
 
     /// Whether the peer has to be woken, by its flag: looked at, and taken if it is set.
     fn wake(&mut self, flag: Word) -> bool {
-        let says_waiting =
-            |told: u64| told != u64::from(WAIT_NONE) && told != u64::from(WAIT_BARRIER);
-        let mut told = self.take(flag);
-        // Behind the light fence, and once more behind the full one.
-        if matches!(self.seen.words().get(self.at), Some((again, _)) if *again == flag) {
-            told = self.take(flag);
-        }
-        says_waiting(told) && says_waiting(self.take(Word::Swapped))
+        let is_set = |told: u64| told != u64::from(WAIT_NONE);
+        is_set(self.take(flag)) && is_set(self.take(Word::Swapped))
     }
 
     fn all_taken(&self) {
@@ -163,22 +157,19 @@ impl ReaderJudge {
         Ok(self.tail > self.head)
     }
 
-    fn release(&mut self, frame: u64, seen: &mut Shown) -> bool {
-        self.head += frame;
+    /// The frame is given back; whether to wake the peer.
+    fn give_back(&mut self, found: &Found, seen: &mut Shown) -> bool {
+        self.head += frame(found.len);
         seen.wake(Word::SpaceWait)
     }
 
-    /// The frame is given back; whether to wake the peer.
-    fn give_back(&mut self, found: &Found, seen: &mut Shown) -> bool {
-        self.release(frame(found.len), seen)
-    }
-
-    /// The next frame that is no padding.
-    fn find(&mut self, seen: &mut Shown, wake: &mut bool) -> Result<Option<Found>, Wrong> {
+    /// The next frame that is no padding. If there is none, whether to wake the peer, for padding that was
+    /// given back.
+    fn find(&mut self, seen: &mut Shown) -> Result<Result<Found, bool>, Wrong> {
         let mut after_padding = false;
         loop {
             if !self.has_frame(seen)? {
-                return Ok(None);
+                return Ok(Err(after_padding && seen.wake(Word::SpaceWait)));
             }
             let offset = self.head % CAPACITY;
             let word = seen.take(Word::Frame(offset));
@@ -196,21 +187,21 @@ impl ReaderJudge {
                 return Err(Wrong::Peer);
             }
             if kind == 1 {
-                return Ok(Some(Found { flags, len, offset }));
+                return Ok(Ok(Found { flags, len, offset }));
             }
             if after_padding || frame(len) != CAPACITY - offset {
                 return Err(Wrong::Peer);
             }
             after_padding = true;
-            *wake |= self.release(frame(len), seen);
+            self.head += frame(len);
         }
     }
 
     /// The next event, the length of the message if it is one, and whether to wake the peer.
     pub(super) fn next(&mut self, seen: &mut Shown) -> Result<(Option<Next>, u64, bool), Wrong> {
-        let mut wake = false;
-        let Some(found) = self.find(seen, &mut wake)? else {
-            return Ok((None, 0, wake));
+        let found = match self.find(seen)? {
+            Ok(found) => found,
+            Err(wake) => return Ok((None, 0, wake)),
         };
         let (next, message) = match (found.flags, self.large) {
             (WHOLE, _) => {
@@ -237,7 +228,7 @@ impl ReaderJudge {
             }
             (_, _) => (Next::Chunk, 0),
         };
-        wake |= self.give_back(&found, seen);
+        let wake = self.give_back(&found, seen);
         Ok((Some(next), message, wake))
     }
 
@@ -248,9 +239,9 @@ impl ReaderJudge {
         reads: &[u64],
         seen: &mut Shown,
     ) -> Result<(Option<Piece>, u64, bool), Wrong> {
-        let mut wake = false;
-        let Some(found) = self.find(seen, &mut wake)? else {
-            return Ok((None, 0, wake));
+        let found = match self.find(seen)? {
+            Ok(found) => found,
+            Err(wake) => return Ok((None, 0, wake)),
         };
         let piece = match (found.flags, self.large) {
             (WHOLE, _) => {
@@ -282,7 +273,7 @@ impl ReaderJudge {
             assert_eq!(seen.take(Word::Bytes(at % CAPACITY)), *len);
             at += len;
         }
-        wake |= self.give_back(&found, seen);
+        let wake = self.give_back(&found, seen);
         Ok((Some(piece), found.len, wake))
     }
 

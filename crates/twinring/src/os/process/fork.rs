@@ -7,8 +7,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Once;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
-use crate::os::barrier;
-
 /// How often this process, its parent, and so on were forked since the first link was opened.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
@@ -25,7 +23,6 @@ pub(crate) fn count_forks() {
 extern "C" fn forked() {
     // Relaxed: the child has one thread.
     FORKS.fetch_add(1, Ordering::Relaxed);
-    barrier::forked();
     for slot in &CLOSED_IN_CHILDREN {
         let entry = slot.swap(0, Ordering::Relaxed);
         if entry != 0 {

@@ -6,7 +6,7 @@ use loom::sync::Arc;
 use loom::thread;
 
 use super::{FREE, Turn};
-use crate::sync::{AtomicU64, Barriers, Deadline, Ordering, with_barriers};
+use crate::sync::{AtomicU64, Deadline, Ordering};
 
 /// What the turn guards: loom reports any two accesses that are not ordered.
 #[derive(Default)]
@@ -154,83 +154,38 @@ fn model_turn_is_free_after_all_gave_up() {
     });
 }
 
-/// A turn that the thread which takes it keeps from the first time on; another one takes it away.
+/// Left, by several at once and beside others that give it back in other ways; and not left, when
+/// something is to be done.
 #[test]
-fn model_kept_turn_excludes() {
-    with_barriers(Barriers::Used, || {
-        check(4, || {
-            let turn = Arc::new(Turn::keepable(Counter::default()));
-            turn.take(Deadline::Never).unwrap().add();
-            let other = taking(&turn, Deadline::Never, false);
-            for _ in 0..2 {
-                turn.take(Deadline::Never).unwrap().add();
-            }
-            other.join().unwrap();
-            assert_eq!(turn.take(Deadline::Now).unwrap().value(), 4);
-            let gate = turn.gate();
-            assert!(gate.waiting == 0 && gate.counted.is_none());
-        });
-    });
-}
-
-/// Two threads that both keep it, one after the other, and take it away from each other.
-#[test]
-fn model_kept_turn_changes_hands() {
-    with_barriers(Barriers::Used, || {
-        check(3, || {
-            let turn = Arc::new(Turn::keepable(Counter::default()));
-            let other = {
+fn model_turn_is_left() {
+    for gives_up in [false, true] {
+        check(3, move || {
+            let turn = Arc::new(Turn::new(Counter::default()));
+            let leaving = {
                 let turn = turn.clone();
                 thread::spawn(move || {
-                    for _ in 0..2 {
-                        turn.take(Deadline::Never).unwrap().add();
-                    }
+                    let mut counter = turn.take(Deadline::Never).unwrap();
+                    counter.add();
+                    assert!(counter.leave(|_| false).is_none());
                 })
             };
-            for _ in 0..2 {
-                turn.take(Deadline::Never).unwrap().add();
-            }
-            other.join().unwrap();
-            assert_eq!(turn.take(Deadline::Now).unwrap().value(), 4);
-        });
-    });
-}
-
-/// A kept turn is taken away by one that gives up, or only tries, beside one that does not; and handed
-/// on meanwhile.
-#[test]
-fn model_kept_turn_is_given_up() {
-    for deadline in [Deadline::Soon, Deadline::Now] {
-        with_barriers(Barriers::Used, || {
-            check(2, move || {
-                let turn = Arc::new(Turn::keepable(Counter::default()));
-                turn.take(Deadline::Never).unwrap().add();
-                let hasty = taking(&turn, deadline, false);
-                let patient = taking(&turn, Deadline::Never, false);
-                let mut counter = turn.take(Deadline::Never).unwrap();
-                counter.add();
-                counter.hand_on();
-                let taken = 3 + u64::from(hasty.join().unwrap());
-                assert!(patient.join().unwrap());
-                assert_eq!(turn.take(Deadline::Now).unwrap().value(), taken);
-            });
+            let deadline = if gives_up {
+                Deadline::Soon
+            } else {
+                Deadline::Never
+            };
+            let other = taking(&turn, deadline, true);
+            let mut counter = turn.take(Deadline::Never).unwrap();
+            counter.add();
+            let mut counter = counter.leave(|_| true).unwrap();
+            counter.add();
+            assert!(counter.leave(|_| false).is_none());
+            let taken = 3 + u64::from(other.join().unwrap());
+            leaving.join().unwrap();
+            assert_eq!(turn.take(Deadline::Now).unwrap().value(), taken);
+            assert_eq!(turn.gate().waiting, 0);
         });
     }
-}
-
-/// A thread that has what it keeps does not get it twice.
-#[test]
-fn model_kept_turn_is_not_taken_twice() {
-    with_barriers(Barriers::Used, || {
-        check(3, || {
-            let turn = Arc::new(Turn::keepable(Counter::default()));
-            drop(turn.take(Deadline::Never));
-            let held = turn.take(Deadline::Never).unwrap();
-            assert!(turn.take(Deadline::Now).is_none());
-            drop(held);
-            assert!(turn.take(Deadline::Now).is_some());
-        });
-    });
 }
 
 /// The lane, and the errand that is left for whoever holds it: `abort_due` of `link/send.rs`.
@@ -242,14 +197,15 @@ struct Outbox {
 impl Outbox {
     fn new() -> Arc<Outbox> {
         Arc::new(Outbox {
-            lane: Turn::keepable(Counter::default()),
+            lane: Turn::new(Counter::default()),
             due: AtomicU64::new(0),
         })
     }
 
     /// As `Core::send`: the look comes after the lane was given back.
     fn send(&self, looks: bool, again: bool) {
-        drop(self.lane.take(Deadline::Never));
+        let lane = self.lane.take(Deadline::Never).unwrap();
+        assert!(lane.leave(|_| false).is_none());
         if looks {
             self.flush(again);
         }
@@ -304,12 +260,6 @@ fn errand(looks: bool, again: bool) {
 #[test]
 fn model_errand_is_done() {
     errand(true, true);
-}
-
-/// Threads keep the lane.
-#[test]
-fn model_errand_beside_a_kept_lane() {
-    with_barriers(Barriers::Used, || errand(true, true));
 }
 
 /// The model can fail: a sender that does not look leaves it undone.
