@@ -13,7 +13,8 @@ pub fn set_net(on: bool) {
     NO_NET.store(!on, Relaxed);
 }
 
-/// Lets the next so many wake-ups that this process owes to peers be lost.
+/// Lets the next so many wake-ups that this process owes to peers be lost: as if the peer's wait flag had
+/// been looked at too early.
 pub fn lose_wakes(count: u32) {
     TO_LOSE.store(count, Relaxed);
 }
@@ -23,7 +24,8 @@ pub fn wakes_to_lose() -> u32 {
     TO_LOSE.load(Relaxed)
 }
 
-/// How often, on this link's present connection, the net has found what no wake-up had come for yet.
+/// How often, on this link's present connection, the net has found what the peer had published without
+/// waking us.
 pub fn caught(link: &Link) -> u64 {
     link.caught()
 }

@@ -49,7 +49,7 @@ pub(crate) struct Connection {
     into: RingMemory,
     /// We sleep on the wait flags themselves, not until our bells ring.
     on_words: AtomicBool,
-    /// How often a second look found what no wake-up had come for yet; see `net`.
+    /// How often the second look found what the peer had published without waking us; see `net`.
     pub(crate) caught: AtomicU64,
     end: OnceLock<End>,
     /// The first violation that a sender or receiver of ours found.
@@ -165,9 +165,13 @@ impl Connection {
             if woken.is_some() || soon == deadline {
                 return Ok(woken);
             }
-            // Or somebody has taken it on to wake us, and nothing has come of it.
-            if look() || flag.load(Ordering::Relaxed) != WAIT_ASLEEP {
+            let found = look();
+            // If it is not set any more, the peer has taken it on to wake us.
+            let unnoticed = flag.load(Ordering::Relaxed) == WAIT_ASLEEP;
+            if found && unnoticed {
                 self.caught.fetch_add(1, Ordering::Relaxed);
+            }
+            if found || !unnoticed {
                 return Ok(Some(0));
             }
         }
@@ -203,9 +207,6 @@ impl Connection {
 
     /// Wakes the peer, which waits for something to read.
     pub(crate) fn rouse_for_data(&self) {
-        if net::loses_a_wake() {
-            return;
-        }
         let rouse = self.segment.rouse_of(self.side.opposite());
         if rouse != ROUSE_BELL {
             wake_word(self.out.words().data_wait.0.word());
@@ -217,9 +218,6 @@ impl Connection {
 
     /// Wakes the peer, which waits for room.
     pub(crate) fn rouse_for_space(&self) {
-        if net::loses_a_wake() {
-            return;
-        }
         let rouse = self.segment.rouse_of(self.side.opposite());
         if rouse != ROUSE_BELL {
             wake_word(self.into.words().space_wait.0.word());

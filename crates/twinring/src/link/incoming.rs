@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::connection::{Connection, End};
+use super::net;
 use super::recv::Event;
 use super::wait::{Spinner, Wait};
 use crate::error::{Error, ErrorKind, Result};
@@ -255,6 +256,9 @@ impl Incoming {
     /// Wakes the peer if it waits for room that was given back.
     #[inline]
     pub(crate) fn wake_peer(&mut self) {
+        if net::loses_a_wake() {
+            return;
+        }
         if self.reader.wake() == Wake::Needed {
             self.connection.rouse_for_space();
         }

@@ -3,8 +3,9 @@
 //! By the protocol of the ring no wake-up is lost. But it rests on the processor, the kernel, perhaps a
 //! hypervisor or an emulator, and on the peer. So whoever has fallen asleep looks once more after
 //! [`LOOK_AGAIN`], and only then sleeps without limit: what goes wrong costs a millisecond, not a
-//! `recv` that hangs until the next message. How often it was needed is counted, so that it hides
-//! nothing (`tests/wake_ups.rs`).
+//! `recv` that hangs until the next message. How often it found something that the peer had published
+//! without waking us is counted, so that it hides nothing (`tests/wake_ups`): that is a wake-up which is
+//! lost, or a peer that was stopped before it got so far.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ pub(crate) fn is_on() -> bool {
     true
 }
 
-/// Whether a wake-up is to be lost, which only happens in tests.
+/// Whether a look at the peer's wait flag is to be left out, which only happens in tests.
 #[cfg(not(feature = "_testing"))]
 pub(crate) fn loses_a_wake() -> bool {
     false

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::connection::Connection;
 use super::core::Core;
 use super::message::Message;
+use super::net;
 use super::pace::{Pace, chunk_within};
 use super::wait::{Spinner, Wait};
 use crate::error::{Error, ErrorKind, Result};
@@ -86,6 +87,9 @@ impl Outgoing {
     /// not pass between the look at the peer's flag and the bell.
     #[inline]
     pub(crate) fn wake_peer(&self) {
+        if net::loses_a_wake() {
+            return;
+        }
         if self.writer.wake() == Wake::Needed {
             self.connection.rouse_for_data();
         }
