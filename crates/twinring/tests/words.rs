@@ -7,12 +7,13 @@
 
 mod common;
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use common::{LIMIT, Parent, Place, Side, Watchdog, connected, peers, refuse};
 use twinring::{ErrorKind, Link, Wait};
 
-peers!(server, refused_later, refused_beside_a_sleeper);
+peers!(server, refused_later, refused_beside_a_sleeper, cannot_wait);
 
 /// Answers each message, and fills the ring, asleep most of the time; until the peer closes.
 fn serve(link: &Link, parent: &Parent) {
@@ -157,4 +158,55 @@ fn a_sandbox_that_comes_while_one_sleeps() {
         while link.recv_timeout(LIMIT).unwrap() != b"there is room" {}
         child.say("end");
     }
+}
+
+/// A system that lets nobody wait any more, neither way.
+fn cannot_wait(parent: &'static Parent) {
+    static ERRORS: AtomicU32 = AtomicU32::new(0);
+    let link = parent
+        .builder()
+        .wait(Wait::Sleep)
+        .on_message(|link, message| link.send(message).unwrap())
+        .on_error(|_, _| {
+            ERRORS.fetch_add(1, Ordering::Relaxed);
+        })
+        .open()
+        .unwrap();
+    connected(&link);
+    parent.say("here");
+    parent.expect("refuse");
+    refuse(libc::SYS_futex_waitv, libc::EPERM);
+    refuse(libc::SYS_ppoll, libc::ENOMEM);
+    // For the thread that sleeps to be refused it has to be woken first.
+    parent.say("refused");
+    parent.expect("how often?");
+    parent.say(ERRORS.load(Ordering::Relaxed));
+    parent.wait_for_the_end();
+}
+
+/// The callback thread says so, again and again, but does not use up a processor, and messages come through.
+#[test]
+fn a_callback_thread_that_cannot_wait_is_patient() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let mut child = place.start("cannot_wait", Side::Guest);
+    let link = place.host().open().unwrap();
+    connected(&link);
+    child.expect("here");
+    child.say("refuse");
+    child.expect("refused");
+    let start = Instant::now();
+    for i in 0..5u32 {
+        link.send(&i.to_le_bytes()).unwrap();
+        assert_eq!(link.recv_timeout(LIMIT).unwrap(), i.to_le_bytes());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child.say("how often?");
+    let errors: u32 = child.hear().parse().unwrap();
+    let tenths = start.elapsed().as_millis() / 100 + 1;
+    assert!(errors > 0, "it could wait");
+    assert!(
+        u128::from(errors) <= tenths + 2,
+        "{errors} in {tenths} tenths of a second"
+    );
 }

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use super::Link;
 use super::connection::End;
@@ -11,6 +13,9 @@ use super::recv::{Event, aborted};
 use super::status::Status;
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::event::{Alarm, Deadline, wait};
+
+/// How long a system that will not let the thread wait is left alone.
+const AFTER_A_FAILURE: Duration = Duration::from_millis(100);
 
 pub(crate) type OnMessage = Box<dyn FnMut(&Link, &[u8]) + Send>;
 pub(crate) type OnStatus = Box<dyn FnMut(&Link, &Status) + Send>;
@@ -139,7 +144,9 @@ pub(crate) fn run(core: &Arc<Core>, mut callbacks: Callbacks) {
             }
             None => {
                 // Cannot fail for an event that exists; if it does, better slow than deaf.
-                let _ = wait(&[news.source()], Deadline::Never);
+                if wait(&[news.source()], Deadline::Never).is_err() {
+                    thread::sleep(AFTER_A_FAILURE);
+                }
                 news.clear();
             }
         }
@@ -193,7 +200,15 @@ impl Callbacks {
                 self.status(link, &Status::Closed);
                 return false;
             }
-            Err(e) => self.error(link, &core.named(e)),
+            Err(e) => {
+                // A connection that ends for a fault is followed by another; what the system refuses now,
+                // it may go on to refuse.
+                let by_the_system = std::error::Error::source(&e).is_some();
+                self.error(link, &core.named(e));
+                if by_the_system {
+                    thread::sleep(AFTER_A_FAILURE);
+                }
+            }
         }
         true
     }
