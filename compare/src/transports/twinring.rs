@@ -56,7 +56,7 @@ pub(super) fn entries() -> Vec<Entry> {
             Waits::Spins,
             InPlace(Wait::Spin),
             "reserve, put, commit: one copy in; recv_in_place, read where it lies by \
-             as_slice_trusting_peer; rings of 1 MiB or four of the longest message",
+             as_slice_trusting_peer; rings of 1 MiB or two of the longest message",
         )
         .longest(longest),
         Entry::new(
@@ -178,9 +178,9 @@ impl Transport for InPlace {
     type Listener = Link;
 
     fn listen(&self, spec: &Spec) -> Result<(Link, String)> {
-        // A message in place is one frame, of at most a quarter of the ring with its header.
-        let four = (4 * (spec.workload.longest() + 8)).next_power_of_two();
-        listen(self.0, spec.ring.max(four), Memory::Reserved)
+        // A message in place is one frame, of at most half of the ring with its header.
+        let two = (2 * (spec.workload.longest() + 8)).next_power_of_two();
+        listen(self.0, spec.ring.max(two), Memory::Reserved)
     }
 
     fn accept(&self, host: Link, _: &Spec) -> Result<(Reserves, Views)> {

@@ -21,7 +21,7 @@ const RING: u64 = 4096;
 
 /// The longest reservation.
 fn longest(capacity: u64) -> usize {
-    capacity as usize / 4 - 8
+    capacity as usize / 2 - 8
 }
 
 fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {

@@ -29,6 +29,7 @@ pub(crate) use reader::{Frame, Next, Piece, Reader};
 pub(crate) use writer::{Claim, Part, Writer};
 
 use crate::ring::Fault;
+use crate::segment::CAPACITIES;
 
 /// Length of a header, and what frames are aligned to, in bytes.
 const HEADER: u64 = 8;
@@ -114,8 +115,24 @@ fn frame_len(payload: u64) -> u64 {
 /// A quarter of the ring, so that a frame always fits an empty one wherever it begins, with the
 /// padding before it; and not above 32 KiB, so that the receiver can copy one chunk while the
 /// sender copies the next, and a small message never waits long behind one. What is filled in place
-/// cannot be taken apart, so only the quarter counts for it.
+/// cannot be taken apart: see [`max_claim`].
 pub(crate) fn max_payload(capacity: u64) -> usize {
     // Fits: at most 32 KiB.
     ((capacity / 4).min(32 * 1024) - HEADER) as usize
+}
+
+/// The longest payload of a frame that is filled in place, in bytes: with its header it is half of the ring,
+/// so that an empty one has room for it wherever it begins, for the padding before it, which is shorter, and
+/// for an ABORT.
+pub(crate) fn max_claim(capacity: u64) -> usize {
+    // Fits: the ring does.
+    (capacity / 2 - HEADER) as usize
+}
+
+/// The smallest capacity of a ring in which a payload of this length can be claimed, if there is one.
+pub(crate) fn capacity_to_claim(payload: usize) -> Option<u64> {
+    let capacity = (payload as u64).checked_add(HEADER)?.checked_mul(2)?;
+    let capacity = capacity.checked_next_power_of_two()?;
+    let capacity = capacity.max(*CAPACITIES.start());
+    CAPACITIES.contains(&capacity).then_some(capacity)
 }

@@ -259,6 +259,50 @@ fn a_frame_always_fits_an_empty_ring() {
     }
 }
 
+/// Wherever the ring's tail is, an empty ring has room for the longest claim, and the error that refuses a
+/// longer one names a capacity that is enough for it, and no larger than it must be.
+#[test]
+fn a_claim_of_half_the_ring_always_fits_an_empty_one() {
+    let mut message = Vec::new();
+    for at in (0..CAPACITY as usize).step_by(8) {
+        let (mut writer, mut reader) = pair(u64::MAX);
+        let mut left = at;
+        while left > 0 {
+            let frame = left.min(1024);
+            let _ = writer
+                .write(Part::Whole, &vec![1; frame - 8])
+                .unwrap()
+                .unwrap();
+            assert_eq!(read(&mut reader, &mut message), Ok(Some(Next::Message)));
+            left -= frame;
+        }
+        let most = writer.max_claim();
+        let claim = writer.claim(most).unwrap().expect("room");
+        writer.span(&claim).write(0, &vec![9; most]);
+        writer.commit(&claim, most);
+        // And for giving up a large one.
+        writer.abort().unwrap();
+        assert_eq!(read(&mut reader, &mut message), Ok(Some(Next::Message)));
+        assert_eq!(message, vec![9; most]);
+    }
+    for payload in [
+        0,
+        1000,
+        CAPACITY as usize / 2 - 8,
+        CAPACITY as usize / 2 - 7,
+        1 << 20,
+        1 << 29,
+    ] {
+        match capacity_to_claim(payload) {
+            Some(capacity) => {
+                assert!(max_claim(capacity) >= payload);
+                assert!(capacity == 4096 || max_claim(capacity / 2) < payload);
+            }
+            None => assert!(payload > max_claim(1 << 30)),
+        }
+    }
+}
+
 #[test]
 fn a_consumer_that_goes_back_is_found_out() {
     let (out, into) = test_ring(CAPACITY);

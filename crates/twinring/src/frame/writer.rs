@@ -1,6 +1,6 @@
 //! Messages into the ring.
 
-use super::{ABORT, BEGIN, END, HEADER, Header, Kind, frame_len, max_payload};
+use super::{ABORT, BEGIN, END, HEADER, Header, Kind, frame_len, max_claim, max_payload};
 use crate::ring::{Fault, Producer, Wake};
 use crate::segment::Span;
 
@@ -148,7 +148,7 @@ impl Writer {
         let header = Header {
             kind: Kind::Data,
             flags: part.flags(),
-            // Fits: at most a quarter of a ring.
+            // Fits: at most half of a ring.
             len: len as u32,
         };
         let padding = claim.padding;
@@ -172,10 +172,9 @@ impl Writer {
         self.ring.advance(padding + frame);
     }
 
-    /// The longest payload that can be claimed, in bytes: a quarter of the ring, with the header.
+    /// The longest payload that can be claimed, in bytes; see [`max_claim`].
     pub(crate) fn max_claim(&self) -> usize {
-        // Fits: the ring does.
-        (self.ring.capacity() / 4 - HEADER) as usize
+        max_claim(self.ring.capacity())
     }
 
     /// Whether a message of this length fits without waiting, in as many frames as it takes.

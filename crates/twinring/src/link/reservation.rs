@@ -11,6 +11,7 @@ use super::core::Core;
 use super::outgoing::Reserved;
 use super::send::{current, give_back};
 use crate::error::{Error, ErrorKind, Result};
+use crate::frame::capacity_to_claim;
 use crate::os::event::Deadline;
 use crate::sync::TurnGuard;
 
@@ -56,7 +57,7 @@ impl Link {
     /// Reserves room for one message of at most `len` bytes, to be filled in place, waiting for it as
     /// long as it takes.
     ///
-    /// The message lies in the ring in one piece, so it can be no longer than a quarter of the ring's
+    /// The message lies in the ring in one piece, so it can be no longer than half of the ring's
     /// capacity less 8 bytes; [`send_stream`](Link::send_stream) knows no such limit.
     ///
     /// # Errors
@@ -139,11 +140,15 @@ impl Core {
             outgoing.admit(Some(most))?;
             let limit = outgoing.max_reservation();
             if most > limit {
+                let larger = match capacity_to_claim(most) {
+                    Some(capacity) => format!(", or a ring_capacity of {capacity} bytes"),
+                    None => String::new(),
+                };
                 return Err(Error::new(
                     ErrorKind::TooLarge,
                     format!(
                         "{most} bytes cannot be reserved in one piece, at most {limit} can; use \
-                         send_stream, or a larger ring_capacity (four times the message)"
+                         send_stream{larger}"
                     ),
                 ));
             }
