@@ -3,6 +3,11 @@
 // Each test file uses a part of it.
 #![allow(dead_code)]
 
+#[path = "../../../twinring/tests/common/long.rs"]
+mod long;
+
+pub(crate) use long::is_long;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
