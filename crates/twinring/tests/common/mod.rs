@@ -15,6 +15,7 @@
     reason = "each test file uses some of it"
 )]
 
+mod asleep;
 mod audit;
 mod child;
 #[cfg(target_os = "linux")]
@@ -31,6 +32,7 @@ mod times;
 mod users;
 mod watchdog;
 
+pub(crate) use asleep::until_asleep;
 pub(crate) use audit::{AUDITED, count, slope};
 #[cfg(target_os = "linux")]
 pub(crate) use audit::{Audit, count_of};
