@@ -132,6 +132,8 @@ function Cargo([string] $arguments) {
 
 Prove 'build' { Cargo 'build --release --workspace' | Out-Null; 'release, the default target' }
 if (-not $SkipTests) {
+    # The long form of the tests.
+    $env:TWINRING_LONG = '1'
     Prove 'test-suite' {
         $text = Cargo 'test --release --workspace'
         $passed = 0
@@ -141,7 +143,7 @@ if (-not $SkipTests) {
     }
     Prove 'kill loop' {
         $env:TWINRING_KILLS = "$Kills"
-        try { Cargo 'test --release -p twinring --test crash' | Out-Null }
+        try { Cargo 'test --release -p twinring --test kills' | Out-Null }
         finally { Remove-Item Env:TWINRING_KILLS }
         "$Kills kills"
     }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 #[cfg(target_os = "linux")]
-use common::{LIMIT, until};
+use common::{LIMIT, until_asleep};
 use common::{Parent, Place, Side, Watchdog, connected, peers};
 use twinring::{ErrorKind, Link, Wait};
 
@@ -37,31 +37,6 @@ fn guest(parent: &Parent) -> Link {
     link
 }
 
-/// Begins to send and waits until the thread sleeps in it: for room, or for its turn.
-#[cfg(target_os = "linux")]
-fn send_until_asleep<'a>(
-    scope: &'a thread::Scope<'a, '_>,
-    link: &'a Link,
-    message: Vec<u8>,
-) -> thread::ScopedJoinHandle<'a, ()> {
-    let (told, tid) = std::sync::mpsc::channel();
-    let sending = scope.spawn(move || {
-        told.send(rustix::thread::gettid().as_raw_nonzero())
-            .unwrap();
-        link.send(&message).unwrap();
-    });
-    let stat = format!("/proc/self/task/{}/stat", tid.recv().unwrap());
-    until("the sender sleeps", || {
-        let asleep = || std::fs::read_to_string(&stat).unwrap().contains(") S ");
-        // Not only for a moment, in a lock.
-        asleep() && {
-            thread::sleep(Duration::from_millis(5));
-            asleep()
-        }
-    });
-    sending
-}
-
 #[cfg(target_os = "linux")]
 const ROUNDS: usize = 20;
 
@@ -71,8 +46,9 @@ fn large_and_small(parent: &'static Parent) {
     for _ in 0..ROUNDS {
         link.send(&[1; FRAME]).unwrap();
         thread::scope(|scope| {
-            let large = send_until_asleep(scope, &link, vec![2; 4 * FRAME]);
-            let small = send_until_asleep(scope, &link, vec![3; FRAME]);
+            // For room, and for its turn.
+            let large = until_asleep(scope, || link.send(&[2; 4 * FRAME]).unwrap());
+            let small = until_asleep(scope, || link.send(&[3; FRAME]).unwrap());
             parent.say("full");
             large.join().unwrap();
             small.join().unwrap();
@@ -149,16 +125,17 @@ fn a_small_message_has_little_of_a_large_one_before_it() {
         let mut stream = link.recv_stream().unwrap();
         let mut buffer = vec![0; 16 * 1024];
         let mut read = 0;
+        let mut last = Instant::now();
         for time in 0..TIMES {
-            let asked = Instant::now();
+            let since = last;
             child.say("small");
             if time > 0 {
                 // Nothing is read meanwhile.
                 child.expect("sent");
             }
-            let unread = asked.elapsed();
             let before = read;
             while stream.overtaking().is_none() {
+                last = Instant::now();
                 let len = stream.read(&mut buffer).unwrap();
                 assert_ne!(len, 0, "the small one passes the large one");
                 read += len as u64;
@@ -172,11 +149,13 @@ fn a_small_message_has_little_of_a_large_one_before_it() {
                 child.expect("sent");
                 continue;
             }
-            // Beside a peer that reads nothing a large message still gets a chunk in each 100 ms.
-            let patience = unread.as_millis() as u64 / 100;
+            // Beside a peer that reads nothing a large message still gets a chunk in each 100 ms: as
+            // this one is, from its last read on, for as long as it gets no processor.
+            let took = since.elapsed();
+            let patience = took.as_millis() as u64 / 100;
             assert!(
                 read - before <= CAPACITY / 4 + patience * CAPACITY / 32,
-                "{} bytes before it, time {time}, after {unread:?}",
+                "{} bytes before it, time {time}, within {took:?}",
                 read - before
             );
         }

@@ -448,9 +448,9 @@ fn a_second_guest_is_told_busy_and_takes_over_when_the_first_has_gone() {
         connected(&host);
 
         let mut second = place.start("knocker", Side::Guest);
-        second.say("wait");
-        // Once, however often it tries: nothing else comes before the answer.
         second.expect("error Busy");
+        // Once, however often it tries: nothing else comes before the answer.
+        second.say("wait");
         second.expect("failed Busy");
         assert_eq!(
             host.peer().unwrap().pid,

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use common::{LIMIT, Log, Parent, Place, Side, Watchdog, connected, peers, until};
+use common::{LIMIT, Log, Parent, Place, Side, Watchdog, amount, connected, peers, until};
 use twinring::Link;
 
 peers!(caller);
@@ -103,7 +103,7 @@ fn what_comes_back_is_removed_again() {
     for (what, remove) in LOSSES {
         let place = Place::new();
         let host = place.host().open().unwrap();
-        for round in 0..10 {
+        for round in 0..amount(2, 10) {
             remove(&place);
             let start = Instant::now();
             // Without a pause, in which the host would be done.

@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{
-    AUDITED, Child, LIMIT, Log, Parent, Place, Side, Watchdog, connected, count, labelled, peers,
-    read_label, rounds, until,
+    AUDITED, Child, LIMIT, Log, Parent, Place, Side, Watchdog, amount, connected, count, labelled,
+    peers, read_label, rounds, until,
 };
 use twinring::{ErrorKind, Link, Status, Wait};
 
@@ -30,7 +30,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 /// How many links there are in all.
 fn links() -> usize {
-    rounds(1000, 200)
+    rounds(amount(300, 1000), 200)
 }
 
 /// The place of one link of many.
@@ -172,28 +172,25 @@ fn a_thousand_links_and_half_their_peers_killed_at_once() {
         let taken: Vec<u64> = now
             .iter()
             .zip(&without)
-            .map(|(now, without)| now - without)
+            .map(|(now, without)| now.saturating_sub(*without))
             .collect();
         print_counts(&format!("round {round}"), &taken, links);
         match round {
             0 => {}
             // Once warm, nothing grows with the peers that were lost.
             1 => before = now,
-            _ => {
-                for (i, kind) in AUDITED.iter().enumerate() {
+            // Not at once: a thread that gives something back may have to wait for a processor.
+            _ => until(&format!("no more than before, {before:?}"), || {
+                let now = settled();
+                AUDITED.iter().enumerate().all(|(i, kind)| {
                     let slack = if *kind == "bytes of memory" {
                         4 << 20
                     } else {
                         0
                     };
-                    assert!(
-                        now[i] <= before[i] + slack,
-                        "{kind}: {} before, {} now",
-                        before[i],
-                        now[i]
-                    );
-                }
-            }
+                    now[i] <= before[i] + slack
+                })
+            }),
         }
 
         let dead = crowds.children.len() / 2 * CROWD;
@@ -282,12 +279,13 @@ fn threads_do_not_grow_with_links() {
     let mut other = place.start("crowd", Side::Guest);
     other.say(CROWD);
     other.expect("all are connected");
-    settled();
-    let many = threads();
+    // One more listens to the other child.
+    until(&format!("no more than {few} threads and one"), || {
+        threads() <= few + 1
+    });
     println!(
-        "{few} threads with {some} links, {many} with {}",
+        "{few} threads with {some} links, {} with {}",
+        threads(),
         hosts.len()
     );
-    // One more listens to the other child.
-    assert!(many <= few + 1, "{few} threads, then {many}");
 }

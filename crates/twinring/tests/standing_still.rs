@@ -216,7 +216,12 @@ fn a_guest_frozen_at_any_moment() {
     let _watchdog = Watchdog::new(300);
     let mut random = Random::unrepeatable();
     let (mut passed, mut busy) = (0, 0);
-    for round in 0..rounds(60, 10) {
+    for round in 0.. {
+        // Both have to be met, which is a matter of chance.
+        if round >= rounds(60, 10) && passed > 0 && busy > 0 {
+            break;
+        }
+        assert!(round < 1000, "{passed} passed, {busy} were told busy");
         let place = Place::new();
         // Only the frozen one waits for this deadline.
         let hour = Duration::from_secs(3600);
@@ -250,7 +255,6 @@ fn a_guest_frozen_at_any_moment() {
         assert_eq!(host.peer().unwrap().pid, next.pid());
     }
     println!("{passed} were not held up, {busy} were told busy");
-    assert!(passed > 0 && busy > 0, "both have to be met");
 }
 
 /// A host that is frozen while it shakes hands: the guest's deadlines hold, it can close, and the

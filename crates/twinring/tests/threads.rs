@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use common::{
     Parent, Place, Random, Side, Watchdog, connected, labelled, peers, read_label, rounds, until,
+    until_asleep,
 };
 use twinring::{ErrorKind, Link};
 
@@ -117,7 +118,8 @@ fn a_small_message_overtakes_a_large_one() {
                 let e = link.try_send(&labelled(SMALL, 0, len)).unwrap_err();
                 assert_eq!(e.kind(), ErrorKind::Full, "{e}");
             }
-            let small = scope.spawn(|| link.send(&labelled(SMALL, 0, 10)));
+            // In line for its turn before the large one goes on.
+            let small = until_asleep(scope, || link.send(&labelled(SMALL, 0, 10)));
             child.say("read");
             small.join().unwrap().unwrap();
             assert!(!large.is_finished(), "64 MiB do not fit the ring");

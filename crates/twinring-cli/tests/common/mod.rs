@@ -1,7 +1,12 @@
 //! Real processes of `twinring`, none of which outlives its test or runs for ever.
 
 // Each test file uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
+
+#[path = "../../../twinring/tests/common/long.rs"]
+mod long;
+
+pub(crate) use long::is_long;
 
 use std::ffi::OsStr;
 use std::fs;

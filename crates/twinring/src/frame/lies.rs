@@ -4,6 +4,9 @@
 //! and did it look at nothing else?
 
 mod judge;
+#[path = "../../tests/common/long.rs"]
+#[allow(dead_code, reason = "the tests of this file use some of it")]
+mod long;
 
 use super::*;
 use crate::ring::{Consumer, Producer, Wake};
@@ -20,8 +23,7 @@ const ONE_IN_A_THOUSAND: u64 = 66;
 
 /// How many words are lied about in all; `TWINRING_LIES` sets it.
 fn wanted() -> u64 {
-    std::env::var("TWINRING_LIES")
-        .map_or(100_000_000, |n| n.parse().expect("TWINRING_LIES: a number"))
+    long::amount_or("TWINRING_LIES", 5_000_000, 100_000_000)
 }
 
 #[test]

@@ -15,12 +15,14 @@
     reason = "each test file uses some of it"
 )]
 
+mod asleep;
 mod audit;
 mod child;
 #[cfg(target_os = "linux")]
 mod filter;
 mod freeze;
 mod log;
+mod long;
 mod parent;
 mod payload;
 mod place;
@@ -30,6 +32,7 @@ mod times;
 mod users;
 mod watchdog;
 
+pub(crate) use asleep::until_asleep;
 pub(crate) use audit::{AUDITED, count, slope};
 #[cfg(target_os = "linux")]
 pub(crate) use audit::{Audit, count_of};
@@ -38,6 +41,7 @@ pub(crate) use child::Child;
 pub(crate) use filter::refuse;
 pub(crate) use freeze::{freeze, thaw};
 pub(crate) use log::{Log, text};
+pub(crate) use long::{amount, amount_or, is_long};
 pub(crate) use parent::{Parent, play, run_beside};
 pub(crate) use payload::{LABEL, check, labelled, message, read_label};
 pub(crate) use place::{Place, Side};

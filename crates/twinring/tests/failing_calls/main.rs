@@ -1,5 +1,7 @@
 //! Each system call that a process makes for its link is made to fail, one in each run, for all
-//! the ways in which it can fail: an error at worst, and the link works again.
+//! the ways in which it can fail: an error at worst, and the link works again. All of that in the long
+//! form (`TWINRING_LONG=1`); else a sample of calls and ways, another one in each run, whose seed is
+//! printed.
 //!
 //! The test traces a child, the victim, with ptrace, and lets one of its system calls between
 //! two marks fail without being executed. The victim then has to get through all the same: a second
@@ -21,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
-use common::{Child, LIMIT, Place, Side, Watchdog};
+use common::{Child, LIMIT, Place, Random, Side, Watchdog, is_long};
 use nix::errno::Errno;
 use nix::libc::{self, user_regs_struct};
 use nix::sys::signal::{Signal, kill};
@@ -74,7 +76,13 @@ impl Kernel {
 /// How often a call of some name must be missing until there is no such call.
 const MISSES: usize = 2;
 
-/// Fails each call of a phase in turn.
+/// Of so many failures the short form makes one.
+const ONE_OF: usize = 6;
+
+/// The calls that a victim has made, by name: how many, and in how many ways such a call can fail.
+type Seen = BTreeMap<&'static str, (usize, usize)>;
+
+/// Fails calls of a phase.
 fn fail_in(phase: Phase, side: Side, kernel: Kernel) {
     let _watchdog = Watchdog::new(900);
     if !is_permitted() {
@@ -83,9 +91,33 @@ fn fail_in(phase: Phase, side: Side, kernel: Kernel) {
     let place = Place::new();
     let mut echo = kernel.start(&place, "echo", side.opposite());
     echo.expect("ready");
-    let mut failed: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut run = |target| {
+        let victim = kernel.start(&place, "victim", side);
+        let (failure, seen) = fail(victim, phase, target);
+        let text = failure.as_ref().map_or("nothing fails", |f| &f.text);
+        let wrong = echo.heard();
+        assert!(wrong.is_empty(), "{text}: the peer: {wrong:?}");
+        (failure, seen)
+    };
     // Once without a failure, to see which calls there are; later runs may show more.
-    let (_, mut names) = fail(kernel.start(&place, "victim", side), phase, None);
+    let (_, seen) = run(None);
+    let failed = if is_long() {
+        fail_all(seen, run)
+    } else {
+        fail_some(seen, run)
+    };
+    let total: usize = failed.values().sum();
+    println!("{phase:?} of the {side}: {total} failures: {failed:?}");
+    assert!(total > 0);
+}
+
+/// Every call in turn, in every way; how many of each name.
+fn fail_all(
+    seen: Seen,
+    mut run: impl FnMut(Option<Target>) -> (Option<Failure>, Seen),
+) -> BTreeMap<&'static str, usize> {
+    let mut failed = BTreeMap::new();
+    let mut names: BTreeSet<&str> = seen.into_keys().collect();
     while let Some(name) = names.iter().find(|name| !failed.contains_key(**name)) {
         let name = *name;
         let (mut count, mut skip, mut way, mut missed) = (0, 0, 0, 0);
@@ -96,9 +128,8 @@ fn fail_in(phase: Phase, side: Side, kernel: Kernel) {
                 way,
                 times: 1,
             };
-            let victim = kernel.start(&place, "victim", side);
-            let (failure, seen) = fail(victim, phase, Some(target));
-            names.extend(seen);
+            let (failure, seen) = run(Some(target));
+            names.extend(seen.into_keys());
             let Some(failure) = failure else {
                 // Who waits for whom, and so who makes which call, is not the same in every run.
                 missed += 1;
@@ -107,8 +138,6 @@ fn fail_in(phase: Phase, side: Side, kernel: Kernel) {
                 }
                 continue;
             };
-            let wrong = echo.heard();
-            assert!(wrong.is_empty(), "{}: the peer: {wrong:?}", failure.text);
             count += 1;
             way += 1;
             if way >= failure.ways {
@@ -117,24 +146,52 @@ fn fail_in(phase: Phase, side: Side, kernel: Kernel) {
         }
         failed.insert(name, count);
     }
-    let total: usize = failed.values().sum();
-    println!("{phase:?} of the {side}: {total} failures: {failed:?}");
-    assert!(total > 0);
+    failed
+}
+
+/// One of each [`ONE_OF`] that stand beside each other, so that they are spread over all.
+fn fail_some(
+    seen: Seen,
+    mut run: impl FnMut(Option<Target>) -> (Option<Failure>, Seen),
+) -> BTreeMap<&'static str, usize> {
+    let seed = Random::unrepeatable().next();
+    println!("seed {seed}");
+    let mut random = Random::new(seed);
+    let mut failed = BTreeMap::new();
+    let targets: Vec<Target> = seen
+        .iter()
+        .flat_map(|(&name, &(calls, ways))| {
+            (0..calls).flat_map(move |skip| {
+                (0..ways).map(move |way| Target {
+                    name,
+                    skip,
+                    way,
+                    times: 1,
+                })
+            })
+        })
+        .collect();
+    // Who makes which call is not the same in every run: where there are few, all may be missed.
+    while failed.is_empty() {
+        for some in targets.chunks(ONE_OF) {
+            let target = some[random.below(some.len())];
+            if (0..=MISSES).any(|_| run(Some(target)).0.is_some()) {
+                *failed.entry(target.name).or_default() += 1;
+            }
+        }
+    }
+    failed
 }
 
 /// Runs a victim of which a call fails, if it makes that call, and checks that it got through.
 /// Also returns the calls that it made before.
-fn fail(
-    mut child: Child,
-    phase: Phase,
-    target: Option<Target>,
-) -> (Option<Failure>, BTreeSet<&'static str>) {
+fn fail(mut child: Child, phase: Phase, target: Option<Target>) -> (Option<Failure>, Seen) {
     child.say(format!("{phase:?}"));
     child.expect("ready");
     let guard = Guard::new(&child);
     let mut process = Process::seize(&child);
     child.say("go");
-    let (failure, names) = inject(&mut process, target);
+    let (failure, seen) = inject(&mut process, target);
     process.reap();
     drop(guard);
 
@@ -153,15 +210,12 @@ fn fail(
         "{phase:?}, {text}: the victim says {said:#?}"
     );
     child.finish();
-    (failure, names)
+    (failure, seen)
 }
 
 /// Lets the calls between the two marks happen, except one.
-fn inject(
-    process: &mut Process,
-    target: Option<Target>,
-) -> (Option<Failure>, BTreeSet<&'static str>) {
-    let mut names = BTreeSet::new();
+fn inject(process: &mut Process, target: Option<Target>) -> (Option<Failure>, Seen) {
+    let mut seen = Seen::new();
     let mut looks = Looks::default();
     while !matches!(process.next(), Event::Mark) {}
     let mut skipped = 0;
@@ -174,7 +228,7 @@ fn inject(
                 looks.returned(tid, &regs);
                 continue;
             }
-            Event::Mark | Event::End => return (failure, names),
+            Event::Mark | Event::End => return (failure, seen),
         };
         let Some(call) = Call::of(tid, &regs) else {
             continue;
@@ -182,7 +236,7 @@ fn inject(
         if looks.is_one_more(tid, &regs) {
             continue;
         }
-        names.insert(call.name);
+        seen.entry(call.name).or_insert((0, call.errors.len())).0 += 1;
         let Some(target) = target.filter(|target| target.name == call.name) else {
             continue;
         };
@@ -213,7 +267,7 @@ fn inject(
         });
         failures += 1;
         if failures == target.times {
-            return (failure, names);
+            return (failure, seen);
         }
     }
 }
@@ -286,7 +340,7 @@ phases! {
 }
 
 /// Until a victim makes a call that is a matter of chance.
-const RUNS: usize = 20;
+const RUNS: usize = 100;
 
 /// For so long that it is given up: the connection ends instead of sleeping for ever, and the next
 /// one works.

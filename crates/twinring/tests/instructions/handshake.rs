@@ -1,12 +1,13 @@
-//! Killed at each system call of `open` and the handshake, right before and right after it.
+//! Killed at the system calls of `open` and the handshake, right before and right after them: at
+//! each in the long form, else at a sample, another one in each run.
 //!
 //! What happens between two system calls nobody else can see: the memory that a host fills in is
 //! handed over by one, and a guest writes nothing to it before it is connected.
 
-use crate::common::{Child, Parent, Place, Side, connected, labelled, read_label};
+use crate::common::{Child, Parent, Place, Random, Side, amount, connected, labelled, read_label};
 use crate::survivor::Survivor;
 use crate::tracer::{Event, Process, mark};
-use crate::{is_permitted, watchdog};
+use crate::{every_instruction, is_permitted, watchdog};
 
 /// Opens the link and exchanges a message, between two marks.
 pub(crate) fn comer(parent: &'static Parent) {
@@ -62,7 +63,13 @@ fn kill_in_handshake(side: Side) {
     let mut survivor = Survivor::start(&place, side.opposite());
     let mut incarnation = 0;
     let mut before = None;
-    for n in 0.. {
+    let seed = Random::unrepeatable().next();
+    let mut random = Random::new(seed);
+    println!("handshake of the {side}: seed {seed}");
+    let stride = if every_instruction() { 1 } else { amount(8, 1) };
+    let mut kills = 0;
+    let mut n = 0;
+    loop {
         let connected = kill_at(start(&place, side, u64::MAX), n);
         // Whatever the victim has left, the next one is served.
         incarnation += 1;
@@ -73,9 +80,12 @@ fn kill_in_handshake(side: Side) {
         next.kill();
         before.get_or_insert_with(|| survivor.audit());
         if connected {
-            println!("handshake of the {side}: killed at each of {n} stops");
+            println!("handshake of the {side}: killed {kills} times in {n} stops");
             break;
         }
+        kills += 1;
+        // One of as many as the stride has, the first ones of all included.
+        n = kills * stride + random.below(stride);
     }
     survivor.gives_back(&before.unwrap());
     assert_eq!(place.files(), ["lock", "sock"]);

@@ -2,9 +2,10 @@
 //! its handshake; the survivor gets what it was promised every time, and the next peer is served.
 //!
 //! The test traces one thread of a child, the victim, with ptrace, from right before an operation
-//! to right after it. Sending and receiving a small message is killed at every instruction, the
-//! rest at a sample whose seed is printed; `TWINRING_EVERY_INSTRUCTION=1` takes every instruction
-//! of everything. Only on Linux x86-64: elsewhere there is nothing in this file.
+//! to right after it. It is killed at a sample of the instructions, another one in each run, whose
+//! seed is printed. With `TWINRING_LONG=1` the samples are larger, and sending and receiving a small
+//! message is killed at every instruction; `TWINRING_EVERY_INSTRUCTION=1` takes every instruction of
+//! everything. Only on Linux x86-64: elsewhere there is nothing in this file.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 #[path = "../common/mod.rs"]
@@ -16,7 +17,7 @@ mod survivor;
 mod tracer;
 mod victim;
 
-use common::{Place, Random, Side, Watchdog};
+use common::{Place, Random, Side, Watchdog, amount, is_long};
 use handshake::comer;
 use operation::Operation;
 use survivor::{Survivor, survivor};
@@ -41,8 +42,14 @@ enum Points {
     Sample,
 }
 
-/// How many points a sample has, besides the first and the last one.
-const SAMPLE: usize = 40;
+/// How many points a sample has, besides the first and the last one: of an operation, and of one
+/// that the long form kills at every instruction.
+fn sample(points: Points) -> usize {
+    match points {
+        Points::Sample => amount(8, 40),
+        Points::Every => 30,
+    }
+}
 
 fn kill_in(operation: Operation, side: Side, points: Points) {
     let _watchdog = watchdog();
@@ -67,10 +74,10 @@ fn kill_in(operation: Operation, side: Side, points: Points) {
 
     let (first, stride) = match points {
         _ if every_instruction() => (1, 1),
-        Points::Every => (1, 1),
-        Points::Sample => {
+        Points::Every if is_long() => (1, 1),
+        points => {
             let seed = Random::unrepeatable().next();
-            let stride = whole.instructions.div_ceil(SAMPLE);
+            let stride = whole.instructions.div_ceil(sample(points));
             println!("{operation:?} ({side}): seed {seed}");
             (1 + Random::new(seed).below(stride), stride)
         }
