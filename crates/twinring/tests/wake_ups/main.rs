@@ -36,7 +36,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 /// How long all cases of the proof take together, in seconds; `TWINRING_WAKE_SECONDS` sets it.
 fn seconds() -> f64 {
-    std::env::var("TWINRING_WAKE_SECONDS").map_or(4.0, |n| {
+    std::env::var("TWINRING_WAKE_SECONDS").map_or(3.0, |n| {
         n.parse()
             .expect("TWINRING_WAKE_SECONDS: a number of seconds")
     })
