@@ -99,6 +99,17 @@
 //! of the thread that sent it. [`Link::send`] returning `Ok` means that it is committed: it is
 //! delivered if the receiver lives and keeps reading, even if the sender's process dies right
 //! after. Nothing is carried over to the next connection.
+//!
+//! # Threads
+//! Messages never pass through a thread of the library's: sending and receiving work on the ring from
+//! the caller's. These are all that it starts:
+//!
+//! | name | how many | for what, and how long |
+//! |---|---|---|
+//! | `twinring` | one for a process; a second one while a handshake goes on beside something else | finds peers, shakes hands, notices ends; while there are links |
+//! | `twinring-hello` | one for each further handshake at the same time, at most seven for a host | that handshake, at most its [timeout](Builder::handshake_timeout) |
+//! | `twinring-calls` | one for each link with callbacks | runs them; while the link is open, and until a callback that runs has returned |
+//! | `twinring-claim` | one for a process, on Windows | holds the names of its hosts; while there are any |
 
 #[cfg(all(twinring_bench, not(loom)))]
 #[doc(hidden)]

@@ -10,12 +10,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{
-    AUDITED, Child, LIMIT, Log, Parent, Place, Side, Watchdog, amount, connected, count, labelled,
-    peers, read_label, rounds, until,
+    AUDITED, Child, LIMIT, Log, Parent, Place, Side, Watchdog, amount, connected, count, is_long,
+    labelled, peers, read_label, rounds, until,
 };
 use twinring::{ErrorKind, Link, Status, Wait};
 
-peers!(crowd);
+peers!(crowd, waiting);
 
 /// Guests of one child.
 const CROWD: usize = 100;
@@ -288,4 +288,56 @@ fn threads_do_not_grow_with_links() {
         threads(),
         hosts.len()
     );
+}
+
+/// Opens as many guests as it is told to, whose hosts never come, and says what processor time they take in
+/// two seconds, in nanoseconds.
+fn waiting(parent: &'static Parent) {
+    raise_limit();
+    let many: usize = parent.hear_as();
+    let open = |number| {
+        // So that they do not look all at once.
+        thread::sleep(Duration::from_millis(1));
+        place_of(&parent.place, number).guest().open().unwrap()
+    };
+    let guests: Vec<Link> = (0..many).map(open).collect();
+    // Until each looks for its host once a second, and no more often.
+    thread::sleep(Duration::from_secs(3));
+    let before = processor_time();
+    thread::sleep(Duration::from_secs(2));
+    parent.say(processor_time() - before);
+    drop(guests);
+}
+
+#[cfg(target_os = "linux")]
+fn processor_time() -> u64 {
+    use rustix::time::{ClockId, clock_gettime};
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+#[cfg(not(target_os = "linux"))]
+fn processor_time() -> u64 {
+    unreachable!("nobody starts this")
+}
+
+/// What a link that waits takes does not grow with the number of the others.
+#[cfg(target_os = "linux")]
+#[test]
+fn ten_times_as_many_waiting_guests_take_ten_times_as_much() {
+    if !is_long() {
+        return eprintln!("left out of the short form: it takes 11 seconds");
+    }
+    let _alone = alone();
+    let _watchdog = Watchdog::new(300);
+    let [few, many] = [100, 1000].map(|guests| {
+        let place = Place::new();
+        let mut child = place.start("waiting", Side::Guest);
+        child.say(guests);
+        let time: u64 = child.hear().parse().unwrap();
+        println!("{guests} waiting guests: {time} ns in 2 s");
+        time
+    });
+    // With a look at all links at each deadline it is 22 times as much.
+    assert!(many < 16 * few, "{many} ns for ten times what takes {few}");
 }

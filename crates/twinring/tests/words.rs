@@ -13,7 +13,14 @@ use std::time::{Duration, Instant};
 use common::{LIMIT, Parent, Place, Side, Watchdog, connected, peers, refuse};
 use twinring::{ErrorKind, Link, Wait};
 
-peers!(server, refused_later, refused_beside_a_sleeper, cannot_wait);
+peers!(
+    server,
+    refused_later,
+    refused_beside_a_sleeper,
+    cannot_wait,
+    cannot_ring,
+    sleeper
+);
 
 /// Answers each message, and fills the ring, asleep most of the time; until the peer closes.
 fn serve(link: &Link, parent: &Parent) {
@@ -209,4 +216,51 @@ fn a_callback_thread_that_cannot_wait_is_patient() {
         u128::from(errors) <= tenths + 2,
         "{errors} in {tenths} tenths of a second"
     );
+}
+
+/// A system that has no memory for a byte, to a peer that can only be woken by one: how long a `send` took,
+/// and how it went on.
+fn cannot_ring(parent: &'static Parent) {
+    let link = open(parent);
+    connected(&link);
+    parent.expect("refuse");
+    refuse(libc::SYS_sendto, libc::ENOBUFS);
+    let start = Instant::now();
+    let sent = link.send(b"hello");
+    parent.say(start.elapsed().as_millis());
+    parent.say(sent.is_ok());
+    parent.say(format!("{:?}", link.recv().unwrap_err().kind()));
+}
+
+/// Receives, asleep most of the time.
+fn sleeper(parent: &'static Parent) {
+    let link = open(parent);
+    connected(&link);
+    parent.say("here");
+    while link.recv().is_ok() {}
+}
+
+/// Nobody who sends waits for the system to have memory: the bell is rung later. If it never can be, the
+/// connection ends, rather than that its peer sleeps for ever.
+#[test]
+fn a_bell_that_cannot_be_rung_holds_up_nobody() {
+    let _watchdog = Watchdog::new(120);
+    let mut times = Vec::new();
+    // A machine that is busy may hold it up, but not each time.
+    for _ in 0..5 {
+        let place = Place::new();
+        let mut sleeper = place.start_on_older_kernel("sleeper", Side::Host);
+        let mut child = place.start("cannot_ring", Side::Guest);
+        sleeper.expect("here");
+        // It falls asleep, and looks once more after a millisecond.
+        std::thread::sleep(Duration::from_millis(50));
+        child.say("refuse");
+        times.push(child.hear().parse::<u64>().unwrap());
+        child.expect("true");
+        assert!(["PeerGone", "Closed"].contains(&child.hear().as_str()));
+        if times.last() < Some(&50) {
+            return;
+        }
+    }
+    panic!("a send took {times:?} ms");
 }

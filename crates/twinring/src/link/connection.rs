@@ -4,9 +4,10 @@
 //! it, so nothing is unmapped or closed under them.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::keeper::KeeperBell;
 use super::net;
 use super::status::DisconnectReason;
 use crate::error::{Error, ErrorKind};
@@ -51,10 +52,17 @@ pub(crate) struct Connection {
     on_words: AtomicBool,
     /// How often the second look found what the peer had published without waking us; see `net`.
     pub(crate) caught: AtomicU64,
+    /// The bells that could not be rung, of [`DATA`] and [`SPACE`]: the keeper rings them later.
+    unrung: AtomicU8,
+    keeper: KeeperBell,
     end: OnceLock<End>,
     /// The first violation that a sender or receiver of ours found.
     fault: OnceLock<Fault>,
 }
+
+/// Bells.
+const DATA: u8 = 1;
+const SPACE: u8 = 2;
 
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +74,7 @@ pub(crate) enum End {
 }
 
 impl Connection {
-    pub(crate) fn new(parts: Parts, generation: u64) -> Connection {
+    pub(crate) fn new(parts: Parts, generation: u64, keeper: KeeperBell) -> Connection {
         let (segment, side) = (parts.segment, parts.side);
         let on_words = can_wait_on_words();
         if on_words {
@@ -85,6 +93,8 @@ impl Connection {
             side,
             on_words: AtomicBool::new(on_words),
             caught: AtomicU64::new(0),
+            unrung: AtomicU8::new(0),
+            keeper,
             end: OnceLock::new(),
             fault: OnceLock::new(),
         }
@@ -212,7 +222,7 @@ impl Connection {
             wake_word(self.out.words().data_wait.0.word());
         }
         if rouse != ROUSE_WORD {
-            self.bells.ring_data();
+            self.ring(DATA);
         }
     }
 
@@ -223,8 +233,40 @@ impl Connection {
             wake_word(self.into.words().space_wait.0.word());
         }
         if rouse != ROUSE_WORD {
-            self.bells.ring_space();
+            self.ring(SPACE);
         }
+    }
+
+    /// Rings a bell, or leaves it to the keeper: nobody who sends may wait for the system to have memory.
+    fn ring(&self, bell: u8) {
+        if !self.try_to_ring(bell) {
+            self.keeper.ring();
+        }
+    }
+
+    fn try_to_ring(&self, bell: u8) -> bool {
+        let rung = match bell {
+            DATA => self.bells.ring_data(),
+            _ => self.bells.ring_space(),
+        };
+        if !rung {
+            self.unrung.fetch_or(bell, Ordering::Relaxed);
+        }
+        rung
+    }
+
+    /// Rings the bells that could not be rung. Whether there are such still. By the keeper.
+    pub(crate) fn has_unrung(&self) -> bool {
+        if self.unrung.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let unrung = self.unrung.swap(0, Ordering::Relaxed);
+        for bell in [DATA, SPACE] {
+            if unrung & bell != 0 {
+                self.try_to_ring(bell);
+            }
+        }
+        self.unrung.load(Ordering::Relaxed) != 0
     }
 
     /// Whether the peer's hang-up can be heard right now.

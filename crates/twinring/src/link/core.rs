@@ -297,7 +297,7 @@ impl Core {
     /// A handshake has succeeded.
     pub(crate) fn connected(&self, parts: Parts) -> Arc<Connection> {
         let generation = self.generation() + 1;
-        let connection = Arc::new(Connection::new(parts, generation));
+        let connection = Arc::new(Connection::new(parts, generation, self.keeper.clone()));
         self.generation.store(generation, Ordering::Release);
         self.outbox.connect(&connection);
         let status = Status::Connected {

@@ -9,12 +9,12 @@
 //! Pyarali, "Leader/Followers", 2000.)
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::core::hand_over;
 use super::errand::Errand;
@@ -29,6 +29,9 @@ const RETRY: Duration = Duration::from_millis(100);
 pub(super) struct Desk {
     keeper: Arc<Keeper>,
     links: HashMap<u64, Kept>,
+    /// When each link that has a deadline is due, and its id: who looks for those that are reads the clock
+    /// once, however many there are.
+    deadlines: BTreeSet<(Instant, u64)>,
     /// What the hub has reported, until it is attended to.
     keys: Vec<u64>,
 }
@@ -38,6 +41,7 @@ impl Desk {
         Desk {
             keeper: keeper.clone(),
             links: HashMap::new(),
+            deadlines: BTreeSet::new(),
             keys: Vec::new(),
         }
     }
@@ -50,8 +54,15 @@ impl Desk {
                 let Some(kept) = self.links.get_mut(&id) else {
                     continue;
                 };
-                match kept.charge.attend(&kept.post, &heard, &mut errands) {
-                    Next::Until(deadline) => kept.due = deadline,
+                let next = kept.charge.attend(&kept.post, &heard, &mut errands);
+                if let Some(due) = kept.due.take() {
+                    self.deadlines.remove(&(due, id));
+                }
+                match next {
+                    Next::Until(deadline) => {
+                        kept.due = deadline.at();
+                        self.deadlines.extend(kept.due.map(|due| (due, id)));
+                    }
                     Next::Finished => drop(self.links.remove(&id)),
                 }
             }
@@ -83,7 +94,8 @@ impl Desk {
     }
 
     fn next_due(&self) -> Deadline {
-        Deadline::first(self.links.values().map(|kept| kept.due))
+        let first = self.deadlines.first();
+        first.map_or(Deadline::Never, |(due, _)| Deadline::At(*due))
     }
 
     /// The links to attend to now, with what was heard of each.
@@ -106,10 +118,8 @@ impl Desk {
                 Sound::Ended => {}
             }
         }
-        for (id, kept) in &self.links {
-            if kept.due.passed() {
-                due.entry(*id).or_default();
-            }
+        for (_, id) in self.deadlines.range(..=(Instant::now(), u64::MAX)) {
+            due.entry(*id).or_default();
         }
         due
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use super::core::{Core, spawn};
 use super::desk::Desk;
@@ -101,7 +102,8 @@ impl Charge {
 pub(super) struct Kept {
     pub(super) charge: Charge,
     pub(super) finish: Finish,
-    pub(super) due: Deadline,
+    /// When to attend to it at the latest.
+    pub(super) due: Option<Instant>,
     pub(super) post: Post,
 }
 
@@ -227,7 +229,7 @@ impl Post {
         let mut kept = Kept {
             charge,
             finish: Finish(core.clone()),
-            due: Deadline::Never,
+            due: None,
             post: self,
         };
         if let Err(e) = keeper.staff() {
@@ -261,14 +263,15 @@ impl Drop for Post {
 }
 
 /// Calls the keeper to a link. Does nothing once the link is closed.
-pub(super) struct KeeperBell {
+#[derive(Clone)]
+pub(crate) struct KeeperBell {
     /// A closed link must not hold on to what the keeper has of the system's.
     keeper: Weak<Keeper>,
     id: u64,
 }
 
 impl KeeperBell {
-    pub(super) fn ring(&self) {
+    pub(crate) fn ring(&self) {
         if let Some(keeper) = self.keeper.upgrade()
             && keeper.mail().nudged.insert(self.id)
         {

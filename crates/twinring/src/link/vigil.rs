@@ -1,7 +1,7 @@
 //! The keeper's watch over one connection.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::connection::{Connection, End};
 use super::core::Core;
@@ -14,12 +14,18 @@ pub(super) struct Vigil {
     connection: Arc<Connection>,
     number: u32,
     hung_up: bool,
+    /// Since when there is a bell that cannot be rung.
+    unrung: Option<Instant>,
     /// `None` if the system has no room for it: then the keeper looks now and then.
     watched: Option<[Watched<Connection>; 2]>,
 }
 
 /// How often a peer is looked after that cannot be waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How soon a bell is rung again for which the system had no memory, and for how long.
+const RING_AGAIN: Duration = Duration::from_millis(1);
+const MOST_UNRUNG: Duration = Duration::from_millis(100);
 
 impl Vigil {
     pub(super) fn new(connection: Arc<Connection>, post: &Post, core: &Core) -> Vigil {
@@ -37,6 +43,7 @@ impl Vigil {
             connection,
             number,
             hung_up: false,
+            unrung: None,
             watched,
         }
     }
@@ -45,6 +52,17 @@ impl Vigil {
         self.hung_up |= heard.hung_up.contains(&self.number);
         if self.watched.is_none() {
             self.hung_up |= self.connection.has_hung_up();
+        }
+        self.unrung = match self.connection.has_unrung() {
+            true => Some(self.unrung.unwrap_or_else(Instant::now)),
+            false => None,
+        };
+        if self
+            .unrung
+            .is_some_and(|since| since.elapsed() > MOST_UNRUNG)
+        {
+            // Rather no connection than one whose peer sleeps for ever: to end it takes no memory.
+            self.connection.bells.hang_up();
         }
     }
 
@@ -67,6 +85,7 @@ impl Vigil {
     /// Until when the keeper may leave it alone.
     pub(super) fn due(&self) -> Deadline {
         match self.watched {
+            _ if self.unrung.is_some() => Deadline::after(RING_AGAIN),
             Some(_) => Deadline::Never,
             None => Deadline::after(LOOK_AGAIN),
         }

@@ -31,15 +31,16 @@ pub(crate) use sys::Alarm;
 
 /// One side's end of the doorbells of a connection.
 ///
-/// * `ring_data(&self)`: tells the peer that there is something to read;
-/// * `ring_space(&self)`: tells the peer that there is room to write;
+/// * `ring_data(&self) -> bool`: tells the peer that there is something to read;
+/// * `ring_space(&self) -> bool`: tells the peer that there is room to write;
 /// * `hang_up(&self)`: tells the peer to look whether we are gone;
 /// * `data`, `space`, `hung_up` (`&self -> Source`): the same three, rung by the peer.
 ///
 /// * `HANG_UP_IS_FINAL`: whether a hang-up alone proves that the peer's end is gone.
 ///
-/// Ringing never blocks, whatever the peer does, and never fails: a bell that cannot be rung is
-/// one that has been rung already or whose hearer is gone. `data` and `space` are consumed by the
+/// Ringing never blocks, whatever the peer does. It fails, with `false`, only if the system has no memory
+/// for it, and is to be tried again: otherwise a bell that cannot be rung is one that has been rung already
+/// or whose hearer is gone. `data` and `space` are consumed by the
 /// wait that returns them, so each must have one waiter at a time; `hung_up` may be reported again.
 pub(crate) use sys::Bells;
 
@@ -102,6 +103,15 @@ impl Deadline {
             Deadline::Never => None,
             Deadline::At(at) => Some(at.saturating_duration_since(Instant::now())),
             Deadline::Now => Some(Duration::ZERO),
+        }
+    }
+
+    /// The moment at which it passes, if it does.
+    pub(crate) fn at(self) -> Option<Instant> {
+        match self {
+            Deadline::Never => None,
+            Deadline::At(at) => Some(at),
+            Deadline::Now => Some(Instant::now()),
         }
     }
 

@@ -20,9 +20,6 @@ use super::Deadline;
 /// Bytes of a bell taken per wake-up; what is more stays for the next one.
 const DRAIN: usize = 256;
 
-/// How often a bell is rung that cannot be rung for want of memory, a millisecond apart.
-const RING_ATTEMPTS: u32 = 100;
-
 #[derive(Clone, Copy)]
 pub(crate) enum Source<'a> {
     /// Ready while the alarm is set.
@@ -58,19 +55,16 @@ impl Bell {
 
     /// Whether whoever sleeps at the other end wakes up, if there is anybody.
     fn ring(&self) -> bool {
-        for _ in 0..RING_ATTEMPTS {
+        loop {
             match send(&self.socket, &[1], SEND_FLAGS) {
                 // The system has no memory for a byte right now.
-                Err(Errno::NOBUFS | Errno::NOMEM) => {
-                    std::thread::sleep(std::time::Duration::from_millis(1));
-                }
+                Err(Errno::NOBUFS | Errno::NOMEM) => return false,
                 Err(Errno::INTR) => {}
                 // A full socket has been rung already; a broken one has nobody to hear it, which
                 // whoever watches the connection finds out by itself.
                 Ok(_) | Err(_) => return true,
             }
         }
-        false
     }
 
     fn drain(&self) {
@@ -107,19 +101,12 @@ impl Bells {
         })
     }
 
-    pub(crate) fn ring_data(&self) {
-        self.ring(&self.data);
+    pub(crate) fn ring_data(&self) -> bool {
+        self.data.ring()
     }
 
-    pub(crate) fn ring_space(&self) {
-        self.ring(&self.space);
-    }
-
-    /// Rather no connection than one whose peer sleeps for ever: ending it takes no memory.
-    fn ring(&self, bell: &Bell) {
-        if !bell.ring() {
-            self.hang_up();
-        }
+    pub(crate) fn ring_space(&self) -> bool {
+        self.space.ring()
     }
 
     pub(crate) fn hang_up(&self) {

@@ -91,12 +91,14 @@ impl Bells {
         [&self.ours, &self.peers]
     }
 
-    pub(crate) fn ring_data(&self) {
+    pub(crate) fn ring_data(&self) -> bool {
         set(&self.peers.data);
+        true
     }
 
-    pub(crate) fn ring_space(&self) {
+    pub(crate) fn ring_space(&self) -> bool {
         set(&self.peers.space);
+        true
     }
 
     pub(crate) fn hang_up(&self) {
