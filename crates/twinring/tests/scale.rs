@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{
-    AUDITED, Child, LIMIT, Log, Parent, Place, Side, Watchdog, amount, connected, count, is_long,
-    labelled, peers, read_label, rounds, until,
+    AUDITED, Child, LIMIT, Log, Parent, Place, Side, Watchdog, amount, connected, count, labelled,
+    peers, read_label, rounds, until,
 };
 use twinring::{ErrorKind, Link, Status, Wait};
 
@@ -325,7 +325,7 @@ fn processor_time() -> u64 {
 #[cfg(target_os = "linux")]
 #[test]
 fn ten_times_as_many_waiting_guests_take_ten_times_as_much() {
-    if !is_long() {
+    if !common::is_long() {
         return eprintln!("left out of the short form: it takes 11 seconds");
     }
     let _alone = alone();
