@@ -12,7 +12,7 @@ use common::{
 };
 use twinring::{ErrorKind, Link};
 
-peers!(crowd, patient, spray);
+peers!(crowd, patient, spray, counter);
 
 const THREADS: u64 = 8;
 
@@ -190,5 +190,81 @@ fn several_threads_receive() {
         all.sort();
         assert_eq!(all, (0..count).collect::<Vec<_>>());
         child.finish();
+    }
+}
+
+/// Counts what each thread of the peer sends, in two threads that take turns; until a message of
+/// the length 1 says that it was all.
+fn counter(parent: &'static Parent) {
+    let link = parent.builder().ring_capacity(16 * 1024).open().unwrap();
+    connected(&link);
+    let ended = AtomicBool::new(false);
+    let count = |often: bool| {
+        let mut counted = [0u32; SENDERS];
+        while !ended.load(Ordering::Relaxed) {
+            match link.recv_timeout(Duration::from_millis(20)) {
+                Ok(message) if message.len() == 1 => ended.store(true, Ordering::Relaxed),
+                Ok(message) => counted[usize::from(message[0])] += 1,
+                Err(e) => assert_eq!(e.kind(), ErrorKind::TimedOut),
+            }
+            if !often {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        counted
+    };
+    let counted = thread::scope(|scope| {
+        let seldom = scope.spawn(|| count(false));
+        let often = count(true);
+        let seldom = seldom.join().unwrap();
+        std::array::from_fn::<_, SENDERS, _>(|i| often[i] + seldom[i])
+    });
+    parent.say(format!("{counted:?}"));
+}
+
+const SENDERS: usize = 4;
+
+/// One thread sends all the time, and leaves its turn each time with a plain store; others take it in between,
+/// also such as do not wait for it. What was sent arrives, and nothing else.
+#[test]
+fn others_send_beside_one_that_sends_all_the_time() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let mut child = place.start("counter", side);
+        let builder = place.builder(side.opposite()).ring_capacity(16 * 1024);
+        let link = builder.open().unwrap();
+        connected(&link);
+        let many = rounds(400_000, 20_000) as u32;
+        let ended = AtomicBool::new(false);
+        let sent: Vec<u32> = thread::scope(|scope| {
+            let others: Vec<_> = (1..SENDERS)
+                .map(|sender| {
+                    let (link, ended) = (&link, &ended);
+                    scope.spawn(move || {
+                        let message = [sender as u8; 40];
+                        let mut sent = 0;
+                        while !ended.load(Ordering::Relaxed) {
+                            let done = match sender {
+                                1 => link.send(&message),
+                                2 => link.send_timeout(&message, Duration::from_millis(1)),
+                                _ => link.try_send(&message),
+                            };
+                            sent += u32::from(done.is_ok());
+                            thread::sleep(Duration::from_micros(500));
+                        }
+                        sent
+                    })
+                })
+                .collect();
+            for _ in 0..many {
+                link.send(&[0; 40]).unwrap();
+            }
+            ended.store(true, Ordering::Relaxed);
+            let others = others.into_iter().map(|other| other.join().unwrap());
+            std::iter::once(many).chain(others).collect()
+        });
+        link.send(b".").unwrap();
+        child.expect(&format!("{sent:?}"));
     }
 }

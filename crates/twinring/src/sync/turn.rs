@@ -73,7 +73,8 @@ impl<T> Turn<T> {
         }
     }
 
-    /// Takes the turn, or `None` at the deadline. A passed deadline only tries.
+    /// Takes the turn, or `None` at the deadline. A passed deadline only tries. A thread that the system has
+    /// stopped in the few instructions of [`TurnGuard::leave`] is waited for beyond the deadline.
     ///
     /// Who is refused has passed the gate, and so will its holder once it has given the turn back:
     /// what the one did before it asked is seen by the other after that (`Outbox::abort_due`).
