@@ -92,7 +92,8 @@ pub enum ErrorKind {
     Deadlock,
     /// The time given was over.
     TimedOut,
-    /// The message is longer than the receiver takes.
+    /// The message is longer than the receiver takes, than the ring has room to reserve in one piece, or than
+    /// what was reserved.
     TooLarge,
     /// The peer gave a message up half-way; nothing of it is delivered, the connection goes on.
     Aborted,

@@ -58,7 +58,7 @@ impl Link {
     /// long as it takes.
     ///
     /// The message lies in the ring in one piece, so it can be no longer than half of the ring's
-    /// capacity less 8 bytes; [`send_stream`](Link::send_stream) knows no such limit.
+    /// capacity less 8 bytes, which is the host's [`ring_capacity`](crate::Builder::ring_capacity); [`send_stream`](Link::send_stream) knows no such limit.
     ///
     /// # Errors
     /// As [`send`](Link::send); [`TooLarge`](ErrorKind::TooLarge) also if the ring is too small for
@@ -141,7 +141,9 @@ impl Core {
             let limit = outgoing.max_reservation();
             if most > limit {
                 let larger = match capacity_to_claim(most) {
-                    Some(capacity) => format!(", or a ring_capacity of {capacity} bytes"),
+                    Some(capacity) => {
+                        format!(", or a ring_capacity of {capacity} bytes at the host")
+                    }
                     None => String::new(),
                 };
                 return Err(Error::new(
