@@ -43,12 +43,12 @@ fn boost() {
     if std::env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {
         return;
     }
-    println!("cargo::rerun-if-changed=src/transports/boost.cpp");
+    println!("cargo::rerun-if-changed=src/transports/native_peers/boost.cpp");
     cc::Build::new()
         .cpp(true)
         .std("c++17")
         .opt_level(3)
-        .file("src/transports/boost.cpp")
+        .file("src/transports/native_peers/boost.cpp")
         .compile("compare_boost");
     println!("cargo::rustc-link-lib=rt");
 }

@@ -1,33 +1,25 @@
 //! `compare`: twinring beside its peers and the limits of the machine, two processes per cell.
 //!
-//! ```text
-//! run ─┬─ probe          how far apart the processors are just now
-//!      └─ pair ═╦═ child ─ control    a host and a guest, this program again
-//!               ╚═ child ─ work ─ payload       what they do and check
-//!                          └ transports         who carries it
-//! rows ─ report          the file of results; tables and pictures made from it
-//! cell, stats, machine, print   used by all
-//! ```
+//! README.md, "Inside", has the map.
 
 mod cell;
 mod child;
+mod common;
 mod control;
+mod link;
 mod machine;
-mod pair;
+mod parent;
 mod payload;
-mod print;
-mod probe;
 mod report;
-mod rows;
-mod run;
-mod stats;
+mod results;
 mod transports;
 mod work;
 
 use clap::{Parser, Subcommand};
 
-use crate::cell::Result;
-use crate::run::{Form, RunArgs};
+use crate::cell::Workload;
+use crate::common::{Result, print};
+use crate::parent::{Form, RunArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,13 +67,13 @@ fn main() {
 }
 
 fn measure(args: &RunArgs, form: Form) -> Result<()> {
-    if let Some(version) = machine::describe().wine {
-        print::note(report::wine_warning(&version));
+    if let Some(warning) = machine::describe().wine_warning() {
+        print::note(warning);
     }
     if cfg!(debug_assertions) {
         print::note("compare: built without --release: these figures say nothing");
     }
-    let (rows, failed) = run::run(args, form)?;
+    let (rows, failed) = parent::run(args, form)?;
     report::run(&report::ReportArgs::of(&rows))?;
     if failed > 0 {
         return Err(format!("{failed} cells failed: the report names them").into());
@@ -96,7 +88,7 @@ fn list() -> Result<()> {
         print::result(format_args!("  {name:<18} {title}: {settings}"))?;
     }
     print::result("workloads:")?;
-    for workload in cell::all() {
+    for workload in Workload::all() {
         print::result(format_args!("  {workload}"))?;
     }
     Ok(())

@@ -7,9 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::cell::{Figures, Result, Workload};
-use crate::rows::{Described, Row, Run, Session};
-use crate::stats::{median, percentile};
+use crate::cell::{Figures, Workload};
+use crate::common::Result;
+use crate::common::stats::{median, percentile};
+use crate::results::{Described, Row, Run, Session};
 
 /// A bounce that takes longer than so many of the shortest ones is far.
 const FAR: f64 = 1.8;

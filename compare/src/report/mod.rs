@@ -1,14 +1,23 @@
 //! Tables and pictures of a file of rows.
+//!
+//! ```text
+//! text ─ tables ───┬─ data    which runs count, and their medians
+//!        pictures ─┴
+//!            └ svg           how a picture is drawn
+//! ```
 
 mod data;
-mod plot;
-mod table;
+mod numbers;
+mod pictures;
+mod svg;
+mod tables;
+mod text;
 
 use std::path::{Path, PathBuf};
 
-use crate::cell::Result;
-use crate::{print, rows};
-use data::Data;
+use self::data::Data;
+use crate::common::{Result, print};
+use crate::results;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct ReportArgs {
@@ -28,23 +37,15 @@ impl ReportArgs {
     }
 }
 
-/// Said wherever figures of Wine might be taken for those of Windows.
-pub(crate) fn wine_warning(version: &str) -> String {
-    format!(
-        "This is Wine {version}, not Windows: that it runs and is correct is shown here; the times \
-         say nothing about Windows and are not to be published as such."
-    )
-}
-
 pub(crate) fn run(args: &ReportArgs) -> Result<()> {
-    let data = Data::of(rows::read(&args.file)?)
+    let data = Data::of(results::read(&args.file)?)
         .map_err(|error| format!("{}: {error}", args.file.display()))?;
     let folder = match &args.folder {
         Some(folder) => folder.clone(),
         None => args.file.parent().unwrap_or(Path::new("")).to_owned(),
     };
-    let pictures = plot::all(&data);
-    let text = table::report(&data, &pictures);
+    let pictures = pictures::all(&data);
+    let text = text::report(&data, &pictures);
     print::result(&text)?;
     let write = |name: &str, text: &str| -> Result<()> {
         let path = folder.join(name);

@@ -3,81 +3,35 @@
 
 use std::io::{BufReader, IoSlice, Read, Write};
 
-use super::buffer::Buffer;
-use super::{Receiver, Sender};
-use crate::cell::Result;
+use crate::common::Result;
+use crate::link::{Receiver, Sender};
+use crate::payload::Buffer;
 
 /// Of the reader.
 const BUFFER: usize = 64 * 1024;
 const PREFIX: usize = 8;
 
-/// How a message is handed to the system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hand {
-    /// Length and bytes gathered by the system.
-    Gathered,
-    /// Copied together first if they are short, for systems that gather nothing.
-    #[cfg_attr(not(windows), allow(dead_code, reason = "for named pipes"))]
-    Joined,
+/// Writes a message with its length.
+pub(super) fn write(to: &mut impl Write, message: &[u8]) -> Result<()> {
+    let len = (message.len() as u64).to_ne_bytes();
+    let done = to.write_vectored(&[IoSlice::new(&len), IoSlice::new(message)])?;
+    if done < PREFIX {
+        to.write_all(&len[done..])?;
+    }
+    Ok(to.write_all(&message[done.saturating_sub(PREFIX)..])?)
 }
 
-pub(super) struct FramedSender<W> {
-    to: W,
-    hand: Hand,
-    joined: Vec<u8>,
-    /// Gives a second writer, if writes of several threads do not mix.
-    another: Option<fn(&W) -> std::io::Result<W>>,
-}
+pub(super) struct FramedSender<W>(W);
 
 impl<W> FramedSender<W> {
-    pub(super) fn new(to: W, hand: Hand) -> FramedSender<W> {
-        FramedSender {
-            to,
-            hand,
-            joined: Vec::new(),
-            another: None,
-        }
-    }
-
-    /// Several threads may write at once: each message is one write that the system keeps whole.
-    #[cfg_attr(windows, allow(dead_code, reason = "for pipes of Unix"))]
-    pub(super) fn whole_writes(mut self, another: fn(&W) -> std::io::Result<W>) -> Self {
-        self.another = Some(another);
-        self
+    pub(super) fn new(to: W) -> FramedSender<W> {
+        FramedSender(to)
     }
 }
 
 impl<W: Write + Send + 'static> Sender for FramedSender<W> {
     fn send(&mut self, message: &[u8]) -> Result<()> {
-        let len = (message.len() as u64).to_ne_bytes();
-        if self.hand == Hand::Joined && message.len() <= BUFFER {
-            self.joined.clear();
-            self.joined.extend_from_slice(&len);
-            self.joined.extend_from_slice(message);
-            return Ok(self.to.write_all(&self.joined)?);
-        }
-        let done = if self.hand == Hand::Gathered {
-            self.to
-                .write_vectored(&[IoSlice::new(&len), IoSlice::new(message)])?
-        } else {
-            0
-        };
-        if done < PREFIX {
-            self.to.write_all(&len[done..])?;
-        }
-        Ok(self.to.write_all(&message[done.saturating_sub(PREFIX)..])?)
-    }
-
-    fn another(&self) -> Result<Option<Self>> {
-        match self.another {
-            None => Ok(None),
-            Some(another) => Ok(Some(FramedSender {
-                to: another(&self.to)?,
-                hand: self.hand,
-                joined: Vec::new(),
-                another: self.another,
-            })),
-        }
+        write(&mut self.0, message)
     }
 }
 
@@ -112,18 +66,16 @@ mod tests {
 
     #[test]
     fn messages_come_out_as_they_went_in() {
-        for hand in [Hand::Gathered, Hand::Joined] {
-            let mut sender = FramedSender::new(Vec::new(), hand);
-            for len in [0, 1, 64, 100_000] {
-                sender.send(&vec![7; len]).unwrap();
-            }
-            let mut receiver = FramedReceiver::new(std::io::Cursor::new(sender.to));
-            for len in [0, 1, 64, 100_000] {
-                let mut got = None;
-                receiver.recv(|bytes| got = Some(bytes.to_vec())).unwrap();
-                assert_eq!(got, Some(vec![7; len]));
-            }
-            assert!(receiver.recv(|_| ()).is_err());
+        let mut stream = Vec::new();
+        for len in [0, 1, 64, 100_000] {
+            write(&mut stream, &vec![7; len]).unwrap();
         }
+        let mut receiver = FramedReceiver::new(std::io::Cursor::new(stream));
+        for len in [0, 1, 64, 100_000] {
+            let mut got = None;
+            receiver.recv(|bytes| got = Some(bytes.to_vec())).unwrap();
+            assert_eq!(got, Some(vec![7; len]));
+        }
+        assert!(receiver.recv(|_| ()).is_err());
     }
 }

@@ -1,11 +1,12 @@
 //! Messages both ways at once: in each process one thread sends and one receives.
 
+use super::exchange::{check, expect};
 use super::serve::{Server, Step};
 use super::stream::send_for;
-use super::{check, expect};
-use crate::cell::{Failure, Figures, Result, SMALL, Spec};
+use crate::cell::{Figures, SMALL, Spec};
+use crate::common::{Failure, Result};
+use crate::link::{Receiver, Sender};
 use crate::payload::{Message, What};
-use crate::transports::{Receiver, Sender};
 
 pub(super) fn guest(
     tx: &mut impl Sender,

@@ -1,11 +1,11 @@
 //! A link at rest: both ends wait for a message, while the parent looks at the processes.
 
-use super::expect;
-use crate::cell::{Figures, Result, SMALL};
-use crate::child::unexpected;
-use crate::control::{Control, Line, Order};
+use super::exchange::expect;
+use crate::cell::{Figures, SMALL};
+use crate::common::Result;
+use crate::control::{Control, Line};
+use crate::link::{Receiver, Sender};
 use crate::payload::{Message, What};
-use crate::transports::{Receiver, Sender};
 
 pub(super) fn run<R: Receiver>(
     tx: &mut impl Sender,
@@ -18,10 +18,7 @@ pub(super) fn run<R: Receiver>(
         (rx, got)
     })?;
     control.say(&Line::Idle);
-    match control.hear()? {
-        Order::Wake => {}
-        other => return Err(unexpected(&other)),
-    }
+    control.wait_wake()?;
     tx.send(Message::new(SMALL).plain(What::Echo))?;
     let (rx, got) = waiting.recv()?;
     got?;

@@ -3,19 +3,20 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::expect;
-use super::threads::Shared;
-use crate::cell::{BULK, Figures, Result, SMALL, Spec};
+use super::exchange::expect;
+use super::shared_sender::SharedSender;
+use crate::cell::{BULK, Figures, SMALL, Spec};
+use crate::common::{Failure, Result};
+use crate::link::{Receiver, Sender};
 use crate::machine;
 use crate::payload::{Header, Message, What};
-use crate::transports::{Receiver, Sender};
 
 /// Rest between two small messages: some thousand of them go beside the long one.
 const PACE: Duration = Duration::from_micros(100);
 
 pub(super) fn run<S: Sender>(tx: S, rx: &mut impl Receiver, spec: &Spec) -> Result<(S, Figures)> {
     let mut bulk = Message::new(BULK);
-    let mut senders = Shared::of(tx, 2)?;
+    let mut senders = SharedSender::of(tx, 2)?;
     // Checked byte by byte; and memory for such a message has been got at both ends.
     if spec.spoil.is_some() {
         bulk.spoil();
@@ -49,7 +50,7 @@ pub(super) fn run<S: Sender>(tx: S, rx: &mut impl Receiver, spec: &Spec) -> Resu
         sending.store(false, Ordering::Relaxed);
         let stamped = small.join().map_err(|_| "the small sender panicked")??;
         sent?;
-        Ok::<u64, crate::cell::Failure>(stamped)
+        Ok::<u64, Failure>(stamped)
     })?;
     senders[0].send(Message::new(SMALL).plain(What::Echo))?;
     expect(rx, What::Echo, SMALL)?;
@@ -57,5 +58,5 @@ pub(super) fn run<S: Sender>(tx: S, rx: &mut impl Receiver, spec: &Spec) -> Resu
         checked: Some(stamped + 2),
         ..Figures::default()
     };
-    Ok((Shared::back(senders)?, figures))
+    Ok((SharedSender::back(senders)?, figures))
 }

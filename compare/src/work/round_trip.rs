@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{check, echo};
-use crate::cell::{Figures, Result, Spec};
+use super::exchange::{check, echo};
+use crate::cell::{Figures, Spec};
+use crate::common::{Result, stats};
+use crate::link::{Receiver, Sender};
 use crate::payload::{self, Header, Message, What};
-use crate::stats;
-use crate::transports::{Receiver, Sender};
 
 pub(super) fn run(
     tx: &mut impl Sender,

@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use super::tally::Tally;
-use crate::cell::{BULK, Figures, Result, SMALL};
+use crate::cell::{BULK, Figures, SMALL};
+use crate::common::{Result, stats};
+use crate::link::{Receiver, Sender};
 use crate::machine;
 use crate::payload::{self, Header, Message, What};
-use crate::stats;
-use crate::transports::{Receiver, Sender};
 
 /// What follows from a message.
 pub(super) enum Step {

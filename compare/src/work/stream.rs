@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{batch, check, expect};
-use crate::cell::{Figures, Result, SMALL, Spec};
+use super::exchange::{check, expect};
+use crate::cell::{Figures, SMALL, Spec};
+use crate::common::Result;
+use crate::link::{Receiver, Sender};
 use crate::machine;
 use crate::payload::{Header, Message, What};
-use crate::transports::{Receiver, Sender};
 
 pub(super) fn run(
     tx: &mut impl Sender,
@@ -83,4 +84,9 @@ pub(super) fn send_for(
     tx.send(bytes)?;
     tx.flush()?;
     Ok(number)
+}
+
+/// How many messages go between two looks at the clock.
+fn batch(len: usize) -> u64 {
+    (64 * 1024 / len as u64).clamp(1, 1024)
 }

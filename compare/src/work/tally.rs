@@ -1,6 +1,7 @@
 //! What one end received in a timed part, and whether it is right.
 
-use crate::payload::{self, Header, THREADS};
+use crate::cell::THREADS;
+use crate::payload::{self, Header};
 
 /// Counts, adds up, and notices what is missing.
 pub(super) struct Tally {

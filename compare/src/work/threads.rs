@@ -1,65 +1,17 @@
 //! Small messages of several threads at once.
 
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use super::{check, expect};
-use crate::cell::{Figures, Result, SMALL, Spec};
+use super::exchange::{check, expect};
+use super::shared_sender::SharedSender;
+use crate::cell::{Figures, SMALL, Spec};
+use crate::common::Result;
+use crate::link::{Receiver, Sender};
 use crate::payload::{Header, Message, What};
-use crate::transports::{Receiver, Sender};
 
 /// Messages between two looks at the clock.
 const BATCH: u64 = 64;
-
-/// A thread's way to send: its own, or a lock around the one there is, as its user would write it.
-pub(super) enum Shared<S> {
-    Own(S),
-    Locked(Arc<Mutex<S>>),
-}
-
-impl<S: Sender> Shared<S> {
-    /// Of one sender so many.
-    pub(super) fn of(tx: S, count: usize) -> Result<Vec<Shared<S>>> {
-        let mut all = Vec::new();
-        while all.len() + 1 < count {
-            match tx.another()? {
-                Some(another) => all.push(Shared::Own(another)),
-                None => {
-                    let locked = Arc::new(Mutex::new(tx));
-                    return Ok((0..count)
-                        .map(|_| Shared::Locked(Arc::clone(&locked)))
-                        .collect());
-                }
-            }
-        }
-        all.push(Shared::Own(tx));
-        Ok(all)
-    }
-
-    #[inline]
-    pub(super) fn send(&mut self, message: &[u8]) -> Result<()> {
-        match self {
-            Shared::Own(tx) => tx.send(message),
-            Shared::Locked(tx) => match tx.lock() {
-                Ok(mut tx) => tx.send(message),
-                Err(_) => Err("another sending thread panicked".into()),
-            },
-        }
-    }
-
-    /// The one sender again, once the threads are done.
-    pub(super) fn back(mut all: Vec<Shared<S>>) -> Result<S> {
-        let last = all.pop().ok_or("there was no sender")?;
-        drop(all);
-        match last {
-            Shared::Own(tx) => Ok(tx),
-            Shared::Locked(tx) => Ok(Arc::into_inner(tx)
-                .ok_or("somebody still sends")?
-                .into_inner()
-                .map_err(|_| "a sending thread panicked")?),
-        }
-    }
-}
 
 pub(super) fn run<S: Sender>(
     mut tx: S,
@@ -68,7 +20,7 @@ pub(super) fn run<S: Sender>(
     count: usize,
 ) -> Result<(S, Figures)> {
     check(&mut tx, &mut Message::new(SMALL), 2)?;
-    let mut senders = Shared::of(tx, count)?;
+    let mut senders = SharedSender::of(tx, count)?;
     timed(&mut senders, rx, spec.warm_ms, None)?;
     let (counts, elapsed) = timed(&mut senders, rx, spec.ms, spec.spoil)?;
     let sent: u64 = counts.iter().sum();
@@ -81,12 +33,12 @@ pub(super) fn run<S: Sender>(
         checked: Some(sent),
         ..Figures::default()
     };
-    Ok((Shared::back(senders)?, figures))
+    Ok((SharedSender::back(senders)?, figures))
 }
 
 /// How many messages each thread sent, and how long it took until all had come.
 fn timed<S: Sender>(
-    senders: &mut [Shared<S>],
+    senders: &mut [SharedSender<S>],
     rx: &mut impl Receiver,
     ms: u64,
     spoil: Option<u64>,
@@ -133,7 +85,7 @@ fn timed<S: Sender>(
 
 /// What one thread does: gives its count and sum.
 fn one<S: Sender>(
-    tx: &mut Shared<S>,
+    tx: &mut SharedSender<S>,
     thread: usize,
     ms: u64,
     spoil: Option<u64>,
