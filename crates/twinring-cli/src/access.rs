@@ -1,13 +1,13 @@
-//! Between which users a link is, as people write it.
+//! Which users a link may connect, as people write it.
 
 use twinring::{Access, ParseUserError, User};
 
 pub(crate) const HELP: &str = "\
-Between which users the link is, on both sides the same: `same` (this user only), `service` (a \
+Which users the link may connect, the same on both sides: `same` (this user only), `service` (a \
 host that is a service of the system, guests that are the users of this machine), or users by uid \
 or SID, with commas between them";
 
-/// Reads what [`HELP`] says.
+/// Parses what [`HELP`] describes.
 pub(crate) fn parse_access(text: &str) -> Result<Access, String> {
     match text {
         "same" => Ok(Access::SameUser),

@@ -1,7 +1,8 @@
-//! `--exec`: a program whose standard input and output are joined to one connection.
+//! `--exec`: a program whose standard input and output are connected to one link connection.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -16,7 +17,7 @@ use crate::output::{Output, Step, step};
 use crate::report::say;
 use crate::session::Session;
 
-/// How often a program that has closed its output is asked whether it has ended.
+/// How often to check whether a program that has closed its output has ended.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// A program to run for each connection.
@@ -28,10 +29,10 @@ pub(crate) struct Program<'a> {
 }
 
 impl Program<'_> {
-    /// Runs the program for the connection that the session has, until both have ended.
+    /// Runs the program for the session's current connection, until both have ended.
     pub(crate) fn serve(&self, session: &Arc<Session>) -> Result<(), Failure> {
         let failed = |what: &str, e: io::Error| {
-            let program = self.program.display();
+            let program = Path::new(self.program).display();
             Failure::new(Exit::Other, format_args!("cannot {what} {program}: {e}"))
         };
         let mut child = Command::new(self.program)
@@ -45,7 +46,7 @@ impl Program<'_> {
         let (Some(stdin), Some(stdout)) = (stdin, stdout) else {
             return Err(failed("run", io::ErrorKind::BrokenPipe.into()));
         };
-        // The program's end is the connection's end; all that it said has been sent by then.
+        // The program's end is the connection's end; everything it wrote has been sent by then.
         let sending = {
             let (session, running, framing) = (session.clone(), running.clone(), self.framing);
             move || {
@@ -60,7 +61,7 @@ impl Program<'_> {
             .map_err(|e| failed("start a thread for", e))?;
 
         let over = self.feed(session, Output::new(self.framing, stdin));
-        // Its input has ended with that. From a peer that comes now nothing is taken any more.
+        // That ends its input. Nothing is accepted any more from a peer that comes now.
         session.link.close();
         if interrupt::happened() {
             running.kill();
@@ -73,7 +74,7 @@ impl Program<'_> {
         }
     }
 
-    /// Gives the peer's messages to the program until the connection ends; if it ended badly, how.
+    /// Gives the peer's messages to the program until the connection ends. Returns how, if it ended badly.
     fn feed<W: io::Write>(&self, session: &Session, mut stdin: Output<W>) -> Option<Failure> {
         let mut message = Vec::new();
         loop {
@@ -85,7 +86,7 @@ impl Program<'_> {
                     ErrorKind::Aborted => say(&e),
                     _ => return Some(e.into()),
                 },
-                // It reads no more, but may still have something to say.
+                // It reads no more, but may still write something.
                 Step::Output(_) => loop {
                     match session.link.recv_into(&mut message) {
                         Ok(_) => {}
@@ -106,14 +107,17 @@ impl Program<'_> {
             return Ok(());
         }
         if !self.quiet {
-            say(format_args!("{}: {status}", self.program.display()));
+            say(format_args!(
+                "{}: {status}",
+                Path::new(self.program).display()
+            ));
         }
         let code = status.code().unwrap_or(Exit::Other.code());
         Err(Failure::silent(Exit::Program(code)))
     }
 }
 
-/// Sends what the program says. Once the connection is over the rest is read to nowhere, so that
+/// Sends what the program writes. Once the connection is over, the rest is read and discarded, so that
 /// the program can end as it likes.
 fn send_output(session: &Session, framing: Framing, stdout: ChildStdout) -> Result<(), Failure> {
     let mut output = Messages::new(framing, stdout);
@@ -124,7 +128,7 @@ fn send_output(session: &Session, framing: Framing, stdout: ChildStdout) -> Resu
             Ok(true) if matches!(over, Ok(false)) => {
                 over = match session.link.send(&message) {
                     Ok(()) => Ok(false),
-                    // The receiving side tells how the connection ended.
+                    // The receiving side reports how the connection ended.
                     Err(e) if e.is_disconnect() || e.kind() == ErrorKind::ClosedHere => Ok(true),
                     Err(e) => {
                         let failure = Failure::from(e);

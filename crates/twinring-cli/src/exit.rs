@@ -1,4 +1,4 @@
-//! How the program ends: the exit codes, and what is said along with them.
+//! How the program ends: the exit codes, and the messages for them.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ Exit codes:
   0    all went well
   1    something else failed
   2    the command line is wrong (also a bad link name or option)
-  3    no peer came in the time given by --timeout
+  3    no peer came within --timeout
   4    refused: the name is in use, the host is busy, access is denied, or the versions differ
   5    the peer went away half-way
   6    a file could not be read, written or verified, or exists already
@@ -61,7 +61,7 @@ impl Failure {
         }
     }
 
-    /// One of which nothing is said any more.
+    /// A failure that has been reported already.
     pub(crate) fn silent(exit: Exit) -> Failure {
         Failure {
             exit,
@@ -85,7 +85,7 @@ impl From<Error> for Failure {
             | ErrorKind::AccessDenied
             | ErrorKind::Version => Exit::Refused,
             ErrorKind::Closed | ErrorKind::PeerGone | ErrorKind::NotConnected => Exit::PeerGone,
-            // Only the interrupt handler closes a link under a call that does not expect it.
+            // Only the interrupt handler closes a link during a call that does not expect it.
             ErrorKind::ClosedHere => return Failure::silent(Exit::Interrupted),
             _ => Exit::Other,
         };

@@ -1,4 +1,4 @@
-//! Where one message ends and the next begins, on streams that know only bytes.
+//! Where one message ends and the next begins, on streams that consist only of bytes.
 //!
 //! | framing | on input | on output |
 //! |---|---|---|
@@ -22,7 +22,7 @@ pub(crate) enum Framing {
     Length,
 }
 
-/// The longest message of raw framing: what one read may give.
+/// The longest message of raw framing: the most that one read returns.
 const PIECE: usize = 64 * 1024;
 
 /// Reads messages from a stream of bytes.

@@ -1,4 +1,4 @@
-//! Ctrl-C (and a polite request to end): the peer is told goodbye before the program ends.
+//! Ctrl-C (and a polite request to end): says goodbye to the peer before the program ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,13 +16,13 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// From now on an interrupt closes the link, and ends the program if that does not.
 pub(crate) fn install() {
-    // Without it (which cannot happen to a program that does this once) an interrupt still ends
+    // Without this (it cannot fail in a program that does it once) an interrupt still ends
     // the program; the peer then takes that for a crash.
     let _ = ctrlc::set_handler(|| {
         HAPPENED.store(true, Ordering::SeqCst);
         let link = LINK.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(link) = link {
-            // Every call on the link now returns; the main thread cleans up and ends.
+            // Every call on the link now returns; the main thread cleans up and exits.
             link.close();
             std::thread::sleep(GRACE);
         }
@@ -33,14 +33,12 @@ pub(crate) fn install() {
 /// The link that an interrupt closes, in place of an earlier one.
 pub(crate) fn watch(link: Option<&Link>) {
     *LINK.lock().unwrap_or_else(PoisonError::into_inner) = link.cloned();
-    if HAPPENED.load(Ordering::SeqCst)
-        && let Some(link) = link
-    {
-        link.close();
+    if HAPPENED.load(Ordering::SeqCst) {
+        link.inspect(|link| link.close());
     }
 }
 
-/// Whether there has been one.
+/// Whether there has been an interrupt.
 pub(crate) fn happened() -> bool {
     HAPPENED.load(Ordering::SeqCst)
 }

@@ -7,8 +7,8 @@
 //!        └─ store, names       a file as it arrives; which names are allowed
 //! demo        two processes of this program, with figures
 //!
-//! session     a link opened with the options of the command line; statuses; the end
-//! access      which users the link is for
+//! session     a link opened with the options of the command line; its statuses; how it ends
+//! access      which users the link may connect
 //! exit        exit codes        interrupt  Ctrl-C        report, progress, size  texts
 //! ```
 
@@ -44,7 +44,7 @@ Examples, each in two terminals:
   twinring recv files -o inbox    |  twinring send files photo.jpg
 One process is enough for: twinring demo
 
-`twinring help COMMAND` tells more.
+`twinring help COMMAND` says more.
 ";
 
 /// Messages, streams and files between two processes of one machine, over shared memory.
@@ -68,10 +68,10 @@ fn with_codes(examples: &str) -> String {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Host a link: input to the peer as messages, its messages to the output (as nc -l)
+    /// Host a link: the input goes to the peer as messages, its messages to the output (as nc -l)
     #[command(after_help = with_codes(talk::LISTEN_HELP))]
     Listen(talk::ListenArgs),
-    /// Come to a link as its guest: as listen, from the other side (as nc)
+    /// Connect to a link as its guest: like listen, from the other side (as nc)
     #[command(after_help = with_codes(talk::CONNECT_HELP))]
     Connect(talk::ConnectArgs),
     /// Send files to a `twinring recv`

@@ -1,21 +1,21 @@
-//! File names that come from the peer, and are not to be trusted.
+//! File names from the peer, which are not trusted.
 
 use std::fmt;
 
 /// The longest file name in bytes.
 const MAX_LEN: usize = 255;
 
-/// Whose names count as dangerous.
+/// Which names are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rules {
-    /// Names that would leave the directory or deceive whoever reads them.
+    /// Names that would leave the directory or deceive the reader.
     Unix,
-    /// Also what Windows takes for a device, a stream, or another name.
+    /// Also those that Windows takes for a device, a stream, or another name.
     Windows,
 }
 
 impl Rules {
-    /// Those of the system that this program runs on.
+    /// The rules of the system that this program runs on.
     pub(crate) fn here() -> Rules {
         if cfg!(windows) {
             Rules::Windows
@@ -53,7 +53,7 @@ impl fmt::Display for BadName {
     }
 }
 
-/// Checks that `name` names a file in the directory it is put into, and nothing else.
+/// Checks that `name` names a file in its directory, and nothing else.
 pub(crate) fn check(name: &str, rules: Rules) -> Result<(), BadName> {
     if name.is_empty() {
         return Err(BadName::Empty);
@@ -77,7 +77,7 @@ pub(crate) fn check(name: &str, rules: Rules) -> Result<(), BadName> {
     }
 }
 
-/// Control characters, and those that make a terminal show a text in another order.
+/// Control characters, and those that make a terminal show text in another order.
 fn deceives(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -112,7 +112,7 @@ fn check_windows(name: &str) -> Result<(), BadName> {
     Ok(())
 }
 
-/// A text of the peer's, safe to print on a terminal.
+/// Text from the peer, made safe to print on a terminal.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .take(500)

@@ -1,4 +1,4 @@
-//! Messages to a stream of bytes: together while more are waiting, at once when there are none.
+//! Writes messages to a stream of bytes: together while more are waiting, at once when there are none.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::time::Duration;
@@ -10,11 +10,11 @@ use crate::framing::{self, Framing};
 /// How much is collected before it is written.
 const COLLECTED: usize = 64 * 1024;
 
-/// Writes messages as a framing says.
+/// Writes messages in a framing.
 pub(crate) struct Output<W: Write> {
     framing: Framing,
     stream: BufWriter<W>,
-    /// A console of Windows takes text only.
+    /// A Windows console takes text only.
     text_only: bool,
 }
 
@@ -52,13 +52,13 @@ impl<W: Write> Output<W> {
     }
 }
 
-/// What one look at the link and the output came to.
+/// The result of one step between the link and the output.
 pub(crate) enum Step {
-    /// The message has been written, or stands to be.
+    /// The message has been written, or collected to be written.
     Written,
     /// The link has no more messages of this connection, or gave an error.
     Link(Error),
-    /// The output takes no more.
+    /// The output accepts no more.
     Output(io::Error),
 }
 

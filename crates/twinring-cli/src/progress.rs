@@ -10,14 +10,14 @@ const UNKNOWN: &str = "{msg:!24} {spinner} {bytes:>10} {binary_bytes_per_sec:>13
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    /// File number `at.0` of `at.1`; `size` is `None` if nobody knows how much will come.
+    /// File number `at.0` of `at.1`; `size` is `None` if it is not known.
     pub(crate) fn new(name: &str, at: (u64, u64), size: Option<u64>, quiet: bool) -> Progress {
         if quiet {
             return Progress(ProgressBar::hidden());
         }
         let bar = ProgressBar::with_draw_target(size, ProgressDrawTarget::stderr());
         let template = if size.is_some() { KNOWN } else { UNKNOWN };
-        // The templates are constants; a test reads them.
+        // The templates are constants, and a test checks them.
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }

@@ -1,4 +1,4 @@
-//! What `send` and `recv` say to each other: version 1 of the file protocol.
+//! The messages between `send` and `recv`: version 1 of the file protocol.
 //!
 //! One link message is one of these. The first byte says which; integers are little-endian.
 //!
@@ -18,22 +18,22 @@
 //! ```
 //!
 //! A file has exactly one final answer: `Stored` or `Refused`. `Refused` may come at any time after
-//! `File`; the sender, when it sees it before its `End`, says `Cancel` (0x05 text) instead, as it does
+//! `File`. A sender that sees it before its `End` sends `Cancel` (0x05 text) instead, as it does
 //! when it cannot read on. The receiver ignores data of a file that it has refused. A size of
-//! all ones is unknown.
+//! all ones means unknown.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The version spoken here.
+/// The version that this program speaks.
 pub(crate) const VERSION: u32 = 1;
-/// Bytes in each `Data` but a file's last.
+/// Bytes in each `Data` except a file's last.
 pub(crate) const BLOCK: usize = 1024 * 1024;
 /// The longest message to a receiver.
 pub(crate) const MAX_TO_RECEIVER: u64 = BLOCK as u64 + 1;
 /// The longest message to a sender.
 pub(crate) const MAX_TO_SENDER: u64 = 64 * 1024;
-/// The longest text in a message; what is beyond is cut.
+/// The longest text in a message; a longer one is cut.
 const MAX_TEXT: usize = 4096;
 
 const MAGIC: &[u8; 8] = b"TWFILES\0";
@@ -62,7 +62,7 @@ pub(crate) enum ToReceiver<'a> {
     Done,
 }
 
-/// What is known of a file before its data.
+/// What is known about a file before its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) name: String,
@@ -87,7 +87,7 @@ pub(crate) enum ToSender {
     Refused { reason: Reason, text: String },
 }
 
-/// Why a file was refused, for programs; the text beside it is for people.
+/// Why a file was refused, for programs; the text with it is for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     Exists,
@@ -97,7 +97,7 @@ pub(crate) enum Reason {
     Other,
 }
 
-/// Bytes that are no message of this protocol.
+/// Bytes that are not a message of this protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(&'static str);
 
@@ -235,7 +235,7 @@ impl ToSender {
                     2 => Reason::BadName,
                     3 => Reason::NoSpace,
                     4 => Reason::Mismatch,
-                    // Later versions may know more of them.
+                    // Later versions may have more of them.
                     _ => Reason::Other,
                 },
                 text: fields.text()?,
@@ -273,7 +273,7 @@ impl From<SystemTime> for Timestamp {
 }
 
 impl Timestamp {
-    /// As the system counts, or `None` if it cannot say that time.
+    /// As the system's type, or `None` if that cannot represent it.
     pub(crate) fn to_system(self) -> Option<SystemTime> {
         let seconds = Duration::from_secs(self.seconds.unsigned_abs());
         let second = if self.seconds < 0 {
@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn bytes_are_fixed_for_ever() {
-        // Two versions of the program must understand each other: these may not change.
+        // Versions of the program must understand each other: these may not change.
         let start = ToReceiver::Start {
             version: 1,
             files: 2,
@@ -452,7 +452,7 @@ mod tests {
             let back = Timestamp::from(system);
             assert_eq!((back.seconds, back.nanos / 100), (seconds, nanos / 100));
         }
-        // Impossible on some systems, a panic on none.
+        // Impossible on some systems, but a panic on none.
         for seconds in [i64::MIN, i64::MAX] {
             let _ = Timestamp { seconds, nanos: 0 }
                 .to_system()

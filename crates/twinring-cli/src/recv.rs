@@ -41,7 +41,7 @@ pub(crate) struct RecvArgs {
     #[arg(short, long)]
     force: bool,
 
-    /// Have each file on the disk before it counts as received
+    /// Write each file to the disk before it counts as received
     #[arg(long)]
     sync: bool,
 
@@ -50,9 +50,9 @@ pub(crate) struct RecvArgs {
     keep: bool,
 }
 
-/// How long a sender may take to greet: who does not is no sender.
+/// How long a sender may take to greet; a peer that does not greet is no sender.
 const GREETING: Duration = Duration::from_secs(10);
-/// How long it may stay once it has nothing more to say.
+/// How long it may stay once it has nothing more to send.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(args: &RecvArgs) -> Result<(), Failure> {
@@ -118,17 +118,17 @@ struct Receiver<'a> {
     target: Target,
     quiet: bool,
     message: Vec<u8>,
-    /// How many files there will be, by the sender's word.
+    /// How many files there will be, according to the sender.
     files: u64,
     /// How many there have been.
     named: u64,
     failed: u64,
-    /// The link has said that the connection is over.
+    /// The link has reported that the connection is over.
     over: bool,
 }
 
 impl Receiver<'_> {
-    /// Everything that one sender has.
+    /// Receives everything from one sender.
     fn transfer(&mut self) -> Result<(), Failure> {
         self.greet()?;
         loop {
@@ -153,7 +153,7 @@ impl Receiver<'_> {
         loop {
             match link.recv_into_timeout(&mut self.message, GREETING) {
                 Ok(_) => break,
-                // Nobody is there who could have greeted.
+                // The peer has gone before it could greet.
                 Err(e) if e.kind() == ErrorKind::TimedOut && !link.status().is_connected() => {}
                 Err(e) if e.kind() == ErrorKind::TimedOut => {
                     return Err(Failure::new(
@@ -182,7 +182,7 @@ impl Receiver<'_> {
         }
     }
 
-    /// One file; that it is refused is no failure of the transfer.
+    /// Receives one file; refusing it is not a failure of the transfer.
     fn file(&mut self, header: Header) -> Result<(), Failure> {
         self.named += 1;
         let shown = printable(&header.name);
@@ -231,7 +231,7 @@ impl Receiver<'_> {
     ) -> Result<(), Failure> {
         match incoming.finish(length, hash) {
             Ok(place) => {
-                // Nobody may be reading; the file is there all the same.
+                // If nobody reads this, the file is there all the same.
                 let _ = writeln!(io::stdout(), "{}", place.display());
                 self.answer(&ToSender::Stored)
             }
@@ -248,7 +248,7 @@ impl Receiver<'_> {
         })
     }
 
-    /// What is still coming of a file that was refused half-way.
+    /// The rest of a file that was refused half-way.
     fn skip(&mut self) -> Result<(), Failure> {
         loop {
             self.next()?;
@@ -267,7 +267,7 @@ impl Receiver<'_> {
         }
     }
 
-    /// Reads to the end of this sender's connection, so that what comes then is the next one's.
+    /// Reads to the end of this sender's connection, so that what comes after it is the next one's.
     /// `false` if the sender does not go.
     fn see_off(&mut self) -> bool {
         while !self.over {
@@ -278,7 +278,7 @@ impl Receiver<'_> {
             {
                 Ok(_) => {}
                 Err(e) if e.kind() == ErrorKind::TimedOut => return false,
-                // After other errors it ends, too.
+                // Other errors end it, too.
                 Err(e) => self.over = e.is_disconnect() || e.kind() == ErrorKind::ClosedHere,
             }
         }

@@ -1,8 +1,8 @@
-//! What is said on standard error.
+//! Messages on standard error.
 
 use std::io::{self, Write};
 
-/// Says one line. That nobody may be listening is no reason to stop.
+/// Prints one line. If nobody reads it, that is no reason to stop.
 pub(crate) fn say(text: impl std::fmt::Display) {
     // One write, so that lines of several threads and processes do not mix.
     let line = format!("twinring: {text}\n");

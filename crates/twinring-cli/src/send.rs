@@ -28,7 +28,7 @@ Examples:
 
 Exit code 0 means that the receiver has verified the checksum of every file and put it in its \
 place. A file that the receiver refuses (it exists there, say) does not stop the others; the exit \
-code is then 6, and which and why is said.";
+code is then 6, and each such file is reported with the reason.";
 
 /// `twinring send`
 #[derive(Args, Debug)]
@@ -45,7 +45,7 @@ pub(crate) struct SendArgs {
     name: Option<String>,
 }
 
-/// How long a receiver may take to answer the greeting: who does not is no receiver.
+/// How long a receiver may take to answer the greeting; a peer that does not answer is no receiver.
 const GREETING: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &SendArgs) -> Result<(), Failure> {
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &SendArgs) -> Result<(), Failure> {
     let (sent, time, files) = (sender.sent, start.elapsed(), sources.len());
     session.close();
     if failed > 0 {
-        let what = format_args!("{failed} of {files} files failed");
+        let what = format!("{failed} of {files} files failed");
         return Err(Failure::new(Exit::Files, what));
     }
     if !args.link.quiet {
@@ -106,7 +106,7 @@ impl Source<'_> {
         printable(&self.path.to_string_lossy())
     }
 
-    /// Opens it, and tells what can be known before it is read.
+    /// Opens it, and returns what is known before it is read.
     fn open(&self) -> io::Result<(Input, Header)> {
         let mut header = Header {
             name: self.name.clone(),
@@ -116,7 +116,7 @@ impl Source<'_> {
         if self.is_stdin() {
             return Ok((Input::stdin()?, header));
         }
-        // Windows says "access denied" when it is asked to open one.
+        // Windows reports "access denied" when a directory is opened.
         if self.path.is_dir() {
             return Err(io::Error::other(
                 "it is a directory; pack it: tar c DIR | twinring send LINK - --name DIR.tar",
@@ -164,7 +164,7 @@ fn sources(args: &SendArgs) -> Result<Vec<Source<'_>>, Failure> {
                     })?
                     .to_owned(),
             };
-            // The receiver checks by the rules of its system; these hold on every one.
+            // The receiver checks by the rules of its system; these hold on every system.
             names::check(&name, names::Rules::Unix).map_err(|why| {
                 usage(format!(
                     "{:?} is no name to send a file under: {why}; use --name",
@@ -179,7 +179,7 @@ fn sources(args: &SendArgs) -> Result<Vec<Source<'_>>, Failure> {
 struct Sender<'a> {
     session: &'a Session,
     quiet: bool,
-    /// The first byte says that it is data.
+    /// The first byte marks it as data.
     block: Vec<u8>,
     /// The number of this file, from 1, and of all.
     at: (u64, u64),
@@ -270,7 +270,7 @@ impl Sender<'_> {
                 length += n as u64;
                 progress.add(n);
             }
-            // Full disks show half-way: what is left need not be sent then.
+            // Full disks show half-way; the rest need not be sent then.
             if let Some(answer) = self.session.link.try_recv().map_err(|e| self.lost(e))? {
                 return match decode(&answer)? {
                     ToSender::Refused { text, .. } => {
@@ -299,8 +299,8 @@ impl Sender<'_> {
 /// Where the bytes of a file come from.
 enum Input {
     File(File),
-    /// Standard input, which may have nothing to say for hours: read by a thread of its own, so
-    /// that the end of the receiver is noticed meanwhile.
+    /// Standard input, which may be silent for hours. It is read by a thread of its own, so that the
+    /// end of the receiver is noticed meanwhile.
     Stdin(Receiver<io::Result<Vec<u8>>>),
 }
 
@@ -313,7 +313,7 @@ enum Next {
     End,
 }
 
-/// How often the receiver is looked after while standard input has nothing to say.
+/// How often to check the receiver while standard input is silent.
 const LOOK: Duration = Duration::from_millis(50);
 
 impl Input {
@@ -350,8 +350,8 @@ impl Input {
     }
 }
 
-/// Makes `block` a data message with the next bytes of `input`, a whole block of them unless it
-/// ends; their number.
+/// Makes `block` a data message with the next bytes of `input`, a whole block of them unless the
+/// input ends. Returns how many bytes there are.
 fn fill(input: &mut impl Read, block: &mut Vec<u8>) -> io::Result<usize> {
     block.clear();
     block.push(DATA);

@@ -1,5 +1,5 @@
-//! A link as the commands use it: opened with the options of the command line, its statuses said on
-//! standard error, closed whichever way the command ends.
+//! A link as the commands use it: opened with the options of the command line, its statuses reported on
+//! standard error, closed in whatever way the command ends.
 
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver};
@@ -21,7 +21,7 @@ pub(crate) struct LinkArgs {
     /// The link's name: any text of 1 to 255 bytes, the same on both sides
     pub(crate) name: String,
 
-    /// Give up, with exit code 3, if no peer came in this time (5, 500ms, 2m) [default: wait]
+    /// Give up, with exit code 3, if no peer comes within this time (5, 500ms, 2m) [default: wait]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) timeout: Option<Duration>,
 
@@ -37,7 +37,7 @@ pub(crate) struct LinkArgs {
     #[arg(long, value_name = "WHO", value_parser = parse_access, default_value = "same", help = access::HELP)]
     access: Access,
 
-    /// Say nothing but errors
+    /// Print nothing but errors
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }
@@ -46,7 +46,7 @@ pub(crate) struct LinkArgs {
 const RING_CAPACITY: &str = "1M";
 const MAX_MESSAGE: &str = "1G";
 
-/// How much memory the host makes for a connection.
+/// How much memory the host creates for a connection.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RingArgs {
     /// Memory for each direction: a power of two from 4K to 1G
@@ -54,7 +54,7 @@ pub(crate) struct RingArgs {
     pub(crate) ring_capacity: u64,
 }
 
-/// What the receiving side allows.
+/// What the receiving side accepts.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LimitArgs {
     /// The longest message to accept (64K, 1M, 4GiB); the peer cannot send a longer one
@@ -69,11 +69,11 @@ enum WaitArg {
     /// Spin for some microseconds if that has paid lately, then sleep
     #[default]
     Adaptive,
-    /// Never sleep: shortest latency, a processor busy per waiting thread
+    /// Never sleep: lowest latency, one processor busy per waiting thread
     Spin,
 }
 
-/// Which end of the link this is, and what is special about it.
+/// Which end of the link this is, and its own options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Host { ring_capacity: u64 },
@@ -92,15 +92,15 @@ pub(crate) struct Session {
     pub(crate) link: Link,
     outcome: Outcome,
     met: Arc<Met>,
-    /// Told once the last status has been said.
+    /// Notified once the last status has been reported.
     said_all: Mutex<Receiver<()>>,
 }
 
-/// How the command ends, by whoever knows first; the link is closed for it.
+/// How the command ends, set by the first thread that knows; the link is then closed.
 type Outcome = Arc<Mutex<Option<Result<(), Failure>>>>;
 
 impl Session {
-    /// Opens the link. Statuses are said from now on.
+    /// Opens the link. Its statuses are reported from now on.
     pub(crate) fn open(
         args: &LinkArgs,
         side: Side,
@@ -154,10 +154,10 @@ impl Session {
         })
     }
 
-    /// Waits for the first peer, for ever without a timeout. It may have gone again by now: then
-    /// the next `recv` tells so.
+    /// Waits for the first peer, for ever without a timeout. It may have gone again by the time this
+    /// returns; the next `recv` then reports that.
     pub(crate) fn wait_connected(&self, timeout: Option<Duration>) -> Result<(), Failure> {
-        // Not by `Link::wait_connected`, which does not notice a peer that leaves at once.
+        // Not `Link::wait_connected`, which does not notice a peer that leaves at once.
         self.met.wait(timeout);
         match self.link.status() {
             Status::Closed => self.outcome(),
@@ -169,13 +169,13 @@ impl Session {
         }
     }
 
-    /// Ends the command from another thread: whoever waits on the link is called back, and
-    /// [`outcome`](Session::outcome) tells how.
+    /// Ends the command from another thread: every call that waits on the link returns, and
+    /// [`outcome`](Session::outcome) says how it ends.
     pub(crate) fn end(&self, outcome: Result<(), Failure>) {
         end(&self.outcome, &self.link, outcome);
     }
 
-    /// How the command ends, once a call on the link has said that it is closed here.
+    /// How the command ends, once a call on the link has reported that it is closed here.
     pub(crate) fn outcome(&self) -> Result<(), Failure> {
         self.outcome
             .lock()
@@ -184,23 +184,21 @@ impl Session {
             .unwrap_or(Err(Failure::silent(Exit::Interrupted)))
     }
 
-    /// Says goodbye to the peer; returns once all statuses have been said.
+    /// Says goodbye to the peer; returns once all statuses have been reported.
     pub(crate) fn close(&self) {
         interrupt::watch(None);
         self.link.close();
         let said_all = self.said_all.lock().unwrap_or_else(PoisonError::into_inner);
-        // Only if standard error is stuck does this last.
+        // This takes long only if standard error is blocked.
         let _ = said_all.recv_timeout(Duration::from_secs(1));
     }
 
-    /// The failure that this error of a call on the link means.
+    /// The failure that an error of a call on the link stands for.
     pub(crate) fn failure(&self, e: twinring::Error) -> Failure {
-        if e.kind() == ErrorKind::ClosedHere
-            && let Err(failure) = self.outcome()
-        {
-            return failure;
+        match self.outcome() {
+            Err(failure) if e.kind() == ErrorKind::ClosedHere => failure,
+            _ => Failure::from(e),
         }
-        Failure::from(e)
     }
 }
 
@@ -226,7 +224,7 @@ impl Met {
         }
     }
 
-    /// Waits until it is decided, but not beyond the timeout.
+    /// Waits until that is decided, but not beyond the timeout.
     fn wait(&self, timeout: Option<Duration>) {
         let decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
         let timeout = timeout.unwrap_or(Duration::MAX);
@@ -256,7 +254,7 @@ fn end(slot: &Outcome, link: &Link, outcome: Result<(), Failure>) {
     link.close();
 }
 
-/// Says what becomes of the link.
+/// Reports the link's statuses.
 struct Statuses {
     side: Side,
     connections: Connections,
@@ -275,8 +273,8 @@ impl Statuses {
     }
 
     fn say(&mut self, name: &str, status: &Status) {
-        // With one connection, what comes after it does not matter to anybody; and of a broken one
-        // the error is said that ends the command.
+        // With one connection, nothing after it matters; and if it broke, the error that ends the
+        // command is reported.
         if self.quiet || self.over {
             return;
         }

@@ -11,7 +11,7 @@ use crate::names::{self, Rules};
 use crate::protocol::{Header, Reason};
 use crate::size::show_bytes;
 
-/// Where files go, and what is done with those that are there.
+/// Where files go, and what to do with existing ones.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) directory: PathBuf,
@@ -21,7 +21,7 @@ pub(crate) struct Target {
     pub(crate) sync: bool,
 }
 
-/// Why a file is not taken.
+/// Why a file is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) reason: Reason,
@@ -39,7 +39,7 @@ pub(crate) struct Incoming {
 }
 
 impl Target {
-    /// Checks the file's name and makes room for it.
+    /// Checks the file's name and creates the temporary file.
     pub(crate) fn begin(&self, header: Header) -> Result<Incoming, Refusal> {
         names::check(&header.name, Rules::here()).map_err(|why| Refusal {
             reason: Reason::BadName,
@@ -47,8 +47,8 @@ impl Target {
         })?;
         let place = self.directory.join(&header.name);
         self.check_place(&place)?;
-        // The name has nothing of the file's, which may be as long as a name can be; and the mode
-        // is that of any new file, not a temporary file's.
+        // The temporary name contains nothing of the file's, which may be as long as a name can be; and
+        // the mode is that of any new file, not a temporary file's.
         let file = tempfile::Builder::new()
             .prefix(".twinring-")
             .suffix(".part")
@@ -77,7 +77,7 @@ impl Target {
 }
 
 impl Incoming {
-    /// Takes the next bytes.
+    /// Writes the next bytes.
     pub(crate) fn write(&mut self, data: &[u8]) -> Result<(), Refusal> {
         self.hash.update(data);
         self.length += data.len() as u64;
@@ -87,7 +87,7 @@ impl Incoming {
         })
     }
 
-    /// Verifies the file and puts it in its place, which is returned.
+    /// Verifies the file and moves it to its place, which is returned.
     pub(crate) fn finish(self, length: u64, hash: u128) -> Result<PathBuf, Refusal> {
         if (self.length, self.hash.digest128()) != (length, hash) {
             return Err(Refusal {
@@ -105,7 +105,7 @@ impl Incoming {
         }
         let failed = |what, e: &io::Error| refusal(what, &self.target.directory, e);
         if let Some(time) = self.header.modified.and_then(|time| time.to_system()) {
-            // Not every file system can keep every time; the contents are what counts.
+            // Not every file system can keep every time; the contents are what matters.
             let _ = self.file.as_file().set_modified(time);
         }
         if self.target.sync {
@@ -228,7 +228,7 @@ mod tests {
         let place = directory.path().join("a");
         fs::write(&place, "old").unwrap();
         assert_eq!(refusal(&target, "a").reason, Reason::Exists);
-        // One that comes while the other is on its way, too.
+        // Also one that appears while the other is arriving.
         let incoming = target.begin(header("b")).unwrap();
         fs::write(directory.path().join("b"), "old").unwrap();
         let refusal = incoming.finish(0, xxh3_128(b"")).unwrap_err();

@@ -40,7 +40,7 @@ Examples:
 The host may be started later, and a busy one is tried again, until --timeout. When the input \
 ends, receiving goes on until the peer closes, as with nc; -N and --count end sooner.";
 
-/// Between two programs for the same host.
+/// The pause between two programs for the same host.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// `twinring listen`
@@ -82,8 +82,8 @@ struct TalkArgs {
     #[arg(short, long, value_name = "N")]
     count: Option<NonZeroU64>,
 
-    /// Run a program for each connection, its input and output joined to the link; all that follows
-    /// belongs to it. When it ends, so does the connection
+    /// Run a program for each connection, with its input and output connected to the link; everything
+    /// that follows is its command line. When the program ends, so does the connection
     #[arg(
         long,
         value_names = ["CMD", "ARGS"],
@@ -119,7 +119,7 @@ fn run(args: &TalkArgs, side: Side) -> Result<(), Failure> {
             framing: args.framing,
             quiet: args.link.quiet,
         };
-        // A link for each connection: what the program says belongs to one peer only.
+        // A new link for each connection: what a program writes belongs to one peer only.
         let mut timeout = args.link.timeout;
         loop {
             let session = Arc::new(open(Connections::One)?);
@@ -127,7 +127,7 @@ fn run(args: &TalkArgs, side: Side) -> Result<(), Failure> {
             let served = program.serve(&session);
             session.close();
             match served {
-                // What went wrong with one peer is not the next one's business.
+                // An error with one peer does not concern the next one.
                 Err(failure)
                     if args.keep && matches!(failure.exit, Exit::PeerGone | Exit::Program(_)) =>
                 {
@@ -192,9 +192,9 @@ fn send_input(session: &Session, framing: Framing, keep: bool) -> Result<Input, 
             match session.link.send(&message) {
                 Ok(()) => break,
                 Err(e) if e.kind() == ErrorKind::ClosedHere => return Ok(Input::LinkEnded),
-                // The receiving side tells how the connection ended.
+                // The receiving side reports how the connection ended.
                 Err(e) if e.is_disconnect() && !keep => return Ok(Input::LinkEnded),
-                // Nothing of a message whose send failed is delivered: the next peer gets it.
+                // No part of a message whose send failed is delivered: the next peer gets it.
                 Err(e) if e.is_disconnect() => {
                     if session.link.wait_connected(Duration::MAX).is_err() {
                         return Ok(Input::LinkEnded);
@@ -213,7 +213,7 @@ fn print_messages(session: &Session, args: &TalkArgs) -> Result<(), Failure> {
     while left != Some(0) {
         match step(&session.link, &mut output, &mut message) {
             Step::Written => left = left.map(|left| left - 1),
-            // Whoever read the output has had enough.
+            // The reader of the output wants no more.
             Step::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             Step::Output(e) => return Err(cannot_write(&e)),
             Step::Link(e) => match e.kind() {

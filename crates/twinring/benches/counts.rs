@@ -2,7 +2,7 @@
 //! which counts what happens inside the functions of [`measured`] and nothing else.
 //!
 //! Host and guest are in one process, and one thread sends and then receives. So no call waits, none
-//! rings a bell, and each takes the same path every time; how long it takes plays no part.
+//! rings a doorbell, and each takes the same path every time; how long it takes plays no part.
 
 use std::hint::black_box;
 use std::time::Duration;

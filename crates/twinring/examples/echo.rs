@@ -1,12 +1,12 @@
-//! A service that sends everything back in upper case, and its client: start both, in either
-//! order, kill and restart either.
+//! A service that sends everything back in upper case, and its client. Start both, in either
+//! order; kill and restart either.
 //!
 //! ```text
 //! cargo run --example echo -- host
 //! cargo run --example echo -- guest hello world
 //! ```
 //!
-//! Without arguments it plays both, in two processes, and ends.
+//! Without arguments it runs both, in two processes, and ends.
 
 use std::process::Command;
 use std::time::Duration;

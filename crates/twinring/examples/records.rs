@@ -1,7 +1,7 @@
 //! A database provider hands its records to a processing tool in another process: many small
-//! messages, one huge one between them, and an end that the other side is told of.
+//! messages, one huge one between them, and an end that is reported to the other side.
 //!
-//! `cargo run --release --example records` plays both, in two processes.
+//! `cargo run --release --example records` runs both, in two processes.
 
 use std::process::Command;
 use std::time::{Duration, Instant};

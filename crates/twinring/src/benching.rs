@@ -1,7 +1,7 @@
-//! What `benches/rooms.rs` measures: the rooms below the link, each by itself, in one thread.
+//! What `benches/rooms.rs` measures: the modules below `link`, each by itself, in one thread.
 //!
-//! All memory has been touched before it is measured: else the first samples, by which divan decides how
-//! many calls it takes together, would show the kernel fetching pages.
+//! All memory has been touched before it is measured. Otherwise the first samples, by which divan decides
+//! how many calls to take together, would show the kernel providing pages.
 //!
 //! Not part of the interface: it is only compiled with `--cfg twinring_bench`.
 
@@ -9,13 +9,13 @@ use crate::frame::{Next, Part, Reader, Writer};
 use crate::ring::{Consumer, Producer};
 use crate::segment::{RingMemory, Span, test_ring};
 
-/// Bytes in each ring, as by default.
+/// Bytes in each ring; the default.
 const CAPACITY: u64 = 1024 * 1024;
 
-/// The longest that is written at once, in bytes; a frame with its header is no longer.
+/// The most that is written at once, in bytes; a frame with its header is no longer.
 const LONGEST: usize = 32 * 1024;
 
-/// The memory of a ring, and nothing that knows what is in it.
+/// The memory of a ring, without any knowledge of its content.
 pub struct Memory {
     ring: RingMemory,
     out: Span,
@@ -26,20 +26,20 @@ impl Memory {
     pub fn new(offset: u64, len: usize) -> Memory {
         let (ring, _) = test_ring(CAPACITY);
         ring.write(0, &vec![0; CAPACITY as usize]);
-        let out = ring.span(offset, len);
+        let out = Span::new(&ring, offset, len);
         Memory { ring, out }
     }
 
-    /// Into the ring's memory.
+    /// Copies into the ring's memory.
     #[inline]
     pub fn copy_in(&self, offset: u64, from: &[u8]) {
         self.ring.write(offset, from);
     }
 
-    /// Out of it.
+    /// Copies out of it.
     #[inline]
     pub fn copy_out(&self, to: &mut [u8]) {
-        self.out.read(0, to);
+        self.out.read(&self.ring, 0, to);
     }
 }
 
@@ -78,7 +78,7 @@ impl Positions {
         let _ = self.producer.wake();
     }
 
-    /// Reads as many and gives them back.
+    /// Reads as many bytes and releases them.
     #[inline]
     pub fn read(&mut self, len: usize) -> &[u8] {
         assert!(self.consumer.readable().is_ok_and(|n| n >= len as u64));
@@ -121,10 +121,7 @@ impl Frames {
     /// Writes one frame, a whole message.
     #[inline]
     pub fn write(&mut self, payload: &[u8]) {
-        let len = payload.len();
-        let written = self
-            .writer
-            .append(Part::Whole, len, |ring, at| ring.write(at, payload));
+        let written = self.writer.append(Part::Whole, payload, 0..payload.len());
         assert_eq!(written, Ok(true));
     }
 
@@ -154,13 +151,13 @@ impl Frames {
         let _ = self.reader.wake();
     }
 
-    /// From now on what is taken is given back many frames at a time.
+    /// From now on, taken frames are released many at a time.
     #[inline]
     pub fn begin_batch(&mut self) {
         self.reader.begin_batch();
     }
 
-    /// Gives back what has been kept.
+    /// Releases what the batch has kept.
     #[inline]
     pub fn end_batch(&mut self) {
         self.reader.end_batch();

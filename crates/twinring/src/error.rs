@@ -1,9 +1,9 @@
-//! What can go wrong, in one type with questions one can ask it.
+//! The error type, and the questions it answers.
 
 use std::fmt;
 use std::io;
 
-/// A specialised [`Result`](std::result::Result) of this crate.
+/// A [`Result`](std::result::Result) with this crate's [`Error`].
 ///
 /// ```
 /// fn echo(link: &twinring::Link) -> twinring::Result<()> {
@@ -12,10 +12,10 @@ use std::io;
 /// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, with which link, and what to do about it.
+/// What went wrong, on which link, and what to do about it.
 ///
 /// [`kind`](Error::kind) is for programs; the text (`Display`) is for people and names the link.
-/// The operating system's own error, where there is one, is the [`source`](std::error::Error::source).
+/// The operating system's error, if there is one, is the [`source`](std::error::Error::source).
 ///
 /// ```
 /// use twinring::{ErrorKind, Link};
@@ -35,7 +35,7 @@ struct Inner {
     source: Option<io::Error>,
 }
 
-/// The kinds of [`Error`]; more may come.
+/// The kinds of [`Error`]; more may be added.
 ///
 /// ```
 /// use twinring::{Error, ErrorKind};
@@ -51,23 +51,23 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The link's name is empty, too long or holds control characters.
+    /// The link's name is empty, too long or contains control characters.
     InvalidName,
-    /// An option is out of its range.
+    /// An option is out of range.
     InvalidOption,
-    /// A call that the link's set-up rules out, such as `recv` beside an `on_message` callback.
+    /// The link's options rule this call out, such as `recv` with an `on_message` callback.
     Unsupported,
-    /// A live process hosts a link of this name already.
+    /// A live process already hosts a link of this name.
     NameInUse,
     /// The host is connected to another guest.
     Busy,
-    /// The other side, or a directory, belongs to a user that is not allowed here.
+    /// The other side, or a directory, belongs to a user that is not allowed.
     WrongOwner,
-    /// The system refuses access.
+    /// The system denies access.
     AccessDenied,
     /// There is no directory for the link's files, or it cannot be used.
     RuntimeDirectory,
-    /// The other side speaks no version of the protocol that this one does.
+    /// The two sides have no version of the protocol in common.
     Version,
     /// The other side broke the protocol; the connection has ended.
     Protocol,
@@ -83,21 +83,21 @@ pub enum ErrorKind {
     PeerGone,
     /// This side of the link has been closed.
     ClosedHere,
-    /// There is no room in the ring now; or, told to `on_error`, too many earlier connections have
+    /// There is no room in the ring now; or, reported to `on_error`, too many earlier connections have
     /// messages that were not received.
     Full,
     /// This process is a forked child of the one that opened the link.
     Forked,
-    /// This thread holds what the call would wait for: a reservation, a view, or a stream.
+    /// This thread itself holds what the call would wait for: a reservation, a view or a stream.
     Deadlock,
-    /// The time given was over.
+    /// The timeout expired.
     TimedOut,
-    /// The message is longer than the receiver takes, than the ring has room to reserve in one piece, or than
-    /// what was reserved.
+    /// The message is longer than the receiver accepts, than the ring can reserve in one piece, or than the
+    /// reservation.
     TooLarge,
-    /// The peer gave a message up half-way; nothing of it is delivered, the connection goes on.
+    /// The peer gave up a message half-way. Nothing of it is delivered; the connection goes on.
     Aborted,
-    /// Something else that the operating system reports.
+    /// Another error of the operating system.
     Os,
 }
 
@@ -111,37 +111,6 @@ impl Error {
                 source: None,
             }),
         }
-    }
-
-    /// An error of the operating system, sorted into our kinds. One of ours that came as one of
-    /// the system's is taken as it is.
-    pub(crate) fn from_io(what: &str, e: io::Error) -> Error {
-        let e = match e.downcast::<Error>() {
-            Ok(ours) => return ours,
-            Err(e) => e,
-        };
-        let (kind, advice) = match e.kind() {
-            io::ErrorKind::PermissionDenied => (
-                ErrorKind::AccessDenied,
-                "; check the permissions and, between different users, the access of both sides",
-            ),
-            io::ErrorKind::OutOfMemory
-            | io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            // A limit on the size of files counts for shared memory too.
-            | io::ErrorKind::FileTooLarge => (
-                ErrorKind::OutOfMemory,
-                "; use a smaller ring_capacity or free some memory",
-            ),
-            io::ErrorKind::InvalidData => (ErrorKind::Protocol, ""),
-            io::ErrorKind::TimedOut => (ErrorKind::TimedOut, ""),
-            _ if crate::os::is_out_of_handles(&e) => (
-                ErrorKind::OutOfHandles,
-                "; raise the limit of open files or close some",
-            ),
-            _ => (ErrorKind::Os, ""),
-        };
-        Error::new(kind, format!("{what}: {e}{advice}")).with_source(e)
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<io::Error>) -> Error {
@@ -158,13 +127,11 @@ impl Error {
     /// What kind of error this is.
     ///
     /// ```
-    /// # use std::time::Duration;
     /// # use twinring::*;
-    /// # fn main() -> Result<()> {
-    /// # let name = format!("kind-example-{}", std::process::id());
+    /// # let name = twinring::testing::unique_name();
     /// let error = Link::guest(&name).open()?.send(b"hello?").unwrap_err();
     /// assert_eq!(error.kind(), ErrorKind::NotConnected);
-    /// # Ok(()) }
+    /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind
@@ -175,32 +142,28 @@ impl Error {
         &self.inner.message
     }
 
-    /// The name of the link it happened to.
+    /// The name of the link that the error is about.
     ///
     /// ```
-    /// # use std::time::Duration;
     /// # use twinring::*;
-    /// # fn main() -> Result<()> {
-    /// # let name = format!("link-example-{}", std::process::id());
+    /// # let name = twinring::testing::unique_name();
     /// let error = Link::guest(&name).open()?.send(b"hello?").unwrap_err();
     /// assert_eq!(error.link(), Some(&*name));
-    /// # Ok(()) }
+    /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn link(&self) -> Option<&str> {
         self.inner.link.as_deref()
     }
 
-    /// Whether it tells of the end of a connection (or that there is none), after which the link
-    /// may connect again by itself.
+    /// Whether the connection has ended (or there is none), after which the link may connect again by
+    /// itself.
     ///
     /// ```
-    /// # use std::time::Duration;
     /// # use twinring::*;
-    /// # fn main() -> Result<()> {
-    /// # let name = format!("is-disconnect-example-{}", std::process::id());
+    /// # let name = twinring::testing::unique_name();
     /// let error = Link::guest(&name).open()?.send(b"hello?").unwrap_err();
     /// assert!(error.is_disconnect());
-    /// # Ok(()) }
+    /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn is_disconnect(&self) -> bool {
         matches!(
@@ -209,16 +172,14 @@ impl Error {
         )
     }
 
-    /// Whether the same call may succeed later, without anything being changed here.
+    /// Whether the same call may succeed later without any change here.
     ///
     /// ```
-    /// # use std::time::Duration;
     /// # use twinring::*;
-    /// # fn main() -> Result<()> {
-    /// # let name = format!("is-temporary-example-{}", std::process::id());
+    /// # let name = twinring::testing::unique_name();
     /// let error = Link::guest(&name).ring_capacity(1).open().unwrap_err();
     /// assert!(!error.is_temporary());
-    /// # Ok(()) }
+    /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn is_temporary(&self) -> bool {
         matches!(

@@ -1,6 +1,6 @@
-//! What `fuzz/` calls: the rooms that judge what the peer or the user gives, with any bytes.
+//! What `fuzz/` calls: the modules that check what the peer or the user gives, with arbitrary bytes.
 //!
-//! Each function panics if what it promises does not hold. Not part of the interface: it is only
+//! Each function panics if something that it checks does not hold. Not part of the interface: it is only
 //! compiled with `--cfg fuzzing`, as the fuzzer does.
 
 use std::collections::VecDeque;
@@ -8,14 +8,14 @@ use std::sync::OnceLock;
 
 use crate::error::ErrorKind;
 use crate::frame::{Next, Part, Reader, Writer};
-use crate::link::name::{MAX_NAME_LEN, Name};
-use crate::link::packet::{Message, agree};
+use crate::handshake::{Message, agree};
 use crate::os::endpoint::{HANDOVER, PACKET};
 use crate::ring::{Consumer, Fault, Producer};
 use crate::segment::{RingMemory, test_ring};
 use crate::sync::Ordering::Relaxed;
+use crate::transfer::{MAX_NAME_LEN, Name};
 
-/// A handshake message: judged, and the same again after it was encoded and decoded.
+/// A handshake message: checked, and again after being encoded and decoded.
 pub fn hello(bytes: &[u8]) {
     let mut packet = [0; PACKET];
     let len = bytes.len().min(PACKET);
@@ -24,8 +24,8 @@ pub fn hello(bytes: &[u8]) {
         Ok(message) => {
             let again = Message::decode(&message.encode()).expect("we wrote it ourselves");
             assert_eq!(again, message);
-            // A refusal, and what a later version may have added, are taken as they are; else
-            // there is nothing in a message that was not looked at.
+            // A refusal, and what a later version may have added, are taken as they are; otherwise
+            // every part of a message was checked.
             let whole = match &message {
                 Message::Knock { versions, .. } => agree(*versions).is_ok(),
                 Message::Refuse { .. } => false,
@@ -38,7 +38,7 @@ pub fn hello(bytes: &[u8]) {
     }
 }
 
-/// A link's name: taken as it is, or refused with a text that can be shown.
+/// A link's name: accepted as it is, or refused with a text that can be shown.
 pub fn name(text: &str) {
     match Name::new(text) {
         Ok(name) => {
@@ -60,7 +60,7 @@ pub fn name(text: &str) {
 
 const CAPACITY: u64 = 4096;
 
-/// A ring of which all is zero. Always the same one: mapping takes longer than reading.
+/// A ring that is all zero. Always the same one: mapping takes longer than reading.
 fn ring() -> RingMemory {
     static RING: OnceLock<RingMemory> = OnceLock::new();
     let ring = RING.get_or_init(|| test_ring(CAPACITY).0).clone();
@@ -102,8 +102,8 @@ impl Orders<'_> {
     }
 }
 
-/// What one side of a ring makes of what the other wrote. By its first byte, `bytes` are what an
-/// evil producer does, what an evil consumer does, or what two honest ones do.
+/// How one side of a ring takes what the other wrote. Depending on the first byte, `bytes` are the
+/// actions of an evil producer, of an evil consumer, or of two honest ones.
 pub fn frames(bytes: &[u8]) {
     let mut orders = Orders(bytes);
     match orders.byte() % 3 {
@@ -119,12 +119,12 @@ fn evil_producer(mut orders: Orders<'_>) {
     let max_message = orders.short();
     let mut reader = Reader::new(Consumer::new(ring.clone()), max_message);
     let mut message = Vec::new();
-    // Where the next word is written; what is before it is published by the next "tail".
+    // Where the next word is written; the next "tail" publishes what is before it.
     let mut position = 0u64;
     while !orders.0.is_empty() {
         let outcome = match orders.byte() % 10 {
             0 => {
-                // A header as it should be, or nearly so, and the bytes behind it as they are.
+                // A correct header, or nearly so, with the bytes after it as they are.
                 let [kind, flags] = orders.take();
                 let len = orders.short();
                 let header = len | u64::from(kind) << 32 | u64::from(flags) << 40;
@@ -173,7 +173,7 @@ fn evil_producer(mut orders: Orders<'_>) {
             break;
         }
     }
-    // Whatever is there, it comes to an end.
+    // Whatever is there, the reader comes to an end.
     for frames in 0.. {
         assert!(frames <= CAPACITY / 8, "the reader goes round in circles");
         match reader.next(&mut message) {
@@ -201,7 +201,7 @@ fn evil_consumer(mut orders: Orders<'_>) {
                 Ok(())
             }
             1 | 2 => {
-                // All that was written, or a part of it.
+                // Everything that was written, or a part of it.
                 let tail = words.tail.0.load(Relaxed);
                 let back = u64::from(order) * 16;
                 words.head.0.store(tail.saturating_sub(back), Relaxed);

@@ -1,20 +1,37 @@
-//! What this crate's own tests switch and count; only with the feature `_testing`.
+//! What this crate's own tests and examples use; present only with the feature `_testing`.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
-use crate::Link;
+use crate::transfer::{NO_NET, TO_LOSE};
+use crate::{Link, Result};
 
-static NO_NET: AtomicBool = AtomicBool::new(false);
-static TO_LOSE: AtomicU32 = AtomicU32::new(0);
+/// A link name that no other call returns, in this process or in one that runs at the same time.
+pub fn unique_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Relaxed);
+    format!("example-{}-{number}", std::process::id())
+}
 
-/// Takes the net under the wake-ups of this process away, or puts it back: what sleeps then looks once more
-/// only if it is woken.
+/// A host and a guest of a [unique name](unique_name), both connected: what most examples begin with.
+pub fn pair() -> Result<(Link, Link)> {
+    let name = unique_name();
+    let host = Link::host(&name).open()?;
+    let guest = Link::guest(&name).open()?;
+    for link in [&host, &guest] {
+        link.wait_connected(Duration::from_secs(5))?;
+    }
+    Ok((host, guest))
+}
+
+/// Switches this process's net under lost wake-ups on or off. Without it, a sleeper looks again only when it
+/// is woken.
 pub fn set_net(on: bool) {
     NO_NET.store(!on, Relaxed);
 }
 
-/// Lets the next so many wake-ups that this process owes to peers be lost: as if the peer's wait flag had
-/// been looked at too early.
+/// Makes this process lose the next `count` wake-ups that it owes to peers, as if it had looked at the peer's
+/// wait flag too early.
 pub fn lose_wakes(count: u32) {
     TO_LOSE.store(count, Relaxed);
 }
@@ -24,18 +41,8 @@ pub fn wakes_to_lose() -> u32 {
     TO_LOSE.load(Relaxed)
 }
 
-/// How often, on this link's present connection, the net has found what the peer had published without
-/// waking us.
+/// How often, on this link's present connection, the net has found something that the peer had published
+/// without waking us.
 pub fn caught(link: &Link) -> u64 {
     link.caught()
-}
-
-pub(crate) fn is_on() -> bool {
-    !NO_NET.load(Relaxed)
-}
-
-pub(crate) fn loses_a_wake() -> bool {
-    TO_LOSE
-        .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1))
-        .is_ok()
 }

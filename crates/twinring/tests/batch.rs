@@ -13,7 +13,7 @@ use common::{
 };
 use twinring::{ErrorKind, Link, Result};
 
-peers!(batches, crowd, stuffer, reader);
+peers!(batches, threads, stuffer, reader);
 
 const RING: u64 = 4096;
 
@@ -38,7 +38,7 @@ fn count() -> u64 {
 fn batches(parent: &'static Parent) {
     let link = parent
         .builder()
-        .ring_capacity(parent.hear_as())
+        .ring_capacity(parent.next_as())
         .open()
         .unwrap();
     connected(&link);
@@ -88,7 +88,7 @@ fn mixes_arrive_in_order() {
 const THREADS: u64 = 4;
 
 /// Several threads send batches at once.
-fn crowd(parent: &'static Parent) {
+fn threads(parent: &'static Parent) {
     let link = parent.builder().ring_capacity(RING).open().unwrap();
     connected(&link);
     thread::scope(|scope| {
@@ -112,7 +112,7 @@ fn threads_keep_their_order() {
     let _watchdog = Watchdog::new(120);
     for side in Side::BOTH {
         let place = Place::new();
-        let mut child = place.start("crowd", side.opposite());
+        let mut child = place.start("threads", side.opposite());
         let link = place.builder(side).ring_capacity(RING).open().unwrap();
         let mut next = [0; THREADS as usize];
         while next.iter().sum::<u64>() < THREADS * (count() / 10) {
@@ -143,7 +143,7 @@ fn stuffer(parent: &'static Parent) {
     assert_eq!(link.send_batch(&batch).unwrap(), batch.len());
     assert_eq!(kind(link.try_send(&[0; 480])), ErrorKind::Full);
     parent.say("full");
-    let len = parent.hear_as();
+    let len = parent.next_as();
     link.send_timeout(&message(1, FILL + 1, len), LIMIT / 2)
         .unwrap();
     parent.say("room");
@@ -245,11 +245,11 @@ fn receiving_within_a_batch_is_a_deadlock() {
 fn reader(parent: &'static Parent) {
     let link: Link = parent.builder().ring_capacity(RING).open().unwrap();
     connected(&link);
-    for i in 0..parent.hear_as() {
+    for i in 0..parent.next_as() {
         check(&link.recv().unwrap(), 1, i, 100);
     }
     parent.say("read");
-    match parent.hear().as_str() {
+    match parent.next_line().as_str() {
         "close" => link.close(),
         _ => parent.wait_for_the_end(),
     }

@@ -294,7 +294,7 @@ fn on_error_is_told_what_went_wrong() {
     }
 }
 
-/// A callback that panics ends the link, since nobody would hear it any more; the peer is told.
+/// A callback that panics ends the link, since nothing would be called any more; the peer is told.
 #[test]
 fn a_panic_in_a_callback_closes_the_link() {
     let _watchdog = Watchdog::new(120);

@@ -59,7 +59,7 @@ fn exchange(link: &Link, from: u64, count: u64) {
 
 /// What a child's clocks show, to the second: monotonic, and the wall's.
 fn clocks(child: &mut Child) -> [i64; 2] {
-    let line = child.hear();
+    let line = child.next_line();
     let (monotonic, wall) = line.split_once(' ').unwrap();
     [monotonic, wall].map(|clock| clock.parse().unwrap())
 }
@@ -155,7 +155,7 @@ fn a_wall_clock_that_jumps() {
         for (i, days) in [0, 30, -30, 3650, -1].into_iter().enumerate() {
             fs::write(&file, format!("{days:+}d")).unwrap();
             link.send(b"the time?").unwrap();
-            let wall: i64 = child.hear().parse().unwrap();
+            let wall: i64 = child.next_line().parse().unwrap();
             let jump = before.map_or(DAY, |before: i64| (wall - before).abs());
             assert!(jump >= DAY / 2, "its clock did not jump");
             before = Some(wall);

@@ -89,7 +89,7 @@ fn close_wakes_everyone_who_waits_for_the_peer() {
         let link = place.builder(side).open().unwrap();
         let mut child = place.start("talker", side.opposite());
         child.expect("waiting");
-        child.hear();
+        child.next_line();
         // The peer never reads.
         connected(&link);
         while link.try_send(&[0; 1000]).is_ok() {}
@@ -173,7 +173,7 @@ fn the_last_handle_closes_the_link() {
         let link = place.builder(side).open().unwrap();
         let mut child = place.start("talker", side.opposite());
         child.expect("waiting");
-        child.hear();
+        child.next_line();
         connected(&link);
 
         let clone = link.clone();
@@ -228,7 +228,7 @@ fn both_sides_close_at_random_moments() {
 
 fn closer(parent: &'static Parent) {
     loop {
-        let life = Duration::from_micros(parent.hear_as());
+        let life = Duration::from_micros(parent.next_as());
         let link = parent.builder().ring_capacity(4096).open().unwrap();
         // It may be over already.
         until("there is a connection", || link.generation() == 1);

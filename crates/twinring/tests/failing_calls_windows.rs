@@ -99,7 +99,7 @@ fn fail_each_call(side: Side, its: &[&str]) {
         let mut said = Vec::new();
         let mut wrong = Vec::new();
         loop {
-            let line = child.hear_or_end().unwrap_or_else(|| {
+            let line = child.next_line_or_end().unwrap_or_else(|| {
                 panic!("the {side} has ended, code {code}: {wrong:#?}; at last it said {said:#?}")
             });
             if line == "through" {
@@ -119,7 +119,7 @@ fn fail_each_call(side: Side, its: &[&str]) {
             said.push(line);
         }
         child.finish();
-        wrong.extend(echo.heard());
+        wrong.extend(echo.lines_so_far());
         let total: u64 = failed.values().sum();
         println!("the {side}, code {code}: {total} failures: {failed:?}");
         assert!(wrong.is_empty(), "the {side}, code {code}: {wrong:#?}");
@@ -148,7 +148,7 @@ fn victim(parent: &'static Parent) {
         parent.say(format!("wrong: {panic}").replace('\n', " "));
         std::process::exit(1);
     }));
-    let code: u32 = parent.hear_as();
+    let code: u32 = parent.next_as();
     let other = other(parent);
     connected(&other);
     let talk_beside = |nth| {

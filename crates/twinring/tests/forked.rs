@@ -13,7 +13,7 @@ use common::{LIMIT, Parent, Place, Side, Watchdog, connected, peers};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use twinring::{Error, ErrorKind, Link, Status};
 
-peers!(echo, forker, holder, bereaved, calling);
+peers!(echo, forker, with_guards, bereaved, calling);
 
 /// Sends back what comes, until the peer closes.
 fn echo(parent: &'static Parent) {
@@ -101,8 +101,8 @@ fn panics(f: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(f)).is_err()
 }
 
-/// Forks while it holds something of the link, so long as the connection lives and after that.
-fn holder(parent: &'static Parent) {
+/// Forks while it holds guards of the link: while the connection lives, and after that.
+fn with_guards(parent: &'static Parent) {
     let link = parent.builder().open().unwrap();
     connected(&link);
     for message in [&b"in place"[..], b"in place again", &[7; 100_000]] {
@@ -206,11 +206,11 @@ fn a_forked_child_cannot_touch_what_is_held() {
     for side in Side::BOTH {
         let place = Place::new();
         let mut peer = place.start("echo", side.opposite());
-        let mut holder = place.start("holder", side);
-        holder.expect("kill it");
+        let mut forker = place.start("with_guards", side);
+        forker.expect("kill it");
         peer.kill_unreaped();
-        holder.expect("done");
-        holder.finish();
+        forker.expect("done");
+        forker.finish();
     }
 }
 
@@ -273,7 +273,8 @@ fn a_forked_child_cannot_touch_the_link() {
 fn bereaved(parent: &'static Parent) {
     let link = parent.builder().open().unwrap();
     connected(&link);
-    let (mut from_child, to_us) = std::io::pipe().unwrap();
+    let (from_child, to_us) = rustix::pipe::pipe().unwrap();
+    let mut from_child = std::fs::File::from(from_child);
     // SAFETY: the child only writes a byte, and sleeps until the test lets go of the pipe that it has
     // from us.
     if unsafe { libc::fork() } == 0 {

@@ -40,7 +40,7 @@ fn count() -> u64 {
 
 /// Fills messages of all lengths in all ways, and gives up some; another thread sends beside it.
 fn filler(parent: &'static Parent) {
-    let capacity = parent.hear_as();
+    let capacity = parent.next_as();
     let link = parent.builder().ring_capacity(capacity).open().unwrap();
     connected(&link);
     thread::scope(|scope| {
@@ -189,9 +189,9 @@ fn a_view_holds_its_room() {
         let mut child = place.start("stuffer", side.opposite());
         let link = place.builder(side).ring_capacity(RING).open().unwrap();
         let view = link.recv_in_place().unwrap();
-        let sent: u64 = child.hear().parse().unwrap();
+        let sent: u64 = child.next_line().parse().unwrap();
         thread::sleep(SHORT);
-        assert_eq!(child.heard(), [""; 0]);
+        assert_eq!(child.lines_so_far(), [""; 0]);
         check(&view.to_vec(), 1, 0, 1000);
 
         // The same thread would wait for itself, another one just waits.

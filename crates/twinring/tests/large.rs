@@ -46,7 +46,7 @@ fn large_and_small(parent: &'static Parent) {
     for _ in 0..ROUNDS {
         link.send(&[1; FRAME]).unwrap();
         thread::scope(|scope| {
-            // For room, and for its turn.
+            // For room, and for the lane.
             let large = until_asleep(scope, || link.send(&[2; 4 * FRAME]).unwrap());
             let small = until_asleep(scope, || link.send(&[3; FRAME]).unwrap());
             parent.say("full");

@@ -26,7 +26,7 @@ fn comer(parent: &'static Parent) {
         link.send(b"from the child").unwrap();
         assert_eq!(link.recv().unwrap(), b"from the test");
         parent.say("met");
-        match parent.hear().as_str() {
+        match parent.next_line().as_str() {
             "close" => link.close(),
             "wait" => assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::Closed),
             other => panic!("{other}"),
@@ -95,7 +95,7 @@ fn talker(parent: &'static Parent) {
     };
     let mut link = None;
     loop {
-        match parent.hear().as_str() {
+        match parent.next_line().as_str() {
             "open" => link = Some(open()),
             "close" => link.take().unwrap().close(),
             other => panic!("{other}"),
@@ -206,7 +206,7 @@ fn the_peer_is_who_it_is() {
 fn sender(parent: &'static Parent) {
     let link = parent.builder().open().unwrap();
     connected(&link);
-    let count: u64 = parent.hear_as();
+    let count: u64 = parent.next_as();
     for i in 0..count {
         link.send(&message(1, i, len_of(i))).unwrap();
     }
@@ -347,7 +347,7 @@ fn a_second_host_is_told_that_the_name_is_in_use() {
     let mut child = place.start("claimer", Side::Host);
     child.expect("ready");
     child.say("go");
-    let told = child.hear();
+    let told = child.next_line();
     assert!(told.starts_with("NameInUse "), "{told}");
     if cfg!(target_os = "linux") {
         let us = format!("process {}", std::process::id());
@@ -397,7 +397,7 @@ fn of_many_hosts_at_once_one_wins_and_frees_the_name_when_killed() {
     }
     let mut winners = Vec::new();
     for mut child in children {
-        match child.hear().as_str() {
+        match child.next_line().as_str() {
             "host" => winners.push(child),
             lost => {
                 assert!(lost.starts_with("NameInUse "), "{lost}");

@@ -23,7 +23,7 @@ fn listener(parent: &'static Parent) {
         .unwrap();
     connected(&link);
     loop {
-        for _ in 0..parent.hear_as() {
+        for _ in 0..parent.next_as() {
             match link.recv() {
                 Ok(bytes) => parent.say(match read_label(&bytes) {
                     Ok((_, sequence)) => format!("{sequence}"),
@@ -219,7 +219,7 @@ fn frugal(parent: &'static Parent) {
     let link = parent.builder().max_message(100_000).open().unwrap();
     connected(&link);
     loop {
-        match parent.hear().as_str() {
+        match parent.next_line().as_str() {
             "receive" => parent.say(link.recv().unwrap().len()),
             // The limit is for what it receives, not for what it sends.
             "send" => link.send(&message(1, 0, 200_000)).unwrap(),

@@ -1,5 +1,5 @@
 //! Somebody removes what a host is found by, as a cleaner of temporary files does, or a logout.
-//! The host puts it back by itself; whoever is connected notices nothing.
+//! The host puts it back by itself; a connected peer notices nothing.
 //!
 //! Unix only: on Windows a name cannot be taken from under its owner.
 #![cfg(unix)]
@@ -33,7 +33,7 @@ fn file(place: &Place, ending: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("there is no file .{ending}"))
 }
 
-/// A guest in another process connects and is heard.
+/// A guest in another process connects, and its message arrives.
 fn is_found(place: &Place, host: &Link) {
     let mut guest = place.start("caller", Side::Guest);
     guest.expect("sent");

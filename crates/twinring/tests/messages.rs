@@ -72,11 +72,11 @@ fn exchange(link: &Link, side: Side, plan: &[usize]) {
 }
 
 fn exchanger(parent: &'static Parent) {
-    let capacity: usize = parent.hear_as();
-    let kind = parent.hear();
+    let capacity: usize = parent.next_as();
+    let kind = parent.next_line();
     let link = parent
         .builder()
-        .wait(wait(&parent.hear()))
+        .wait(wait(&parent.next_line()))
         .ring_capacity(capacity as u64)
         .open()
         .unwrap();
@@ -206,7 +206,7 @@ fn sender(parent: &'static Parent) {
     connected(&link);
     let mut next = 0;
     loop {
-        match parent.hear().as_str() {
+        match parent.next_line().as_str() {
             "end" => return,
             count => {
                 let end = next + count.parse::<u64>().unwrap();

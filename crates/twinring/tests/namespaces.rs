@@ -73,7 +73,7 @@ fn a_peer_whose_pid_cannot_be_seen() {
         let mut apart = start_apart(&place, side.opposite());
         connected(&link);
         // It cannot see us, but we can see it, under a number of our own.
-        assert_eq!(apart.hear(), "0 false");
+        assert_eq!(apart.next_line(), "0 false");
         assert_ne!(link.peer().unwrap().pid, 0);
         for message in [&b"hello"[..], &[7; 300_000]] {
             link.send(message).unwrap();
@@ -95,10 +95,10 @@ fn a_death_out_of_sight() {
         let place = Place::new();
         let mut here = place.start("talker", side);
         let mut apart = start_apart(&place, side.opposite());
-        assert_eq!(apart.hear(), "0 false");
-        here.hear();
+        assert_eq!(apart.next_line(), "0 false");
+        here.next_line();
         here.kill_unreaped();
-        assert_eq!(apart.hear(), "PeerGone");
+        assert_eq!(apart.next_line(), "PeerGone");
         apart.finish();
     }
 }

@@ -15,10 +15,10 @@ use common::{
 };
 use twinring::{ErrorKind, Link, Status, Wait};
 
-peers!(crowd, waiting);
+peers!(many_guests, waiting);
 
 /// Guests of one child.
-const CROWD: usize = 100;
+const PER_CHILD: usize = 100;
 const CAPACITY: u64 = 4096;
 
 /// Both tests count what the whole process has: one at a time.
@@ -52,12 +52,12 @@ fn raise_limit() {
     }
 }
 
-/// Opens [`CROWD`] guests from a number on, and says when all are connected. Sends back what each
+/// Opens [`PER_CHILD`] guests from a number on, and says when all are connected. Sends back what each
 /// gets whenever it is told to.
-fn crowd(parent: &'static Parent) {
+fn many_guests(parent: &'static Parent) {
     raise_limit();
-    let from: usize = parent.hear_as();
-    let guests: Vec<Link> = (from..from + CROWD)
+    let from: usize = parent.next_as();
+    let guests: Vec<Link> = (from..from + PER_CHILD)
         .map(|number| place_of(&parent.place, number).guest().open().unwrap())
         .collect();
     guests.iter().for_each(connected);
@@ -72,15 +72,15 @@ fn crowd(parent: &'static Parent) {
 }
 
 /// Hosts, and the children that are their guests.
-struct Crowds {
+struct Pairs {
     place: Place,
     hosts: Vec<Link>,
     children: Vec<Child>,
     log: Log,
 }
 
-impl Crowds {
-    fn open(links: usize) -> Crowds {
+impl Pairs {
+    fn open(links: usize) -> Pairs {
         let (place, log) = (Place::new(), Log::new());
         let hosts = (0..links)
             .map(|number| {
@@ -98,22 +98,22 @@ impl Crowds {
                     .unwrap()
             })
             .collect();
-        let mut crowds = Crowds {
+        let mut pairs = Pairs {
             place,
             hosts,
             children: Vec::new(),
             log,
         };
-        crowds.fill();
-        crowds
+        pairs.fill();
+        pairs
     }
 
     /// Starts the children that are missing.
     fn fill(&mut self) {
         let first = self.children.len();
-        for number in first..self.hosts.len() / CROWD {
-            let mut child = self.place.start("crowd", Side::Guest);
-            child.say(number * CROWD);
+        for number in first..self.hosts.len() / PER_CHILD {
+            let mut child = self.place.start("many_guests", Side::Guest);
+            child.say(number * PER_CHILD);
             self.children.push(child);
         }
         for child in &mut self.children[first..] {
@@ -127,7 +127,7 @@ impl Crowds {
         for child in &mut self.children {
             child.say("echo");
         }
-        let alive = &self.hosts[..self.children.len() * CROWD];
+        let alive = &self.hosts[..self.children.len() * PER_CHILD];
         for (number, host) in alive.iter().enumerate() {
             let message = labelled(number as u64, 0, number % 2000);
             host.send_timeout(&message, LIMIT).unwrap();
@@ -139,7 +139,7 @@ impl Crowds {
     }
 }
 
-impl Drop for Crowds {
+impl Drop for Pairs {
     fn drop(&mut self) {
         // All of them first, so that one does not end after the other.
         self.children.iter_mut().for_each(Child::kill_now);
@@ -160,12 +160,12 @@ fn a_thousand_links_and_half_their_peers_killed_at_once() {
     raise_limit();
     let links = links();
     // What the first links load and start stays; what the later ones take must be given back.
-    Crowds::open(CROWD).exchange();
+    Pairs::open(PER_CHILD).exchange();
     let without = settled();
     let start = Instant::now();
-    let mut crowds = Crowds::open(links);
+    let mut pairs = Pairs::open(links);
     println!("{links} links after {:?}", start.elapsed());
-    crowds.exchange();
+    pairs.exchange();
     let mut before: Vec<u64> = Vec::new();
     for round in 0..3 {
         let now = settled();
@@ -193,16 +193,16 @@ fn a_thousand_links_and_half_their_peers_killed_at_once() {
             }),
         }
 
-        let dead = crowds.children.len() / 2 * CROWD;
-        let mut doomed = crowds
+        let dead = pairs.children.len() / 2 * PER_CHILD;
+        let mut doomed = pairs
             .children
-            .split_off(crowds.children.len() - dead / CROWD);
-        let told = crowds.log.lines().len();
+            .split_off(pairs.children.len() - dead / PER_CHILD);
+        let told = pairs.log.lines().len();
         let start = Instant::now();
         doomed.iter_mut().for_each(Child::kill_now);
         // The others do not notice.
-        crowds.exchange();
-        let lines = crowds.log.wait_for(told + dead);
+        pairs.exchange();
+        let lines = pairs.log.wait_for(told + dead);
         println!("{dead} peers killed, all told after {:?}", start.elapsed());
         let mut lines: Vec<&str> = lines[told..].iter().map(String::as_str).collect();
         lines.sort_unstable();
@@ -211,24 +211,24 @@ fn a_thousand_links_and_half_their_peers_killed_at_once() {
             .collect();
         expected.sort_unstable();
         assert_eq!(lines, expected, "each once, and for what it was");
-        for host in &crowds.hosts[links - dead..] {
+        for host in &pairs.hosts[links - dead..] {
             assert_eq!(host.recv().unwrap_err().kind(), ErrorKind::PeerGone);
         }
-        for host in &crowds.hosts[..links - dead] {
+        for host in &pairs.hosts[..links - dead] {
             assert_eq!(host.generation(), 1);
         }
-        crowds.exchange();
+        pairs.exchange();
 
         let start = Instant::now();
-        crowds.fill();
+        pairs.fill();
         println!("{dead} peers again after {:?}", start.elapsed());
-        crowds.exchange();
+        pairs.exchange();
     }
     let start = Instant::now();
-    crowds.hosts.iter().for_each(Link::close);
+    pairs.hosts.iter().for_each(Link::close);
     println!("{links} links closed after {:?}", start.elapsed());
     // The children too, which cost this process pipes and threads.
-    drop(crowds);
+    drop(pairs);
     // All but memory, which allocators keep. Not at once: Windows keeps the threads of its pool for a
     // while.
     until(&format!("no more than before, {without:?}"), || {
@@ -269,15 +269,15 @@ fn threads_do_not_grow_with_links() {
             .open()
             .unwrap()
     };
-    let mut hosts: Vec<Link> = (0..CROWD).map(open).collect();
-    let mut child = place.start("crowd", Side::Guest);
+    let mut hosts: Vec<Link> = (0..PER_CHILD).map(open).collect();
+    let mut child = place.start("many_guests", Side::Guest);
     child.say(0);
     child.expect("all are connected");
     settled();
     let (few, some) = (threads(), hosts.len());
-    hosts.extend((CROWD..2 * CROWD).map(open));
-    let mut other = place.start("crowd", Side::Guest);
-    other.say(CROWD);
+    hosts.extend((PER_CHILD..2 * PER_CHILD).map(open));
+    let mut other = place.start("many_guests", Side::Guest);
+    other.say(PER_CHILD);
     other.expect("all are connected");
     // One more listens to the other child.
     until(&format!("no more than {few} threads and one"), || {
@@ -294,7 +294,7 @@ fn threads_do_not_grow_with_links() {
 /// two seconds, in nanoseconds.
 fn waiting(parent: &'static Parent) {
     raise_limit();
-    let many: usize = parent.hear_as();
+    let many: usize = parent.next_as();
     let open = |number| {
         // So that they do not look all at once.
         thread::sleep(Duration::from_millis(1));
@@ -334,7 +334,7 @@ fn ten_times_as_many_waiting_guests_take_ten_times_as_much() {
         let place = Place::new();
         let mut child = place.start("waiting", Side::Guest);
         child.say(guests);
-        let time: u64 = child.hear().parse().unwrap();
+        let time: u64 = child.next_line().parse().unwrap();
         println!("{guests} waiting guests: {time} ns in 2 s");
         time
     });

@@ -151,7 +151,7 @@ fn a_host_reserves_more_than_it_may_have() {
     let mut child = place.start("reserves", Side::Host);
     shortage.befalls(&child);
     child.say("go");
-    assert_eq!(child.hear_or_end(), None);
+    assert_eq!(child.next_line_or_end(), None);
     assert_eq!(shortage.killed(), 1);
     goes_on(&place, &link, Side::Host);
 }

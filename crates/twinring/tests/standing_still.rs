@@ -130,7 +130,7 @@ fn deadlines_hold_beside_a_frozen_peer() {
         });
         assert_eq!(link.generation(), 1);
         link.close();
-        child.hear_until(|line| line == "Closed");
+        child.wait_for_line(|line| line == "Closed");
     }
 }
 
@@ -182,7 +182,7 @@ fn close_does_not_wait_for_the_frozen() {
                 connected(&again);
             }
             thaw(&child);
-            child.hear_until(|line| line == "Closed");
+            child.wait_for_line(|line| line == "Closed");
             child.finish();
         }
     }
@@ -240,7 +240,7 @@ fn a_guest_frozen_at_any_moment() {
         freeze(&frozen);
         let mut next = place.start("comer", Side::Guest);
         next.expect("opening");
-        match next.hear().as_str() {
+        match next.next_line().as_str() {
             "connected" => passed += 1,
             "error Busy" => {
                 busy += 1;
@@ -284,7 +284,7 @@ fn a_host_frozen_at_any_moment() {
 }
 
 /// A guest that is opened beside a frozen host is not held up, and what it has begun is not thrown
-/// away: the host hears of no guest that went off in the middle.
+/// away: the host is not told of a guest that went away in the middle.
 #[test]
 fn open_does_not_wait_for_the_frozen() {
     let _watchdog = Watchdog::new(120);
@@ -306,7 +306,7 @@ fn open_does_not_wait_for_the_frozen() {
             guest.close();
             assert!(start.elapsed() < LIMIT / 6, "{:?}", start.elapsed());
             thaw(&host);
-            // On Windows its keeper makes the first attempt, and may not have come to it.
+            // On Windows the driver makes the first attempt, and may not have come to it.
             if cfg!(unix) {
                 host.expect("error PeerGone");
             }
@@ -316,7 +316,7 @@ fn open_does_not_wait_for_the_frozen() {
         }
     }
     host.kill_now();
-    let late = host.hear_or_end();
+    let late = host.next_line_or_end();
     assert!(
         late.is_none() || cfg!(windows) && late.as_deref() == Some("error PeerGone"),
         "{late:?}"
@@ -364,7 +364,7 @@ fn idler(parent: &'static Parent) {
     let receiver = thread::spawn(move || link.recv().unwrap());
     loop {
         parent.say("waiting");
-        match parent.hear().as_str() {
+        match parent.next_line().as_str() {
             "time" => parent.say(processor_time().as_micros()),
             _ => break,
         }
@@ -392,7 +392,7 @@ fn an_idle_link_costs_nothing() {
         let mut time = || {
             child.expect("waiting");
             child.say("time");
-            child.hear().parse::<u64>().unwrap()
+            child.next_line().parse::<u64>().unwrap()
         };
         time();
         let before = time();

@@ -169,7 +169,7 @@ fn far_longer_than_the_ring_in_little_memory() {
         let mut from = place.start("pours", side);
         let mut to = place.start("drinks", side.opposite());
         for child in [&mut to, &mut from] {
-            let said = child.hear();
+            let said = child.next_line();
             let grown: u64 = said.strip_prefix("grew ").unwrap().parse().unwrap();
             assert!(grown < 4 * 1024 * 1024, "{said}");
         }
@@ -259,7 +259,7 @@ fn more_overtakes_than_is_kept() {
         let place = Place::new();
         let mut from = place.start("floods", side);
         let mut to = place.start("keeps", side.opposite());
-        let said = to.hear();
+        let said = to.next_line();
         let grown: usize = said.strip_prefix("grew ").unwrap().parse().unwrap();
         assert!(grown < MOST_KEPT + 4 * 1024 * 1024, "{said}");
         to.expect("all");
@@ -292,7 +292,7 @@ fn obeys(parent: &'static Parent) {
         sequence += 1;
     };
     loop {
-        let line = parent.hear();
+        let line = parent.next_line();
         let (order, len) = line.split_once(' ').unwrap_or((&line, "0"));
         let len: usize = len.parse().unwrap();
         match order {
@@ -333,7 +333,7 @@ fn obeys(parent: &'static Parent) {
                 send(100);
                 send(200);
                 parent.say("half");
-                match parent.hear().as_str() {
+                match parent.next_line().as_str() {
                     "rest" => {
                         pattern.fill(&mut chunk);
                         stream.write_all(&chunk).unwrap();
@@ -379,7 +379,7 @@ fn beside_one_that_obeys(mut test: impl FnMut(&Link, &mut common::Child)) {
 
 fn end(child: &mut common::Child) {
     child.say("end");
-    assert_eq!(child.hear_or_end(), None);
+    assert_eq!(child.next_line_or_end(), None);
 }
 
 /// Whoever receives what is given up half-way is told, and the next message is whole. Nobody learns
@@ -668,9 +668,9 @@ fn a_late_stream_cannot_be_finished() {
             }
             assert_eq!(kind(stream.finish()), ErrorKind::TimedOut);
             // Whichever comes first.
-            let mut said = [child.hear(), {
+            let mut said = [child.next_line(), {
                 child.say("recv");
-                child.hear()
+                child.next_line()
             }];
             said.sort();
             assert_eq!(said, [CHUNK.to_string(), "Aborted".to_owned()]);

@@ -12,7 +12,7 @@ use common::{
 };
 use twinring::{ErrorKind, Link};
 
-peers!(crowd, patient, spray, counter);
+peers!(eight_threads, patient, spray, counter);
 
 const THREADS: u64 = 8;
 
@@ -22,7 +22,7 @@ fn per_thread() -> u64 {
 }
 
 /// Eight threads send at the same time while one receives; in each one's order, none mixed.
-fn crowd_at(link: &Link, side: Side) {
+fn send_and_receive(link: &Link, side: Side) {
     let first = side.opposite() as u64 * THREADS;
     thread::scope(|scope| {
         for thread in 0..THREADS {
@@ -47,10 +47,10 @@ fn crowd_at(link: &Link, side: Side) {
     });
 }
 
-fn crowd(parent: &'static Parent) {
+fn eight_threads(parent: &'static Parent) {
     let link = parent.builder().ring_capacity(64 * 1024).open().unwrap();
     connected(&link);
-    crowd_at(&link, parent.side);
+    send_and_receive(&link, parent.side);
     parent.say("done");
     assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::Closed);
 }
@@ -60,10 +60,10 @@ fn eight_threads_send_each_way() {
     let _watchdog = Watchdog::new(120);
     for side in Side::BOTH {
         let place = Place::new();
-        let mut child = place.start("crowd", side.opposite());
+        let mut child = place.start("eight_threads", side.opposite());
         let link = place.builder(side).ring_capacity(64 * 1024).open().unwrap();
         connected(&link);
-        crowd_at(&link, side);
+        send_and_receive(&link, side);
         child.expect("done");
         link.close();
         child.finish();
@@ -102,7 +102,7 @@ fn until_the_ring_is_full(link: &Link) {
 }
 
 /// A small message of one thread passes a large one of another, even though that one waits for
-/// room; `try_send` does not wait for its turn.
+/// room; `try_send` does not wait for the lane.
 #[test]
 fn a_small_message_overtakes_a_large_one() {
     let _watchdog = Watchdog::new(120);
@@ -118,7 +118,7 @@ fn a_small_message_overtakes_a_large_one() {
                 let e = link.try_send(&labelled(SMALL, 0, len)).unwrap_err();
                 assert_eq!(e.kind(), ErrorKind::Full, "{e}");
             }
-            // In line for its turn before the large one goes on.
+            // It waits for the lane before the large one goes on.
             let small = until_asleep(scope, || link.send(&labelled(SMALL, 0, 10)));
             child.say("read");
             small.join().unwrap().unwrap();
@@ -136,7 +136,7 @@ fn a_small_message_overtakes_a_large_one() {
 fn spray(parent: &'static Parent) {
     let link = parent.builder().ring_capacity(64 * 1024).open().unwrap();
     connected(&link);
-    let count: u64 = parent.hear_as();
+    let count: u64 = parent.next_as();
     let mut random = Random::new(1);
     for i in 0..count {
         link.send(&labelled(1, i, random.len(200, 100, 100_000)))
@@ -193,8 +193,8 @@ fn several_threads_receive() {
     }
 }
 
-/// Counts what each thread of the peer sends, in two threads that take turns; until a message of
-/// the length 1 says that it was all.
+/// Counts what each thread of the peer sends, in two threads that receive alternately; until a
+/// message of length 1 says that there are no more.
 fn counter(parent: &'static Parent) {
     let link = parent.builder().ring_capacity(16 * 1024).open().unwrap();
     connected(&link);
@@ -224,8 +224,8 @@ fn counter(parent: &'static Parent) {
 
 const SENDERS: usize = 4;
 
-/// One thread sends all the time, and leaves its turn each time with a plain store; others take it in between,
-/// also such as do not wait for it. What was sent arrives, and nothing else.
+/// One thread sends all the time, and unlocks the lane each time with a plain store; others take it in between,
+/// also by calls that do not wait for it. What was sent arrives, and nothing else.
 #[test]
 fn others_send_beside_one_that_sends_all_the_time() {
     let _watchdog = Watchdog::new(120);

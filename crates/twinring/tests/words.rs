@@ -1,4 +1,4 @@
-//! Systems that cannot wait for words of shared memory, or no longer: the bells ring instead.
+//! Systems that cannot wait for words of shared memory, or no longer can: doorbells ring instead.
 //!
 //! Such a system is made of this one by a filter that refuses futex_waitv(2), as older kernels and
 //! some sandboxes do.
@@ -115,7 +115,7 @@ fn an_older_kernel_on_one_side() {
         connected(&link);
         child.expect("here");
         exchange(&link);
-        // Asleep in `recv`, it hears of the end.
+        // Asleep in `recv`, it is told of the end.
         std::thread::sleep(Duration::from_millis(5));
         link.close();
         child.expect("Closed");
@@ -160,7 +160,7 @@ fn a_sandbox_that_comes_while_one_sleeps() {
         child.expect("full");
         link.send(b"are you asleep?").unwrap();
         child.expect("not any more");
-        // It waits for room, asleep by the bell.
+        // It waits for room, asleep until its doorbell rings.
         std::thread::sleep(Duration::from_millis(5));
         while link.recv_timeout(LIMIT).unwrap() != b"there is room" {}
         child.say("end");
@@ -209,7 +209,7 @@ fn a_callback_thread_that_cannot_wait_is_patient() {
         std::thread::sleep(Duration::from_millis(50));
     }
     child.say("how often?");
-    let errors: u32 = child.hear().parse().unwrap();
+    let errors: u32 = child.next_line().parse().unwrap();
     let tenths = start.elapsed().as_millis() / 100 + 1;
     assert!(errors > 0, "it could wait");
     assert!(
@@ -240,10 +240,10 @@ fn sleeper(parent: &'static Parent) {
     while link.recv().is_ok() {}
 }
 
-/// Nobody who sends waits for the system to have memory: the bell is rung later. If it never can be, the
-/// connection ends, rather than that its peer sleeps for ever.
+/// A sender does not wait until the system has memory: the doorbell is rung later. If it never can be, the
+/// connection ends, so that its peer does not sleep for ever.
 #[test]
-fn a_bell_that_cannot_be_rung_holds_up_nobody() {
+fn a_doorbell_that_cannot_be_rung_holds_up_nobody() {
     let _watchdog = Watchdog::new(120);
     let mut times = Vec::new();
     // A machine that is busy may hold it up, but not each time.
@@ -255,9 +255,9 @@ fn a_bell_that_cannot_be_rung_holds_up_nobody() {
         // It falls asleep, and looks once more after a millisecond.
         std::thread::sleep(Duration::from_millis(50));
         child.say("refuse");
-        times.push(child.hear().parse::<u64>().unwrap());
+        times.push(child.next_line().parse::<u64>().unwrap());
         child.expect("true");
-        assert!(["PeerGone", "Closed"].contains(&child.hear().as_str()));
+        assert!(["PeerGone", "Closed"].contains(&child.next_line().as_str()));
         if times.last() < Some(&50) {
             return;
         }

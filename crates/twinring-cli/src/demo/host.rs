@@ -1,4 +1,4 @@
-//! The first process: starts the second one, asks, measures and tells.
+//! The first process: starts the second one, sends requests, measures and reports.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -20,8 +20,8 @@ use crate::size::{show_bytes, show_count, show_rate, show_time};
 
 pub(crate) const HELP: &str = "\
 It starts a second process of this program, lets the two work over a link with a name of its own, \
-kills the second one, and shows what the link makes of it. Exit code 0: everything went as it \
-should; any other: something did not, and what is said.";
+kills the second one, and shows how the link handles that. Exit code 0: everything went as it \
+should; any other: something did not, and the message says what.";
 
 /// `twinring demo`
 #[derive(Args, Debug)]
@@ -33,7 +33,7 @@ pub(crate) struct DemoArgs {
 
 /// How long each measurement lasts.
 const MEASURE: Duration = Duration::from_millis(800);
-/// The stream ends here, or after [`STREAM_TIME`].
+/// The stream ends after this many bytes, or after [`STREAM_TIME`].
 const STREAM_BYTES: u64 = 2 << 30;
 const STREAM_TIME: Duration = Duration::from_millis(1500);
 /// Length of the stream's messages.
@@ -44,13 +44,13 @@ const LARGE: usize = 64 << 20;
 const FLOOD_TIME: Duration = Duration::from_millis(300);
 /// And how long this side does not read before that.
 const UNREAD_TIME: Duration = Duration::from_millis(20);
-/// What must have happened by then, or something is wrong.
+/// The time within which everything must happen, or something is wrong.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The whole demo, on the slowest machine.
+/// The time limit for the whole demo, on the slowest machine.
 const LONGEST: Duration = Duration::from_secs(90);
 
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
-    // A hang would be the worst that a demo can show.
+    // A hang would be the worst thing for a demo to show.
     thread::spawn(|| {
         thread::sleep(LONGEST);
         crate::report::say("the demo hangs; it is given up");
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
         .prefix("twinring-demo-")
         .tempdir()
         .map_err(|e| failed(format_args!("cannot make a temporary directory: {e}")))?;
-    // The link makes it, with nobody else's access, whatever the umask.
+    // The link creates it, without access for others, whatever the umask is.
     let private = directory.path().join("run");
     let mut demo = Demo::begin(&private, args.json)?;
     let shown = demo.show();
@@ -75,7 +75,7 @@ fn failed(what: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Other, what)
 }
 
-/// A status, and when it was told.
+/// A status, and when it was reported.
 type Event = (Instant, Status);
 
 struct Demo<'a> {
@@ -90,7 +90,7 @@ struct Demo<'a> {
 
 impl<'a> Demo<'a> {
     fn begin(directory: &'a Path, json: bool) -> Result<Demo<'a>, Failure> {
-        // The process id alone may be in use: in another container, say.
+        // The process id alone may be in use, for example in another container.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let name = format!(
             "twinring-demo-{}-{:x}",
@@ -161,7 +161,7 @@ impl<'a> Demo<'a> {
     fn connect(&mut self) -> Result<(), Failure> {
         self.wait_for("waiting", |status| *status == Status::Waiting)?;
         self.step(
-            "1. Connect: the second process comes to the link's name. Either side may be first.",
+            "1. Connect: the second process connects to the link. Either side may start first.",
         );
         let began = Instant::now();
         self.spawn()?;
@@ -307,7 +307,7 @@ impl<'a> Demo<'a> {
             check_flood(&message, count)?;
             count += 1;
         }
-        // Meanwhile the ring fills with messages that are committed, but not yet read.
+        // Meanwhile the ring fills with messages that are committed but not yet read.
         thread::sleep(UNREAD_TIME);
         let killed = Instant::now();
         if let Some(peer) = &mut self.peer {
@@ -315,7 +315,7 @@ impl<'a> Demo<'a> {
                 .map_err(|e| failed(format_args!("cannot kill the second process: {e}")))?;
         }
         let before = count;
-        // What was sent before the end is still delivered, then the end is told.
+        // What was sent before the end is still delivered; then the end is reported.
         let e = loop {
             match self.link.recv_into_timeout(&mut message, PATIENCE) {
                 Ok(_) => {
@@ -327,7 +327,7 @@ impl<'a> Demo<'a> {
         };
         check(
             e.kind() == ErrorKind::PeerGone,
-            format_args!("the crash was not told as one: {e}"),
+            format_args!("the crash was not reported as one: {e}"),
         )?;
         let gone = self.wait_for("disconnected", |status| {
             matches!(status, Status::Disconnected { reason, .. } if *reason == DisconnectReason::Crashed)
@@ -337,7 +337,7 @@ impl<'a> Demo<'a> {
         self.peer_ended()?;
         self.figure("crash_noticed_ms", noticed.as_secs_f64() * 1e3);
         self.say(format_args!(
-            "  noticed {} after the kill; {} messages had been read before it, {} that lay unread in the\n  \
+            "  noticed {} after the kill; {} messages had been read before it, {} that were unread in the\n  \
              ring were delivered after it: all whole and in order, none torn",
             show_time(noticed),
             show_count(before),
@@ -411,7 +411,7 @@ impl<'a> Demo<'a> {
         }
     }
 
-    /// The next status must be this one; when it was told.
+    /// The next status must be this one. Returns when it was reported.
     fn wait_for(&self, what: &str, is_it: impl Fn(&Status) -> bool) -> Result<Instant, Failure> {
         match self.statuses.recv_timeout(PATIENCE) {
             Ok((at, status)) if is_it(&status) => Ok(at),
@@ -443,7 +443,7 @@ impl<'a> Demo<'a> {
         }
         interrupt::watch(None);
         self.link.close();
-        // Its status is printed by then.
+        // The status has been printed by then.
         let _ = self.wait_for("closed", |status| *status == Status::Closed);
     }
 
@@ -473,7 +473,7 @@ fn check(right: bool, wrong: impl std::fmt::Display) -> Result<(), Failure> {
     if right { Ok(()) } else { Err(failed(wrong)) }
 }
 
-/// Bytes that are not all alike; the first says that they are part of the stream.
+/// Bytes that are not all alike; the first marks them as part of the stream.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -488,7 +488,7 @@ fn noise(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// One line, at once; nobody may be reading.
+/// Prints one line at once; it does not matter if nobody reads it.
 fn print(text: impl std::fmt::Display) {
     let line = format!("{text}\n");
     let mut out = io::stdout().lock();

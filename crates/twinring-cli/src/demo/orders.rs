@@ -1,4 +1,4 @@
-//! What the two processes of the demo say to each other. The first byte of a message says which.
+//! The messages between the two processes of the demo. The first byte of a message says which it is.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -78,7 +78,7 @@ impl Sum {
 /// The longest message of a flood: several chunks, so that a kill can hit one half-way.
 const FLOOD_MAX: u64 = 300_000;
 
-/// Makes message `number` of a flood: its number, the hash of what follows, and that, in a length
+/// Makes message `number` of a flood: its number, the hash of the rest, and the rest, in a length
 /// that differs from message to message.
 pub(super) fn sealed(number: u64, message: &mut Vec<u8>) {
     let length = 16 + number.wrapping_mul(7919) % FLOOD_MAX;

@@ -1,4 +1,4 @@
-//! The second process: does what the first one asks, until told to end or killed.
+//! The second process: does what the first one asks, until it is told to end or killed.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::orders::{
 };
 use crate::exit::{Exit, Failure};
 
-/// How long the first process may take to be there: it is already.
+/// How long to wait for the first process, which is there already.
 const CONNECT: Duration = Duration::from_secs(20);
 
 /// `twinring demo-peer`
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &PeerArgs) -> Result<(), Failure> {
             link.close();
             Ok(())
         }
-        // The first process has ended before the demo has: nobody needs this one any more.
+        // The first process ended before the demo did: this one is no longer needed.
         Err(e) if e.is_disconnect() => Err(Failure::silent(Exit::PeerGone)),
         Err(e) => Err(e.into()),
     }
@@ -69,8 +69,8 @@ fn obey(link: &Link) -> twinring::Result<()> {
                 link.send(&sum.encode())?;
                 bytes = 0;
                 hash.reset();
-                // A process that is killed ends once the kernel has taken its memory back, which
-                // takes longer the more it has: the large message's is not needed any more.
+                // A killed process ends once the kernel has freed its memory, which takes longer the
+                // more it has; the large message's memory is no longer needed.
                 message = Vec::new();
             }
             Some(&FLOOD) => flood(link)?,

@@ -1,6 +1,6 @@
-//! What a message looks like in the ring.
+//! The layout of messages in the ring.
 //!
-//! A frame is a header word and the bytes that belong to it, padded with zeros to a multiple of 8.
+//! A frame is a header word followed by its payload, padded with zeros to a multiple of 8 bytes.
 //! It never crosses the end of the ring's memory: where it would, a padding frame fills the rest.
 //!
 //! ```text
@@ -14,24 +14,26 @@
 //!   kind 2, padding: no flags; len reaches to the end of the ring's memory
 //! ```
 //!
-//! Whole messages may stand between the chunks of a large one, of which there is at most one at a
-//! time; that is how small messages overtake it. The writer always leaves room for one more header
-//! word, so that an ABORT can be written at any time.
+//! Between the chunks of a large message there may be whole messages: that is how small messages
+//! overtake it. There is at most one large message at a time. The writer always leaves room for one
+//! more header word, so that an ABORT can be written at any time.
 
 #[cfg(test)]
-mod lies;
+mod hostile_memory;
+mod payload;
 mod reader;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub(crate) use payload::Payload;
 pub(crate) use reader::{Frame, Next, Piece, Reader};
 pub(crate) use writer::{Claim, Part, Writer};
 
 use crate::ring::Fault;
 use crate::segment::CAPACITIES;
 
-/// Length of a header, and what frames are aligned to, in bytes.
+/// Length of a header and alignment of frames, in bytes.
 const HEADER: u64 = 8;
 
 const BEGIN: u8 = 1;
@@ -56,10 +58,10 @@ impl Header {
         u64::from(self.len) | (self.kind as u64) << 32 | u64::from(self.flags) << 40
     }
 
-    /// Judges the whole word before any part of it is used.
+    /// Checks the whole word before any part of it is used.
     #[inline]
     fn decode(word: u64) -> Result<Header, Fault> {
-        // What most frames are, judged by one comparison.
+        // Most frames are like this; one comparison checks them.
         const WHOLE: u64 = Kind::Data as u64 | ((BEGIN | END) as u64) << 8;
         if word >> 32 == WHOLE {
             return Ok(Header {
@@ -86,8 +88,8 @@ impl Header {
             (Kind::Padding, 0) => {}
             (Kind::Data, f) if f == BEGIN | END => {}
             (Kind::Data, ABORT) if len == 0 => {}
-            // A chunk with nothing in it would be no progress, and END may be the only one that
-            // has nothing left to bring.
+            // An empty chunk would be no progress; only END may be one, when there is nothing left to
+            // send.
             (Kind::Data, BEGIN | 0) if len > 0 => {}
             (Kind::Data, END) => {}
             _ => return Err(Fault::Peer("a frame has flags that do not go together")),
@@ -105,25 +107,25 @@ impl Header {
 /// Bytes that a frame with a payload of this length takes in the ring.
 #[inline]
 fn frame_len(payload: u64) -> u64 {
-    // `next_multiple_of` takes three times the instructions: it cares for what would overflow.
+    // `next_multiple_of` takes three times the instructions, because it checks for overflow.
     HEADER + ((payload + (HEADER - 1)) & !(HEADER - 1))
 }
 
 /// The longest payload of one frame in a ring of this capacity, in bytes, unless it is filled in
 /// place.
 ///
-/// A quarter of the ring, so that a frame always fits an empty one wherever it begins, with the
-/// padding before it; and not above 32 KiB, so that the receiver can copy one chunk while the
-/// sender copies the next, and a small message never waits long behind one. What is filled in place
-/// cannot be taken apart: see [`max_claim`].
+/// A quarter of the ring, so that a frame always fits into an empty ring, wherever it begins and with the
+/// padding before it. And at most 32 KiB, so that the receiver can copy one chunk while the sender
+/// copies the next, and a small message never waits long behind one. A frame that is filled in place
+/// cannot be split: see [`max_claim`].
 pub(crate) fn max_payload(capacity: u64) -> usize {
     // Fits: at most 32 KiB.
     ((capacity / 4).min(32 * 1024) - HEADER) as usize
 }
 
-/// The longest payload of a frame that is filled in place, in bytes: with its header it is half of the ring,
-/// so that an empty one has room for it wherever it begins, for the padding before it, which is shorter, and
-/// for an ABORT.
+/// The longest payload of a frame that is filled in place, in bytes. With its header it is half of the
+/// ring, so that an empty ring has room, wherever the frame begins, for it, for the padding before it,
+/// which is shorter, and for an ABORT.
 pub(crate) fn max_claim(capacity: u64) -> usize {
     // Fits: the ring does.
     (capacity / 2 - HEADER) as usize

@@ -1,12 +1,12 @@
-//! Messages out of the ring.
+//! Takes messages out of the ring.
 
 use super::{ABORT, BEGIN, END, HEADER, Header, Kind};
 use crate::ring::{Consumer, Fault, Wake};
-use crate::segment::Span;
+use crate::segment::{RingMemory, Span};
 
 const WHOLE: u8 = BEGIN | END;
 
-/// What [`Reader::take`] came to.
+/// What [`Reader::take`] took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// A chunk of a large message was taken; the message is not complete.
@@ -17,7 +17,7 @@ pub(crate) enum Next {
     Aborted,
 }
 
-/// Reads frames; the one consumer of its ring.
+/// Reads frames; the only consumer of its ring.
 #[derive(Debug)]
 pub(crate) struct Reader {
     ring: Consumer,
@@ -26,29 +26,29 @@ pub(crate) struct Reader {
     /// A buffer to receive the next large message in.
     spare: Vec<u8>,
     max_message: u64,
-    /// Within a batch: bytes that were read and not given back.
+    /// Within a batch: bytes that were read and not released.
     batch: Option<u64>,
-    /// Something was given back since [`Reader::wake`] was last asked.
+    /// Something was released since the last call of [`Reader::wake`].
     released: bool,
 }
 
-/// What becomes of a large message.
+/// What is done with a large message.
 #[derive(Debug, Default)]
 enum Large {
     /// None has begun.
     #[default]
     None,
-    /// It is put together here.
+    /// It is assembled here.
     Collected(Vec<u8>),
-    /// It is read as a stream, of which so many bytes have come.
+    /// It is read as a stream, of which this many bytes have come.
     Streamed(u64),
-    /// Nobody wants the rest of it.
+    /// The rest of it is skipped.
     Skipped,
 }
 
 const NEVER_BEGUN: Fault = Fault::Peer("it goes on with a message never begun");
 
-/// A frame at the head of the ring, whose header has been judged.
+/// A frame at the head of the ring, whose header has been checked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame(Header);
 
@@ -65,7 +65,7 @@ impl Frame {
     }
 }
 
-/// What [`Reader::piece`] came to.
+/// What [`Reader::piece`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
     /// A message by itself.
@@ -77,15 +77,15 @@ pub(crate) enum Piece {
     },
     /// The peer gave the stream up.
     Aborted,
-    /// A chunk that nobody wants: to be given back.
+    /// A chunk to skip; it has to be given back.
     Skipped,
 }
 
-/// A spare buffer above this size is given back to the system, in bytes.
+/// A spare buffer above this size, in bytes, is returned to the system.
 const SPARE_MAX: usize = 64 * 1024 * 1024;
 
 impl Reader {
-    /// `max_message`: the longest message that is taken, in bytes.
+    /// `max_message`: the longest message that is accepted, in bytes.
     pub(crate) fn new(ring: Consumer, max_message: u64) -> Reader {
         Reader {
             ring,
@@ -97,15 +97,15 @@ impl Reader {
         }
     }
 
-    /// Takes the next frame, if there is one, in one go.
+    /// Takes the next frame, if there is one.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn next(&mut self, message: &mut Vec<u8>) -> Result<Option<Next>, Fault> {
         let frame = self.peek()?;
         frame.map(|frame| self.take(frame, message)).transpose()
     }
 
-    /// Whether the peer has to be woken for what was given back, if anything was; if so, this call has
-    /// taken it on. To be asked before a wait, and before somebody else may read.
+    /// Whether the peer has to be woken for what was released, if anything was; if so, this call
+    /// obliges us to do it. Must be called before a wait, and before another thread may read.
     #[inline]
     pub(crate) fn wake(&mut self) -> Wake {
         match std::mem::take(&mut self.released) {
@@ -114,10 +114,22 @@ impl Reader {
         }
     }
 
-    /// As [`Consumer::is_awaited`], if anything was given back.
+    /// Whether anything was released since this or [`Reader::wake`] was last asked. If so, the caller is
+    /// to look at [`Reader::is_awaited`] behind a fence, and to call [`Reader::wake_now`] if it says so.
+    #[inline]
+    pub(crate) fn take_released(&mut self) -> bool {
+        std::mem::take(&mut self.released)
+    }
+
+    /// As [`Consumer::is_awaited`].
     #[inline]
     pub(crate) fn is_awaited(&self) -> bool {
-        self.released && self.ring.is_awaited()
+        self.ring.is_awaited()
+    }
+
+    /// As [`Consumer::wake`].
+    pub(crate) fn wake_now(&self) -> Wake {
+        self.ring.wake()
     }
 
     /// The next frame, if there is one; it stays where it is.
@@ -142,14 +154,14 @@ impl Reader {
         Ok(Some(Frame(header)))
     }
 
-    /// Gives padding back, and returns the header of what comes next, if that is there.
+    /// Releases padding, and returns the header of what comes next, if it is there.
     #[cold]
     fn behind_padding(&mut self, padding: Header) -> Result<Option<Header>, Fault> {
         if padding.frame_len() != self.ring.until_wrap() {
             return Err(Fault::Peer("padding does not reach the end of the ring"));
         }
         self.release(padding);
-        // The frame that the padding made way for is published with it.
+        // The frame for which the padding made room is published with it.
         let readable = self.ring.readable()?;
         if readable == 0 {
             return Ok(None);
@@ -162,7 +174,7 @@ impl Reader {
     }
 
     /// Takes the frame that was peeked at. After [`Next::Message`], `message` holds the message and
-    /// nothing else; otherwise its contents mean nothing.
+    /// nothing else; otherwise its contents are meaningless.
     #[inline]
     pub(crate) fn take(
         &mut self,
@@ -182,15 +194,15 @@ impl Reader {
         Ok(next)
     }
 
-    /// Takes what the frame brings of a large message.
+    /// Takes a frame that is part of a large message.
     fn take_part(&mut self, header: Header, message: &mut Vec<u8>) -> Result<Next, Fault> {
         let (flags, len) = (header.flags, header.len as usize);
         if flags == ABORT {
             return self.abort();
         }
         if flags == BEGIN {
-            // The longer one is the one that may have had such a message before: memory that was
-            // touched is many times as fast as new one.
+            // The longer buffer is the one that may have held such a message before: memory that was
+            // touched is many times as fast as new memory.
             if message.capacity() > self.spare.capacity() {
                 std::mem::swap(message, &mut self.spare);
                 self.spare.clear();
@@ -201,7 +213,7 @@ impl Reader {
         match std::mem::take(&mut self.large) {
             Large::None => Err(NEVER_BEGUN),
             Large::Collected(mut large) => {
-                // Memory grows by what has arrived, never by what is announced.
+                // Memory grows with what has arrived, never with what is announced.
                 self.admit(&mut large, len)?;
                 self.ring.append_to(&mut large, HEADER, len)?;
                 if flags == END {
@@ -222,8 +234,8 @@ impl Reader {
         }
     }
 
-    /// What the frame that was peeked at is to whoever reads a large message as a stream. To be
-    /// asked once for each frame, which stays where it is until [`Reader::give_back`], or, if it is a
+    /// What the frame that was peeked at means to a caller that reads a large message as a stream. To be
+    /// called once for each frame, which stays where it is until [`Reader::give_back`] or, if it is a
     /// [`Piece::Whole`], may be taken.
     pub(crate) fn piece(&mut self, Frame(header): Frame) -> Result<Piece, Fault> {
         let flags = header.flags;
@@ -251,7 +263,7 @@ impl Reader {
                 }
                 Ok(Piece::Skipped)
             }
-            // Taken over before the first chunk is looked at, so this one is not there.
+            // A stream takes over what was collected before it looks at a chunk, so this cannot be.
             Large::Collected(_) => Err(NEVER_BEGUN),
             Large::Streamed(before) => {
                 let len = before.saturating_add(header.len.into());
@@ -280,25 +292,31 @@ impl Reader {
         }
     }
 
-    /// Nobody wants the rest of the stream.
+    /// Skips the rest of the stream.
     pub(crate) fn skip(&mut self) {
         if let Large::Streamed(_) = self.large {
             self.large = Large::Skipped;
         }
     }
 
-    /// Where the payload of the frame that was peeked at is.
+    /// The payload of the frame that was peeked at.
     pub(crate) fn span(&self, Frame(header): Frame) -> Span {
         self.ring.span(HEADER, header.len as usize)
     }
 
-    /// Gives the frame that was peeked at back to the peer, read or not.
+    /// The memory that its spans are of.
+    #[inline]
+    pub(crate) fn memory(&self) -> &RingMemory {
+        self.ring.memory()
+    }
+
+    /// Returns the frame that was peeked at to the peer, read or not.
     pub(crate) fn give_back(&mut self, Frame(header): Frame) {
         self.release(header);
     }
 
-    /// From now on frames are given back many at a time, unless the peer waits for room. Nothing new
-    /// if that is so already.
+    /// From now on many frames are released at a time, unless the peer waits for room. Changes nothing
+    /// if a batch has begun already.
     pub(crate) fn begin_batch(&mut self) {
         self.batch.get_or_insert(0);
     }
@@ -311,7 +329,7 @@ impl Reader {
         }
     }
 
-    /// Whether there is a frame to take that is known of already.
+    /// Whether there is a frame that is known without another look at the tail.
     pub(crate) fn knows_of_more(&self) -> bool {
         self.ring.known() > 0
     }
@@ -345,8 +363,8 @@ impl Reader {
         Ok(header)
     }
 
-    /// Whether `more` bytes of a message may follow those that are in `to`. A buffer grows twofold,
-    /// but not beyond the longest message that is taken.
+    /// Checks that `more` bytes of a message may follow those in `to`. A buffer doubles as it grows,
+    /// but not beyond the longest message that is accepted.
     #[inline(always)]
     fn admit(&self, to: &mut Vec<u8>, more: usize) -> Result<(), Fault> {
         // Cannot overflow: a buffer in memory and a part of the ring.
@@ -387,7 +405,7 @@ impl Reader {
         self.spare = buffer;
     }
 
-    /// The memory that is held for large messages, in bytes.
+    /// The memory held for large messages, in bytes.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         match &self.large {

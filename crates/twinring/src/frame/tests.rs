@@ -28,7 +28,7 @@ enum Step {
     Chunk(usize),
     End(usize),
     Abort,
-    /// Read so many frames.
+    /// Read this many frames.
     Read(usize),
 }
 
@@ -102,7 +102,7 @@ proptest! {
         prop_assert!(expected.is_empty());
     }
 
-    /// Nonsense in the ring gives an error or messages of bounded size, and never a panic.
+    /// Nonsense in the ring yields an error or messages of bounded size, never a panic.
     #[test]
     fn nonsense_is_judged(
         words in prop::collection::vec(prop_oneof![
@@ -145,7 +145,7 @@ fn set_tail(ring: &RingMemory, tail: u64) {
         .store(tail, crate::sync::Ordering::Release);
 }
 
-/// What a reader says to these words at the head of a ring, with `tail` bytes written.
+/// What a reader says about these words at the head of a ring, with `tail` bytes written.
 fn verdict(words: &[u64], tail: u64) -> Result<Option<Next>, Fault> {
     let (evil, into) = test_ring(CAPACITY);
     for (i, word) in words.iter().enumerate() {
@@ -232,7 +232,7 @@ fn the_gap_behind_a_payload_is_zero() {
     let look = &mut Vec::new();
     let mut writer = Writer::new(Producer::new(out));
     let mut reader = Reader::new(Consumer::new(into.clone()), u64::MAX);
-    // Once round the ring, so that a short message lies where a long one did.
+    // Once round the ring, so that a short message is where a long one was.
     for _ in 0..CAPACITY / 32 {
         let _ = writer.write(Part::Whole, &[0xFF; 24]).unwrap();
         assert_eq!(read(&mut reader, look), Ok(Some(Next::Message)));
@@ -259,8 +259,8 @@ fn a_frame_always_fits_an_empty_ring() {
     }
 }
 
-/// Wherever the ring's tail is, an empty ring has room for the longest claim, and the error that refuses a
-/// longer one names a capacity that is enough for it, and no larger than it must be.
+/// Wherever the ring's tail is, an empty ring has room for the longest claim; and the error that refuses a
+/// longer claim names a capacity that is enough for it, and no larger than necessary.
 #[test]
 fn a_claim_of_half_the_ring_always_fits_an_empty_one() {
     let mut message = Vec::new();
@@ -278,9 +278,11 @@ fn a_claim_of_half_the_ring_always_fits_an_empty_one() {
         }
         let most = writer.max_claim();
         let claim = writer.claim(most).unwrap().expect("room");
-        writer.span(&claim).write(0, &vec![9; most]);
+        writer
+            .span(&claim)
+            .write(writer.memory(), 0, &vec![9; most]);
         writer.commit(&claim, most);
-        // And for giving up a large one.
+        // And for giving up a large message.
         writer.abort().unwrap();
         assert_eq!(read(&mut reader, &mut message), Ok(Some(Next::Message)));
         assert_eq!(message, vec![9; most]);
@@ -336,10 +338,10 @@ fn a_batch_gives_back_an_eighth_of_the_ring_at_a_time() {
     assert_eq!(writer.has_room(need), Ok(false));
     let mut message = Vec::new();
     for _ in 0..20 {
-        // Before each message, as a receiver says it.
+        // Before each message, as a receiver does.
         reader.begin_batch();
         assert_eq!(read(&mut reader, &mut message), Ok(Some(Next::Message)));
     }
-    // The batch has not ended, but a sender that has not said that it waits need not wait for that.
+    // The batch has not ended, but a sender that has not announced a wait does not wait for it.
     assert_eq!(writer.has_room(need), Ok(true));
 }

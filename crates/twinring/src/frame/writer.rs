@@ -1,10 +1,15 @@
-//! Messages into the ring.
+//! Writes messages into the ring.
 
+use std::ops::Range;
+
+use super::payload::Payload;
 use super::{ABORT, BEGIN, END, HEADER, Header, Kind, frame_len, max_claim, max_payload};
 use crate::ring::{Fault, Producer, Wake};
+#[cfg(test)]
+use crate::segment::RingMemory;
 use crate::segment::Span;
 
-/// Which part of a message a frame brings.
+/// Which part of a message a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     /// All of it.
@@ -53,7 +58,7 @@ impl Claim {
     }
 }
 
-/// Writes frames; the one producer of its ring.
+/// Writes frames; the only producer of its ring.
 #[derive(Debug)]
 pub(crate) struct Writer {
     ring: Producer,
@@ -76,33 +81,37 @@ impl Writer {
     /// if there is no room for it now.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn write(&mut self, part: Part, payload: &[u8]) -> Result<Option<Wake>, Fault> {
-        let written = self.append(part, payload.len(), |ring, at| ring.write(at, payload))?;
+        let written = self.append(part, payload, 0..payload.len())?;
         Ok(written.then(|| {
             self.publish();
             self.wake()
         }))
     }
 
-    /// Writes one frame with a payload of `len` bytes, at most [`Writer::max_payload`], which `fill`
-    /// writes so far ahead of the tail. The reader sees it with the next [`Writer::publish`].
-    /// `false` if there is no room for it now.
-    #[inline]
-    pub(crate) fn append(
+    /// Writes one frame with these bytes of the payload, at most [`Writer::max_payload`]. The reader
+    /// sees it after the next [`Writer::publish`]. `false` if there is no room for it now.
+    #[inline(always)]
+    pub(crate) fn append<P: Payload + ?Sized>(
         &mut self,
         part: Part,
-        len: usize,
-        fill: impl FnOnce(&mut Producer, u64),
+        payload: &P,
+        range: Range<usize>,
     ) -> Result<bool, Fault> {
+        let len = range.len();
         assert!(len <= self.max_payload, "payload too long");
         let Some(claim) = self.claim(len)? else {
             return Ok(false);
         };
-        fill(&mut self.ring, claim.payload_at());
+        let mut at = claim.payload_at();
+        for piece in payload.pieces(range) {
+            self.ring.write(at, piece);
+            at += piece.len() as u64;
+        }
         self.complete(&claim, part, len);
         Ok(true)
     }
 
-    /// Lets the reader see all frames that were written. To be followed by [`Writer::wake`].
+    /// Shows the reader all frames that were written. Call [`Writer::wake`] afterwards.
     #[inline]
     pub(crate) fn publish(&mut self) {
         self.ring.publish();
@@ -121,7 +130,7 @@ impl Writer {
     }
 
     /// Finds room for one frame with a payload of at most `most` bytes; `None` if there is none
-    /// now. Until it is given back by [`Writer::commit`], or forgotten, nothing else may be written.
+    /// now. Until [`Writer::commit`] uses the claim, or it is dropped, nothing else may be written.
     #[inline]
     pub(crate) fn claim(&mut self, most: usize) -> Result<Option<Claim>, Fault> {
         let frame = frame_len(most as u64);
@@ -133,6 +142,12 @@ impl Writer {
     /// Where the payload of a claim goes.
     pub(crate) fn span(&self, claim: &Claim) -> Span {
         self.ring.span(claim.payload_at(), claim.most)
+    }
+
+    /// The memory that its spans are of.
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> &RingMemory {
+        self.ring.memory()
     }
 
     /// Publishes the frame of a claim: a whole message, the first `len` bytes of the payload. To be
@@ -156,7 +171,7 @@ impl Writer {
             let header = Header {
                 kind: Kind::Padding,
                 flags: 0,
-                // Fits: shorter than the frame it makes way for.
+                // Fits: shorter than the frame for which it makes room.
                 len: (padding - HEADER) as u32,
             };
             self.ring.write_word(0, header.encode());
@@ -165,7 +180,7 @@ impl Writer {
         self.ring.write_word(padding, header.encode());
         let gap = (frame - HEADER) as usize - len;
         if gap > 0 {
-            // The gap behind the payload would show the peer what lay there before.
+            // The gap after the payload would show the peer what the memory held before.
             self.ring
                 .write(padding + frame - gap as u64, &[0; HEADER as usize][..gap]);
         }
@@ -188,8 +203,8 @@ impl Writer {
         Ok(need <= self.ring.capacity() && self.ring.has_room(need)?)
     }
 
-    /// Gives up the large message that was begun, and publishes that. There is always room for it. To be
-    /// followed by [`Writer::wake`].
+    /// Gives up the large message that was begun, and publishes that. There is always room for it. Call
+    /// [`Writer::wake`] afterwards.
     pub(crate) fn abort(&mut self) -> Result<(), Fault> {
         let header = Header {
             kind: Kind::Data,
@@ -212,7 +227,7 @@ impl Writer {
         if frame <= until_wrap { 0 } else { until_wrap }
     }
 
-    /// What a frame with a payload of this length needs.
+    /// The room that a frame with a payload of this length needs.
     #[inline]
     pub(crate) fn need(&self, payload: usize) -> u64 {
         let frame = frame_len(payload as u64);
@@ -230,13 +245,13 @@ impl Writer {
         self.ring.backlog()
     }
 
-    /// The need that is met once the reader has read up to this position.
+    /// The room that there is only once the reader has read up to this position.
     pub(crate) fn need_read(&self, position: u64) -> u64 {
         let beside = self.ring.position().saturating_sub(position);
         self.ring.capacity().saturating_sub(beside)
     }
 
-    /// Whether this need is met: what [`Writer::need`] says, or more.
+    /// Whether there is this much room: what [`Writer::need`] says, or more.
     #[inline]
     pub(crate) fn has_room(&mut self, need: u64) -> Result<bool, Fault> {
         self.ring.has_room(need)

@@ -1,4 +1,4 @@
-//! Sending in place: room in the ring first, then the bytes, then the word that they are a message.
+//! Sending in place: first room in the ring, then the bytes, then the commit that makes them a message.
 
 use std::fmt;
 use std::io;
@@ -7,72 +7,57 @@ use std::mem::{self, MaybeUninit};
 use std::time::Duration;
 
 use super::Link;
-use super::core::Core;
-use super::outgoing::Reserved;
-use super::send::{current, give_back};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::capacity_to_claim;
 use crate::os::event::Deadline;
-use crate::sync::TurnGuard;
+use crate::sync::FairLockGuard;
+use crate::transfer::{Outbox, Reserved, admit, current, give_back};
 
-/// Room in the ring for one message, which is put together right there: what is written to it goes
+/// Room in the ring for one message, which is assembled right there: what is written to it goes
 /// where the peer will read it, without a buffer in between. Made by [`Link::reserve`].
 ///
-/// [`commit`](Reservation::commit) sends what has been written; dropped without it, nothing is
-/// sent, and the peer never learns of it. Meanwhile all other sends of this link wait, so fill it
-/// without delay; a send of the thread that holds it is an
+/// [`commit`](Reservation::commit) sends what has been written. Dropped without a commit, nothing is
+/// sent, and the peer never learns of it. While it exists, all other sends of this link wait, so fill it
+/// without delay; a send on the same thread fails with
 /// [`ErrorKind::Deadlock`](crate::ErrorKind::Deadlock).
 ///
 /// ```
-/// # use std::time::Duration;
-/// # use twinring::*;
 /// use std::io::Write;
 ///
-/// # fn main() -> std::io::Result<()> {
-/// # let name = format!("reservation-example-{}", std::process::id());
-/// # let host = Link::host(&name).open()?;
-/// # let guest = Link::guest(&name).open()?;
-/// # host.wait_connected(Duration::from_secs(5))?;
-/// # guest.wait_connected(Duration::from_secs(5))?;
-/// let mut message = host.reserve(1000)?; // at most so many bytes
+/// # let (host, guest) = twinring::testing::pair()?;
+/// let mut message = host.reserve(1000)?; // at most 1000 bytes
 /// write!(message, "frame {} of {}", 7, 25)?;
 /// message.commit()?;
 /// assert_eq!(guest.recv()?, b"frame 7 of 25");
-/// # Ok(()) }
+/// # Ok::<(), std::io::Error>(())
 /// ```
 #[must_use = "nothing is sent without `commit`"]
 pub struct Reservation<'a> {
-    core: &'a Core,
+    outbox: &'a Outbox,
     reserved: Reserved,
     written: usize,
-    /// Nobody waits for it any more.
+    /// Nobody waits for its end any more.
     ended: bool,
-    /// Held to the end, so that whoever wants to send can wait for it.
-    _turn: TurnGuard<'a, ()>,
-    /// Stays with the thread that is known to hold it.
+    /// Held to the end, so that other senders can wait for it.
+    _right: FairLockGuard<'a, ()>,
+    /// Not `Send`: the thread that holds it is known.
     _here: PhantomData<*const ()>,
 }
 
 impl Link {
-    /// Reserves room for one message of at most `len` bytes, to be filled in place, waiting for it as
-    /// long as it takes.
+    /// Reserves room for one message of at most `len` bytes, to be filled in place. Waits for the room
+    /// as long as it takes.
     ///
-    /// The message lies in the ring in one piece, so it can be no longer than half of the ring's
-    /// capacity less 8 bytes, which is the host's [`ring_capacity`](crate::Builder::ring_capacity); [`send_stream`](Link::send_stream) knows no such limit.
+    /// The message is contiguous in the ring, so it can be no longer than half of the ring's capacity (the
+    /// host's [`ring_capacity`](crate::Builder::ring_capacity)) less 8 bytes;
+    /// [`send_stream`](Link::send_stream) has no such limit.
     ///
     /// # Errors
     /// As [`send`](Link::send); [`TooLarge`](ErrorKind::TooLarge) also if the ring is too small for
-    /// it; [`Deadlock`](ErrorKind::Deadlock) if this thread holds a reservation of this link already.
+    /// it; [`Deadlock`](ErrorKind::Deadlock) if this thread already holds a reservation of this link.
     ///
     /// ```
-    /// # use std::time::Duration;
-    /// # use twinring::*;
-    /// # fn main() -> Result<()> {
-    /// # let name = format!("reserve-example-{}", std::process::id());
-    /// # let host = Link::host(&name).open()?;
-    /// # let guest = Link::guest(&name).open()?;
-    /// # host.wait_connected(Duration::from_secs(5))?;
-    /// # guest.wait_connected(Duration::from_secs(5))?;
+    /// # let (host, guest) = twinring::testing::pair()?;
     /// let mut message = host.reserve(3)?;
     /// message.put(b"ab")?;
     /// message.put(b"c")?;
@@ -83,107 +68,91 @@ impl Link {
     /// host.send(b"d")?;
     /// assert_eq!(guest.recv()?, b"abc");
     /// assert_eq!(guest.recv()?, b"d");
-    /// # Ok(()) }
+    /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn reserve(&self, len: usize) -> Result<Reservation<'_>> {
-        self.core.reserve(len, Deadline::Never)
+        reserve(&self.core.outbox, len, Deadline::Never)
     }
 
-    /// As [`reserve`](Link::reserve), but gives up with [`TimedOut`](ErrorKind::TimedOut) when there
-    /// was no room within `timeout`.
+    /// Like [`reserve`](Link::reserve), but fails with [`TimedOut`](ErrorKind::TimedOut) if there
+    /// is no room within `timeout`.
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use twinring::*;
-    /// # fn main() -> Result<()> {
-    /// # let name = format!("reserve-timeout-example-{}", std::process::id());
-    /// # let host = Link::host(&name).open()?;
-    /// # let guest = Link::guest(&name).open()?;
-    /// # host.wait_connected(Duration::from_secs(5))?;
+    /// # let (host, guest) = twinring::testing::pair()?;
     /// let message = host.reserve_timeout(100, Duration::from_secs(1))?;
     /// assert_eq!(message.remaining(), 100);
-    /// # Ok(()) }
+    /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn reserve_timeout(&self, len: usize, timeout: Duration) -> Result<Reservation<'_>> {
-        self.core.reserve(len, Deadline::after(timeout))
+        reserve(&self.core.outbox, len, Deadline::after(timeout))
     }
 
-    /// As [`reserve`](Link::reserve), but never waits: [`Full`](ErrorKind::Full) if there is no room,
-    /// or another thread is sending, right now.
+    /// Like [`reserve`](Link::reserve), but never waits: fails with [`Full`](ErrorKind::Full) if there is
+    /// no room right now, or another thread is sending.
     ///
     /// ```
-    /// # use std::time::Duration;
     /// # use twinring::*;
-    /// # fn main() -> Result<()> {
-    /// # let name = format!("try-reserve-example-{}", std::process::id());
-    /// # let host = Link::host(&name).open()?;
-    /// # let guest = Link::guest(&name).open()?;
-    /// # host.wait_connected(Duration::from_secs(5))?;
+    /// # let (host, guest) = twinring::testing::pair()?;
     /// while host.try_reserve(10_000).and_then(|mut message| {
     ///     message.put(&[0; 10_000])?;
     ///     message.commit()
     /// }).is_ok() {}
     /// assert_eq!(host.try_reserve(10_000).unwrap_err().kind(), ErrorKind::Full);
-    /// # Ok(()) }
+    /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn try_reserve(&self, len: usize) -> Result<Reservation<'_>> {
-        self.core.reserve(len, Deadline::Now)
+        reserve(&self.core.outbox, len, Deadline::Now)
     }
 }
 
-impl Core {
-    fn reserve(&self, most: usize, deadline: Deadline) -> Result<Reservation<'_>> {
-        self.sending(|| {
-            let turn = self.take_reservation(deadline)?;
-            let mut lane = self.take_lane(deadline)?;
-            let outgoing = lane.as_mut().ok_or_else(|| self.not_connected())?;
-            outgoing.admit(Some(most))?;
-            let limit = outgoing.max_reservation();
-            if most > limit {
-                let larger = match capacity_to_claim(most) {
-                    Some(capacity) => {
-                        format!(", or a ring_capacity of {capacity} bytes at the host")
-                    }
-                    None => String::new(),
-                };
-                return Err(Error::new(
-                    ErrorKind::TooLarge,
-                    format!(
-                        "{most} bytes cannot be reserved in one piece, at most {limit} can; use \
-                         send_stream{larger}"
-                    ),
-                ));
-            }
-            let reserved = outgoing.reserve(self, most, deadline)?;
-            drop(lane);
-            self.outbox.reservation_holder.hold();
-            Ok(Reservation {
-                core: self,
-                reserved,
-                written: 0,
-                ended: false,
-                _turn: turn,
-                _here: PhantomData,
-            })
+fn reserve(outbox: &Outbox, most: usize, deadline: Deadline) -> Result<Reservation<'_>> {
+    outbox.sending(|| {
+        let right = outbox.take_reservation(deadline)?;
+        let mut lane = outbox.take_lane(deadline)?;
+        let outgoing = lane.as_mut().ok_or_else(|| outbox.link.not_connected())?;
+        admit(&outgoing.connection, Some(most))?;
+        let limit = outgoing.max_reservation();
+        if most > limit {
+            return Err(too_long(most, limit));
+        }
+        let reserved = outgoing.reserve(most, deadline)?;
+        drop(lane);
+        outbox.reservation_holder.hold();
+        Ok(Reservation {
+            outbox,
+            reserved,
+            written: 0,
+            ended: false,
+            _right: right,
+            _here: PhantomData,
         })
-    }
+    })
+}
+
+fn too_long(most: usize, limit: usize) -> Error {
+    let larger = match capacity_to_claim(most) {
+        Some(capacity) => format!(", or a ring_capacity of {capacity} bytes at the host"),
+        None => String::new(),
+    };
+    Error::new(
+        ErrorKind::TooLarge,
+        format!(
+            "{most} bytes cannot be reserved in one piece, at most {limit} can; use \
+             send_stream{larger}"
+        ),
+    )
 }
 
 impl Reservation<'_> {
     /// Bytes that can still be written.
     ///
     /// ```
-    /// # use std::time::Duration;
-    /// # use twinring::*;
-    /// # fn main() -> Result<()> {
-    /// # let name = format!("remaining-example-{}", std::process::id());
-    /// # let host = Link::host(&name).open()?;
-    /// # let guest = Link::guest(&name).open()?;
-    /// # host.wait_connected(Duration::from_secs(5))?;
+    /// # let (host, guest) = twinring::testing::pair()?;
     /// let mut message = host.reserve(10)?;
     /// message.put(b"1234")?;
     /// assert_eq!((message.written(), message.remaining()), (4, 6));
-    /// # Ok(()) }
+    /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn remaining(&self) -> usize {
         self.reserved.span.len() - self.written
@@ -194,71 +163,75 @@ impl Reservation<'_> {
         self.written
     }
 
-    /// Appends `bytes` to the message. As [`io::Write::write_all`], but all or nothing.
+    /// Appends `bytes` to the message. Like [`io::Write::write_all`], but all or nothing.
     ///
     /// # Errors
-    /// [`TooLarge`](ErrorKind::TooLarge) if they are more than were reserved; then none is written.
+    /// [`TooLarge`](ErrorKind::TooLarge) if they do not fit in the reservation; then none is written.
     #[inline]
     pub fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        // Or there would be nothing where it writes to.
-        self.core.check_forked()?;
+        // A forked child has nothing mapped there.
+        self.outbox.link.check_forked()?;
         let left = self.remaining();
         if bytes.len() > left {
-            return Err(self.core.named(Error::new(
+            return Err(self.outbox.link.named(Error::new(
                 ErrorKind::TooLarge,
                 format!(
-                    "{} bytes for {left} that are left of the reservation",
+                    "{} bytes do not fit into the {left} that are left of the reservation",
                     bytes.len()
                 ),
             )));
         }
-        self.reserved.span.write(self.written, bytes);
+        let ring = self.reserved.connection.out();
+        self.reserved.span.write(ring, self.written, bytes);
         self.written += bytes.len();
         Ok(())
     }
 
-    /// The bytes that can still be written, as they lie in memory which the peer can reach as well.
-    /// To be followed by [`advance`](Reservation::advance).
+    /// The bytes that can still be written, in memory that the peer can also reach. Call
+    /// [`advance`](Reservation::advance) afterwards.
     ///
     /// # Safety
-    /// The peer must be one that does not touch what it has not been sent: a reference to bytes that
-    /// another process writes at the same time is undefined behaviour. A peer of this library keeps
-    /// to that; a hostile one need not.
+    /// The peer must not touch what it has not been sent: a reference to bytes that another process writes
+    /// at the same time is undefined behaviour. A peer that uses this library keeps to that; a hostile
+    /// one need not.
     pub unsafe fn spare_trusting_peer(&mut self) -> &mut [MaybeUninit<u8>] {
-        assert!(!self.core.is_forked(), "a forked child has no link");
-        // SAFETY: the caller's promise; in this process only `self`, which is borrowed mutably,
+        assert!(!self.outbox.link.is_forked(), "a forked child has no link");
+        // SAFETY: the caller vouches for the peer; in this process only `self`, which is borrowed mutably,
         // reaches these bytes.
-        unsafe { self.reserved.span.as_spare(self.written) }
+        unsafe {
+            let ring = self.reserved.connection.out();
+            self.reserved.span.as_spare(ring, self.written)
+        }
     }
 
     /// Counts the next `len` bytes as written.
     ///
     /// # Panics
-    /// If there are not so many left.
+    /// If fewer than `len` bytes are left.
     ///
     /// # Safety
     /// They must have been written, through
-    /// [`spare_trusting_peer`](Reservation::spare_trusting_peer): else the peer would be shown
-    /// what lay there before, which may be parts of other messages.
+    /// [`spare_trusting_peer`](Reservation::spare_trusting_peer). Otherwise the peer would see what the
+    /// memory held before, which may be parts of other messages.
     pub unsafe fn advance(&mut self, len: usize) {
         assert!(len <= self.remaining(), "more than was reserved");
         self.written += len;
     }
 
-    /// Sends what has been written, as one message: committed when this returns `Ok`.
+    /// Sends what has been written as one message: committed when this returns `Ok`.
     ///
     /// # Errors
     /// If the connection has ended meanwhile, as [`send`](Link::send); then nothing is sent.
     pub fn commit(mut self) -> Result<()> {
-        self.core.check_forked()?;
+        self.outbox.link.check_forked()?;
         let Reserved {
             connection, claim, ..
         } = &self.reserved;
         if let Some(end) = connection.end() {
-            // The lane may be that of the next connection by now, and whoever has it wait for room.
-            return Err(self.core.named(end.error()));
+            // The lane may belong to the next connection by now, and its owner may be waiting for room.
+            return Err(self.outbox.link.named(end.error()));
         }
-        let mut lane = self.core.outbox.lane();
+        let mut lane = self.outbox.lane();
         let committed = current(&mut lane, connection).and_then(|outgoing| {
             if let Some(end) = connection.end() {
                 return Err(end.error());
@@ -268,19 +241,19 @@ impl Reservation<'_> {
             Ok(())
         });
         give_back(lane);
-        committed.map_err(|e| self.core.named(e))
+        committed.map_err(|e| self.outbox.link.named(e))
     }
 }
 
 impl io::Write for Reservation<'_> {
-    /// Writes as much as there is room for.
+    /// Writes as much as fits.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let len = bytes.len().min(self.remaining());
         self.put(&bytes[..len])?;
         Ok(len)
     }
 
-    /// Does nothing: the message is sent by [`commit`](Reservation::commit).
+    /// Does nothing: [`commit`](Reservation::commit) sends the message.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -297,19 +270,19 @@ impl fmt::Debug for Reservation<'_> {
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        if self.core.is_forked() {
-            // Nothing of the parent's may be touched, nor given back.
+        if self.outbox.link.is_forked() {
+            // Nothing of the parent's may be touched or released.
             mem::forget(self.reserved.connection.clone());
             return;
         }
-        // After its connection nobody waits for it; see `commit`.
+        // After the end of its connection nobody waits for it; see `commit`.
         if !self.ended && self.reserved.connection.end().is_none() {
-            let mut lane = self.core.outbox.lane();
+            let mut lane = self.outbox.lane();
             if let Ok(outgoing) = current(&mut lane, &self.reserved.connection) {
                 outgoing.end_reservation();
             }
         }
-        self.core.outbox.reservation_holder.let_go();
-        self.core.flush_due_abort();
+        self.outbox.reservation_holder.let_go();
+        self.outbox.flush_due_abort();
     }
 }

@@ -1,14 +1,14 @@
-//! System calls that fail because a test wants it; only in builds with `--cfg twinring_faults`.
+//! System calls that fail on a test's request; only in builds with `--cfg twinring_faults`.
 //!
-//! Linux has ptrace for this. On Windows each call that can fail passes
+//! Linux has ptrace for this. On Windows each call that can fail goes through
 //! [`call`](super::windows::call) or [`may_fail`](super::windows::may_fail), which ask here whether
-//! it is the one.
+//! to fail it.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What is to fail, and what has been met.
+/// What is to fail, and which calls have been made.
 struct State {
     armed: Option<Armed>,
     seen: BTreeSet<&'static str>,
@@ -29,13 +29,13 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lets one call of this name, by any thread of the process, fail with `code` without being made:
-/// the one that comes after so many others of that name. Once.
+/// Makes one call of this name, by any thread of the process, fail with `code` instead of being made:
+/// the one after `skip` others of that name. Once.
 pub fn arm(name: &'static str, skip: u64, code: u32) {
     state().armed = Some(Armed { name, skip, code });
 }
 
-/// Lets nothing fail any more. Whether the call has failed.
+/// Makes nothing fail any more. Returns whether the call has failed.
 pub fn disarm() -> bool {
     state().armed.take().is_none()
 }
@@ -45,7 +45,7 @@ pub fn seen() -> BTreeSet<&'static str> {
     state().seen.clone()
 }
 
-/// The error with which the call that is about to be made fails, if it is the one.
+/// The error for the call that is about to be made, if it is the one to fail.
 #[cfg_attr(
     not(windows),
     expect(dead_code, reason = "on Linux the test fails calls with ptrace")
@@ -60,5 +60,5 @@ pub(in crate::os) fn next(name: &'static str) -> Option<io::Error> {
     }
     let code = armed.code;
     state.armed = None;
-    Some(io::Error::from_raw_os_error(code.cast_signed()))
+    Some(io::Error::from_raw_os_error(code as i32))
 }

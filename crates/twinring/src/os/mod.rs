@@ -1,16 +1,17 @@
-//! All that differs between systems, sorted by what it does, then by system.
+//! Everything that differs between systems, by purpose and then by system.
 //!
-//! | room       | gives                                                              |
+//! | module     | provides                                                           |
 //! |------------|--------------------------------------------------------------------|
-//! | `memory`   | unnamed shared memory: made, handed over, checked, mapped          |
+//! | `memory`   | unnamed shared memory: created, handed over, checked, mapped       |
 //! | `event`    | sleeping until one of several things happens; the peer's doorbells |
-//! | `process`  | who the peer is, and the kernel's word on whether it still lives   |
+//! | `process`  | who the peer is, and whether the kernel says that it still lives   |
 //! | `endpoint` | claiming a name, listening on it, reaching its owner, the handshake's channel |
 //!
-//! Each room's `mod.rs` is the contract; a system is one file beside it (Linux and macOS share
-//! `unix.rs` where they agree). `cfg(windows)`, `cfg(target_os)` and their kin live here alone.
+//! The `mod.rs` of each is the contract; each system is one file beside it (Linux and macOS share
+//! `unix.rs` where they agree). `cfg(windows)`, `cfg(target_os)` and the like are used only here.
 
 pub(crate) mod endpoint;
+mod error;
 pub(crate) mod event;
 #[cfg(twinring_faults)]
 pub mod faults;
@@ -18,6 +19,8 @@ pub(crate) mod memory;
 pub(crate) mod process;
 #[cfg(windows)]
 mod windows;
+
+pub(crate) use error::system_error;
 
 /// An operating-system object that we own: a file descriptor or a handle.
 #[cfg(unix)]
@@ -27,7 +30,7 @@ pub(crate) type OsHandle = std::os::fd::OwnedFd;
 pub(crate) type OsHandle = std::os::windows::io::OwnedHandle;
 
 /// Whether the error means that the process or the system has run out of descriptors or handles,
-/// which `io::ErrorKind` has no word for.
+/// for which `io::ErrorKind` has no kind.
 pub(crate) fn is_out_of_handles(e: &std::io::Error) -> bool {
     #[cfg(unix)]
     {
@@ -43,15 +46,21 @@ pub(crate) fn is_out_of_handles(e: &std::io::Error) -> bool {
             ERROR_NO_SYSTEM_RESOURCES, ERROR_TOO_MANY_OPEN_FILES,
         };
         matches!(
-            e.raw_os_error().map(i32::cast_unsigned),
+            e.raw_os_error().map(|code| code as u32),
             Some(ERROR_NO_SYSTEM_RESOURCES | ERROR_TOO_MANY_OPEN_FILES)
         )
     }
 }
 
+/// Whether a thread that is waited for can run only while we do not. The answer is kept: asking is slow.
+pub(crate) fn has_one_processor() -> bool {
+    static ONE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *ONE.get_or_init(|| processors() == 1)
+}
+
 /// How many processors this thread may run on.
-pub(crate) fn processors() -> usize {
-    // `available_parallelism` would also read what limits control groups set, from files: a guest
+fn processors() -> usize {
+    // `available_parallelism` would also read the limits of control groups, from files: a guest
     // that is connecting waits for this.
     #[cfg(target_os = "linux")]
     if let Ok(set) = rustix::thread::sched_getaffinity(None) {

@@ -1,4 +1,4 @@
-//! What the Windows rooms share: results of system calls, users by SID, tokens, and who owns an
+//! What the Windows modules share: results of system calls, users by SID, tokens, and who owns an
 //! object and may use it.
 
 use std::ffi::c_void;
@@ -26,13 +26,13 @@ use windows_sys::core::BOOL;
 
 /// The error of the system call of this name, which is about to be made, if a test wants it to fail.
 ///
-/// Every call that can fail passes by here, most of them within [`call`]. Left out are
-/// * those that cannot, for a live handle: SetEvent, ResetEvent, ReleaseMutex, CloseHandle,
+/// Every call that can fail goes through this, mostly by way of [`call`]. Left out are
+/// * those that cannot fail for a live handle: SetEvent, ResetEvent, ReleaseMutex, CloseHandle,
 ///   UnmapViewOfFile, LocalFree, GetProcessId, SetThreadpoolWait;
 /// * those that end what was begun, which would go on if they were not made: CancelIoEx,
 ///   RevertToSelf (its failure ends the process), DuplicateHandle where a handle in the guest is
 ///   closed again; and the result of an operation that is not over yet;
-/// * the start of threads, which is the standard library's.
+/// * the start of threads, which the standard library does.
 #[inline]
 pub(in crate::os) fn may_fail(_name: &'static str) -> io::Result<()> {
     #[cfg(twinring_faults)]
@@ -42,7 +42,7 @@ pub(in crate::os) fn may_fail(_name: &'static str) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the system call of this name, which has failed if its result says so.
+/// Makes the system call of this name, and returns an error if `has_failed` says so of its result.
 #[inline]
 pub(in crate::os) fn call<T: Copy>(
     name: &'static str,
@@ -58,7 +58,7 @@ pub(in crate::os) fn call<T: Copy>(
     }
 }
 
-/// Makes a call that says FALSE when it has failed.
+/// Makes a call that returns FALSE when it fails.
 #[inline]
 pub(in crate::os) fn ok(name: &'static str, make: impl FnOnce() -> BOOL) -> io::Result<()> {
     call(name, make, |result| result == 0).map(drop)
@@ -72,13 +72,13 @@ pub(in crate::os) fn status(name: &'static str, make: impl FnOnce() -> NTSTATUS)
     if status < 0 {
         // SAFETY: looks a number up in a table.
         let code = unsafe { RtlNtStatusToDosError(status) };
-        return Err(io::Error::from_raw_os_error(code.cast_signed()));
+        return Err(io::Error::from_raw_os_error(code as i32));
     }
     Ok(())
 }
 
-/// Makes a call that returns a handle, and owns that; NULL and INVALID_HANDLE_VALUE are how such
-/// calls fail.
+/// Makes a call that returns a handle, and takes ownership of it; such calls fail with NULL or
+/// INVALID_HANDLE_VALUE.
 ///
 /// # Safety
 /// Nobody else may own the handle.
@@ -89,23 +89,23 @@ pub(in crate::os) unsafe fn own(
 ) -> io::Result<OwnedHandle> {
     let none = |handle: HANDLE| handle.is_null() || handle == INVALID_HANDLE_VALUE;
     let handle = call(name, make, none)?;
-    // SAFETY: a valid handle, and by the contract above ours alone.
+    // SAFETY: a valid handle and, by the contract above, ours alone.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
 }
 
 /// Whether `e` is one of these system errors.
 pub(in crate::os) fn is_code(e: &io::Error, codes: &[u32]) -> bool {
     e.raw_os_error()
-        .is_some_and(|code| codes.contains(&code.cast_unsigned()))
+        .is_some_and(|code| codes.contains(&(code as u32)))
 }
 
-/// Whether `e` is one of the ways in which the system says that nobody is at a pipe's other end.
+/// Whether `e` is one of the errors by which the system says that nobody is at a pipe's other end.
 pub(in crate::os) fn is_end_of_pipe(e: &io::Error) -> bool {
     const CODES: [u32; 3] = [ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED];
     is_code(e, &CODES)
 }
 
-/// UTF-16 with the closing zero.
+/// UTF-16 with the terminating zero.
 pub(in crate::os) fn wide(text: &str) -> Vec<u16> {
     text.encode_utf16().chain([0]).collect()
 }
@@ -132,7 +132,7 @@ pub(in crate::os) unsafe fn sid_text(sid: PSID) -> io::Result<String> {
     })?;
     let _free = Local(text.cast());
     let mut len = 0;
-    // SAFETY: the call above made a string that ends with a zero, which stays until `_free` goes.
+    // SAFETY: the call above made a zero-terminated string, which stays until `_free` is dropped.
     let units = unsafe {
         while *text.add(len) != 0 {
             len += 1;
@@ -142,21 +142,21 @@ pub(in crate::os) unsafe fn sid_text(sid: PSID) -> io::Result<String> {
     String::from_utf16(units).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
-/// The one spelling that the system gives to the SID `text`, or `None` if it is none.
+/// The system's own spelling of the SID `text`, or `None` if it is not a SID.
 pub(in crate::os) fn canonical_sid(text: &str) -> Option<String> {
-    // The system also takes two-letter names here, of which some mean another account on each
+    // The system also accepts two-letter names here, some of which mean a different account on each
     // machine.
     if !text.get(..2)?.eq_ignore_ascii_case("S-") || text.contains('\0') {
         return None;
     }
     let mut sid = ptr::null_mut();
-    // SAFETY: a string that ends with a zero, and room for the result.
+    // SAFETY: a zero-terminated string, and room for the result.
     ok("ConvertStringSidToSidW", || unsafe {
         ConvertStringSidToSidW(wide(text).as_ptr(), &mut sid)
     })
     .ok()?;
     let _free = Local(sid);
-    // SAFETY: the call above made a valid SID, which stays until `_free` goes.
+    // SAFETY: the call above made a valid SID, which stays until `_free` is dropped.
     unsafe { sid_text(sid) }.ok()
 }
 
@@ -165,7 +165,7 @@ pub(in crate::os) fn owner(object: BorrowedHandle<'_>) -> io::Result<String> {
     let mut sid: PSID = ptr::null_mut();
     let mut descriptor: PSECURITY_DESCRIPTOR = ptr::null_mut();
     may_fail("GetSecurityInfo")?;
-    // SAFETY: a live handle, room for what is asked for, NULL for what is not.
+    // SAFETY: a live handle, room for what is requested, NULL for what is not.
     let code = unsafe {
         GetSecurityInfo(
             object.as_raw_handle(),
@@ -179,13 +179,13 @@ pub(in crate::os) fn owner(object: BorrowedHandle<'_>) -> io::Result<String> {
         )
     };
     if code != ERROR_SUCCESS {
-        return Err(io::Error::from_raw_os_error(code.cast_signed()));
+        return Err(io::Error::from_raw_os_error(code as i32));
     }
     let _free = Local(descriptor);
     if sid.is_null() {
         return Err(io::Error::other("the system names no owner of the object"));
     }
-    // SAFETY: `sid` points into the descriptor, which stays until `_free` goes.
+    // SAFETY: `sid` points into the descriptor, which stays until `_free` is dropped.
     unsafe { sid_text(sid) }
 }
 
@@ -200,14 +200,14 @@ pub(in crate::os) fn process_token(process: HANDLE) -> io::Result<OwnedHandle> {
     Ok(unsafe { OwnedHandle::from_raw_handle(token) })
 }
 
-/// The token of this process, also when this thread acts for another user.
+/// The token of this process, even when this thread acts for another user.
 pub(in crate::os) fn own_token() -> io::Result<OwnedHandle> {
-    // SAFETY: the call gives a constant that stands for this process.
+    // SAFETY: the call returns a constant that stands for this process.
     process_token(unsafe { GetCurrentProcess() })
 }
 
-/// What a token says of one class: a structure of the system's, aligned for any of them, with what
-/// it points to after it.
+/// What a token says about one class: a structure of the system's, aligned for any of them, followed
+/// by what it points to.
 pub(in crate::os) fn token_information(
     token: &OwnedHandle,
     class: TOKEN_INFORMATION_CLASS,
@@ -235,10 +235,10 @@ pub(in crate::os) fn token_information(
     }
 }
 
-/// Whether this process runs at medium integrity or above, as all do but sandboxed ones.
+/// Whether this process runs at medium integrity or above, as all but sandboxed ones do.
 fn is_medium() -> io::Result<bool> {
     let answer = token_information(&own_token()?, TokenIntegrityLevel)?;
-    // SAFETY: the call filled in this structure, whose SID lies within `answer`.
+    // SAFETY: the call filled in this structure, whose SID is within `answer`.
     let label = unsafe { sid_text((*answer.as_ptr().cast::<TOKEN_MANDATORY_LABEL>()).Label.Sid) }?;
     let level = label
         .rsplit('-')
@@ -248,18 +248,17 @@ fn is_medium() -> io::Result<bool> {
 }
 
 /// Who owns a new object, and who may use it.
-pub(in crate::os) struct Access(Local);
+pub(in crate::os) struct AccessList(Local);
 
-impl Access {
-    /// Owned by `owner`, who like the system itself may do everything with it; what others may do
-    /// is said by `more`, entries in SDDL that come before these. Nothing is inherited from
-    /// elsewhere (`P`).
+impl AccessList {
+    /// Owned by `owner`, who like the system itself may do everything with it. `more` says what others
+    /// may do: entries in SDDL that come before these. Nothing is inherited (`P`).
     ///
     /// The owner is named although it is us, because by default the objects of an elevated
     /// administrator belong to the group of administrators. The label keeps sandboxed processes,
-    /// which may be of the same user, from writing and reading (by itself the system would only
+    /// which may be of the same user, from writing and reading (by default the system would only
     /// forbid writing). A process that is sandboxed itself gets the system's label, its own.
-    pub(in crate::os) fn for_owner(owner: &str, more: &str) -> io::Result<Access> {
+    pub(in crate::os) fn for_owner(owner: &str, more: &str) -> io::Result<AccessList> {
         let label = if is_medium()? {
             "S:(ML;;NRNW;;;ME)"
         } else {
@@ -268,12 +267,12 @@ impl Access {
         let sddl = format!(
             "O:{owner}D:P{more}(A;;{GENERIC_ALL:#x};;;{owner})(A;;{GENERIC_ALL:#x};;;SY){label}"
         );
-        Access::parse(&sddl)
+        AccessList::parse(&sddl)
     }
 
-    pub(in crate::os) fn parse(sddl: &str) -> io::Result<Access> {
+    pub(in crate::os) fn parse(sddl: &str) -> io::Result<AccessList> {
         let mut descriptor: PSECURITY_DESCRIPTOR = ptr::null_mut();
-        // SAFETY: a string that ends with a zero, and room for the result; its length is not asked.
+        // SAFETY: a zero-terminated string, and room for the result; its length is not requested.
         let parse = || unsafe {
             ConvertStringSecurityDescriptorToSecurityDescriptorW(
                 wide(sddl).as_ptr(),
@@ -286,10 +285,10 @@ impl Access {
             "ConvertStringSecurityDescriptorToSecurityDescriptorW",
             parse,
         )?;
-        Ok(Access(Local(descriptor)))
+        Ok(AccessList(Local(descriptor)))
     }
 
-    /// For a call that makes an object; valid for as long as `self`. Handles are not inheritable.
+    /// For a call that creates an object; valid for as long as `self`. Handles are not inheritable.
     pub(in crate::os) fn attributes(&self) -> SECURITY_ATTRIBUTES {
         SECURITY_ATTRIBUTES {
             nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
@@ -298,3 +297,6 @@ impl Access {
         }
     }
 }
+
+/// The right to read whom an object belongs to.
+pub(in crate::os) const READ_CONTROL: u32 = 0x2_0000;

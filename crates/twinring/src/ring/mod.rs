@@ -6,8 +6,8 @@
 //! ──────────┴───────────────────┴──────────────────────────────→ positions only grow
 //! ```
 //!
-//! The invariant is `head <= tail <= head + capacity`. Each end keeps its own position privately
-//! and publishes it; of the peer's it keeps a copy, which it refreshes only when the ring seems
+//! The invariant is `head <= tail <= head + capacity`. Each end keeps its own position privately and
+//! publishes it. It keeps a copy of the peer's position, which it refreshes only when the ring seems
 //! full or empty, and checks: a position that goes back, or beyond what it may reach, is a
 //! [`Fault`] and ends the connection.
 //!
@@ -18,20 +18,20 @@
 //! | `goodbye` in [`Producer::say_goodbye`]| `Segment::goodbye_of`      | the last `tail` before the goodbye   |
 //!
 //! # Why no wake-up is lost
-//! Whoever is about to sleep *stores* its wait flag and then *loads* the peer's position; whoever
+//! A thread about to sleep *stores* its wait flag and then *loads* the peer's position; a thread that
 //! publishes *stores* its position and then *loads* the wait flag. With a full fence between the
 //! store and the load on both sides, at least one of them sees the other's store: either the
 //! sleeper sees the new position and does not sleep, or the publisher sees the flag and rings.
-//! Without either fence both loads may come before both stores, and the sleeper sleeps beside a
-//! full ring: `model.rs` fails if one is taken out.
+//! Without either fence both loads may be done before both stores, and the sleeper sleeps although
+//! the ring is full: `model.rs` fails if one is taken out.
 //!
-//! So who has published asks [`Producer::wake`] or [`Consumer::wake`], which have the fence, once, for as
-//! much as it likes but before it waits for anything itself; or has another full fence and asks
-//! `is_awaited` behind it ([`TurnGuard::leave`](crate::sync::TurnGuard::leave)).
+//! So after publishing, a side calls [`Producer::wake`] or [`Consumer::wake`], which have the fence, once
+//! for any number of publications but before it waits for anything itself. Or it has another full fence
+//! and calls `is_awaited` after it ([`FairLockGuard::leave`](crate::sync::FairLockGuard::leave)).
 //!
-//! The ring makes no system call and does not sleep. It returns [`Wake`], and the `link` does.
-//! Source of the ring: Lamport's single-producer queue with cached indices (FastForward, rtrb);
-//! of the sleeping: the "event count" as in io_uring's SQPOLL `need_wakeup`.
+//! The ring makes no system calls and does not sleep. It returns [`Wake`], and `transfer` rings or sleeps.
+//! The ring is Lamport's single-producer queue with cached indices (as in FastForward and rtrb); the
+//! sleeping is an "event count", as in io_uring's SQPOLL `need_wakeup`.
 
 mod consumer;
 #[cfg(all(loom, test))]
@@ -45,18 +45,18 @@ pub(crate) use producer::Producer;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Wake {
-    /// It sleeps, or is about to: ring its bell.
+    /// It sleeps, or is about to: ring its doorbell.
     Needed,
     /// It will look by itself.
     NotNeeded,
 }
 
-/// The peer wrote something that the protocol rules out.
+/// The peer wrote something that the protocol forbids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// This is what it did.
+    /// What it did.
     Peer(&'static str),
-    /// A message that it sends is longer than we take.
+    /// It sends a message that is longer than we accept.
     TooLarge,
     /// We have no memory for its message.
     OutOfMemory,
@@ -66,20 +66,20 @@ use crate::segment::Shared32;
 use crate::segment::layout::{WAIT_ASLEEP, WAIT_NONE};
 use crate::sync::{Ordering, full_fence};
 
-/// Whether the owner of a wait flag says that it waits.
+/// Whether the owner of a wait flag has announced a wait.
 #[inline]
 fn is_set(flag: &Shared32) -> bool {
-    // Relaxed: a fence orders it, or it is a hint. Most calls only load, from a line that nobody
+    // Relaxed: a fence orders it, or it is a hint. Most calls only load, from a cache line that nobody
     // writes to.
     flag.load(Ordering::Relaxed) != WAIT_NONE
 }
 
-/// The publisher's half of "why no wake-up is lost": to be called after the position's store.
+/// The publisher's half of "why no wake-up is lost", called after the position's store.
 #[inline]
 fn wake_if_waiting(flag: &Shared32) -> Wake {
-    // Without this fence the load below may be done before the position is seen by the peer.
+    // Without this fence the load below may be done before the peer sees the position.
     full_fence(); // publisher
-    // Acquire: pairs with `announce`; what the sleeper said about how to wake it is seen.
+    // Acquire: pairs with `announce`, so that we see how the sleeper wants to be woken.
     if is_set(flag) && flag.swap(WAIT_NONE, Ordering::Acquire) != WAIT_NONE {
         Wake::Needed
     } else {
@@ -87,18 +87,18 @@ fn wake_if_waiting(flag: &Shared32) -> Wake {
     }
 }
 
-/// The sleeper's half: to be called before the position is looked at for the last time.
+/// The sleeper's half, called before the last look at the position.
 ///
-/// The flag is only ever swapped, never stored: then all its changes, by both sides, form one chain,
-/// which the language promises anyway but loom only sees for read-modify-writes.
+/// The flag is only ever swapped, never stored: then all its changes, by both sides, form one chain.
+/// The language promises that anyway, but loom sees it only for read-modify-writes.
 fn announce(flag: &Shared32) {
-    // Release: pairs with `wake_if_waiting`; how it wants to be woken was said before.
+    // Release: pairs with `wake_if_waiting`; how to wake us was written before.
     flag.swap(WAIT_ASLEEP, Ordering::Release);
     // Without this fence the look at the peer's position may be done before the peer sees the flag.
     full_fence(); // sleeper
 }
 
-/// Takes the announcement back, whether or not somebody has rung for it.
+/// Takes the announcement back, whether or not anyone has rung for it.
 fn retract(flag: &Shared32) {
     flag.swap(WAIT_NONE, Ordering::Relaxed);
 }

@@ -1,32 +1,32 @@
-//! The two files beside this one under the model checker: every interleaving, and every value that
+//! [`Producer`] and [`Consumer`] under the model checker: every interleaving, and every value that
 //! the orderings allow a load to return.
 //!
 //! Run with `RUSTFLAGS="--cfg loom" cargo test -p twinring --release --lib model`. A lost
-//! wake-up is a deadlock, which loom reports, and a missing Acquire or
-//! Release is a data race on the ring's cells, which it reports too.
+//! wake-up is a deadlock and a missing Acquire or Release is a data race on the ring's cells;
+//! loom reports both.
 
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
 use super::{Consumer, Producer, Wake};
 use crate::segment::RingMemory;
-use crate::segment::layout::{GOODBYE_CLOSED, ROUSE_WORD};
-use crate::sync::{Deadline, Ordering, Turn, killed_after, step};
+use crate::segment::layout::{GOODBYE_CLOSED, WAKE_BY_WORD};
+use crate::sync::{Deadline, FairLock, Ordering, killed_after, step};
 
 #[derive(Default)]
-struct Bells {
-    data: Bell,
-    space: Bell,
+struct Doorbells {
+    data: Doorbell,
+    space: Doorbell,
 }
 
-/// As the kernel's auto-reset event: stays rung until somebody has waited for it.
+/// Like the kernel's auto-reset event: stays rung until a thread has waited for it.
 #[derive(Default)]
-struct Bell {
+struct Doorbell {
     rung: Mutex<bool>,
     changed: Condvar,
 }
 
-impl Bell {
+impl Doorbell {
     fn ring(&self) {
         *self.rung.lock().unwrap() = true;
         self.changed.notify_one();
@@ -41,66 +41,66 @@ impl Bell {
     }
 }
 
-/// One word, written before.
+/// Publishes one word, written before.
 fn publish(producer: &mut Producer) -> Wake {
     producer.advance(8);
     producer.publish();
     producer.wake()
 }
 
-/// One word, read before.
+/// Releases one word, read before.
 fn release(consumer: &mut Consumer) -> Wake {
     consumer.advance(8);
     consumer.release();
     consumer.wake()
 }
 
-fn send(producer: &mut Producer, bells: &Bells, word: u64) {
+fn send(producer: &mut Producer, doorbells: &Doorbells, word: u64) {
     while !producer.has_room(8).unwrap() {
         if !producer.begin_wait(8).unwrap() {
-            bells.space.wait();
+            doorbells.space.wait();
         }
         producer.end_wait();
     }
     producer.write_word(0, word);
     if publish(producer) == Wake::Needed {
-        bells.data.ring();
+        doorbells.data.ring();
     }
 }
 
-fn receive(consumer: &mut Consumer, bells: &Bells) -> u64 {
+fn receive(consumer: &mut Consumer, doorbells: &Doorbells) -> u64 {
     while consumer.readable().unwrap() == 0 {
         if !consumer.begin_wait().unwrap() {
-            bells.data.wait();
+            doorbells.data.wait();
         }
         consumer.end_wait();
     }
     let word = consumer.read_word();
     if release(consumer) == Wake::Needed {
-        bells.space.ring();
+        doorbells.space.ring();
     }
     word
 }
 
-/// The ends of a ring send and receive words.
+/// One thread sends words, another receives them.
 fn exchange(capacity: u64, words: u64, preemptions: Option<usize>) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = preemptions;
     model.check(move || {
         let ring = RingMemory::new(capacity);
-        let bells = Arc::new(Bells::default());
+        let doorbells = Arc::new(Doorbells::default());
         let mut consumer = Consumer::new(ring.clone());
         let mut producer = Producer::new(ring);
         let receiver = {
-            let bells = bells.clone();
+            let doorbells = doorbells.clone();
             thread::spawn(move || {
                 for expected in 1..=words {
-                    assert_eq!(receive(&mut consumer, &bells), expected);
+                    assert_eq!(receive(&mut consumer, &doorbells), expected);
                 }
             })
         };
         for word in 1..=words {
-            send(&mut producer, &bells, word);
+            send(&mut producer, &doorbells, word);
         }
         receiver.join().unwrap();
     });
@@ -130,13 +130,13 @@ fn model_wrapping_ring() {
     exchange(16, 3, Some(3));
 }
 
-/// As `link/send.rs` gives its lane back: the fence between the position's store and the look at the flag
-/// is that of the turn.
-fn send_in_turn(lane: &Turn<Producer>, bells: &Bells, word: u64) {
-    let mut producer = lane.take(Deadline::Never).unwrap();
+/// As `transfer/send.rs` unlocks its lane: the fence between the position's store and the look at the
+/// flag is the lock's.
+fn send_locked(lane: &FairLock<Producer>, doorbells: &Doorbells, word: u64) {
+    let mut producer = lane.lock(Deadline::Never).unwrap();
     while !producer.has_room(8).unwrap() {
         if !producer.begin_wait(8).unwrap() {
-            bells.space.wait();
+            doorbells.space.wait();
         }
         producer.end_wait();
     }
@@ -146,16 +146,16 @@ fn send_in_turn(lane: &Turn<Producer>, bells: &Bells, word: u64) {
     if let Some(producer) = producer.leave(Producer::is_awaited)
         && producer.wake() == Wake::Needed
     {
-        bells.data.ring();
+        doorbells.data.ring();
     }
 }
 
-/// As `link/recv.rs` gives back the turn to receive.
-fn receive_in_turn(current: &Turn<Consumer>, bells: &Bells) -> u64 {
-    let mut consumer = current.take(Deadline::Never).unwrap();
+/// As `transfer/inbox.rs` gives the right to receive back.
+fn receive_locked(current: &FairLock<Consumer>, doorbells: &Doorbells) -> u64 {
+    let mut consumer = current.lock(Deadline::Never).unwrap();
     while consumer.readable().unwrap() == 0 {
         if !consumer.begin_wait().unwrap() {
-            bells.data.wait();
+            doorbells.data.wait();
         }
         consumer.end_wait();
     }
@@ -165,29 +165,29 @@ fn receive_in_turn(current: &Turn<Consumer>, bells: &Bells) -> u64 {
     if let Some(consumer) = consumer.leave(Consumer::is_awaited)
         && consumer.wake() == Wake::Needed
     {
-        bells.space.ring();
+        doorbells.space.ring();
     }
     word
 }
 
-/// Threads that take turns send one word each; one thread receives them.
-fn exchange_in_turns(capacity: u64, senders: u64, preemptions: usize) {
+/// Threads that share the lane send one word each; one thread receives them.
+fn exchange_locked(capacity: u64, senders: u64, preemptions: usize) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(preemptions);
     model.check(move || {
         let ring = RingMemory::new(capacity);
-        let bells = Arc::new(Bells::default());
-        let lane = Arc::new(Turn::new(Producer::new(ring.clone())));
+        let doorbells = Arc::new(Doorbells::default());
+        let lane = Arc::new(FairLock::new(Producer::new(ring.clone())));
         let senders: Vec<_> = (1..=senders)
             .map(|word| {
-                let (lane, bells) = (lane.clone(), bells.clone());
-                thread::spawn(move || send_in_turn(&lane, &bells, word))
+                let (lane, doorbells) = (lane.clone(), doorbells.clone());
+                thread::spawn(move || send_locked(&lane, &doorbells, word))
             })
             .collect();
-        let current = Turn::new(Consumer::new(ring));
+        let current = FairLock::new(Consumer::new(ring));
         let sum: u64 = senders
             .iter()
-            .map(|_| receive_in_turn(&current, &bells))
+            .map(|_| receive_locked(&current, &doorbells))
             .sum();
         assert_eq!(sum, (1..=senders.len() as u64).sum());
         for sender in senders {
@@ -196,20 +196,20 @@ fn exchange_in_turns(capacity: u64, senders: u64, preemptions: usize) {
     });
 }
 
-/// The fence of the turn in place of the publisher's own: one sender, and two that take turns.
+/// The lock's fence in place of the publisher's own: one sender, and two.
 #[test]
-fn model_fence_of_the_turn() {
-    exchange_in_turns(16, 1, 5);
-    exchange_in_turns(16, 2, 2);
+fn model_fence_of_the_lock() {
+    exchange_locked(16, 1, 5);
+    exchange_locked(16, 2, 2);
 }
 
-/// And in place of that of who releases: a ring of one word.
+/// And in place of the receiver's own: a ring of one word.
 #[test]
-fn model_fence_of_the_turn_in_a_full_ring() {
-    exchange_in_turns(8, 2, 2);
+fn model_fence_of_the_lock_in_a_full_ring() {
+    exchange_locked(8, 2, 2);
 }
 
-/// Who finds the flag set also finds what the sleeper said before about how to wake it.
+/// A thread that finds the flag set also finds how the sleeper had asked to be woken.
 #[test]
 fn model_how_to_wake() {
     loom::model(|| {
@@ -218,7 +218,10 @@ fn model_how_to_wake() {
         let sleeper = {
             let ring = ring.clone();
             thread::spawn(move || {
-                ring.words().rouse.0.store(ROUSE_WORD, Ordering::Relaxed);
+                ring.words()
+                    .wake_mode
+                    .0
+                    .store(WAKE_BY_WORD, Ordering::Relaxed);
                 let _ = consumer.begin_wait();
                 consumer.end_wait();
             })
@@ -226,14 +229,14 @@ fn model_how_to_wake() {
         let mut producer = Producer::new(ring.clone());
         producer.write_word(0, 1);
         if publish(&mut producer) == Wake::Needed {
-            let rouse = ring.words().rouse.0.load(Ordering::Relaxed);
-            assert_eq!(rouse, ROUSE_WORD);
+            let wake_mode = ring.words().wake_mode.0.load(Ordering::Relaxed);
+            assert_eq!(wake_mode, WAKE_BY_WORD);
         }
         sleeper.join().unwrap();
     });
 }
 
-/// A process as the kernel shows it to its peer, and the bell that it rings: one wait for both.
+/// A process as the kernel shows it to its peer, and the doorbell that it rings: one wait for both.
 #[derive(Default)]
 struct Sender {
     rung_or_dead: Mutex<(bool, bool)>,
@@ -264,8 +267,8 @@ impl Sender {
     }
 }
 
-/// As `Incoming::next` of `link/incoming.rs`: first whether the sender has ended, then the look at the
-/// ring. `looks_again` is what makes it right.
+/// As `Incoming::step` of `transfer/incoming.rs`: first whether the sender has ended, then the look at
+/// the ring. `looks_again` is what makes it right.
 fn drain(consumer: &mut Consumer, sender: &Sender, looks_again: bool) -> u64 {
     let mut got = 0;
     loop {
@@ -291,8 +294,8 @@ fn drain(consumer: &mut Consumer, sender: &Sender, looks_again: bool) -> u64 {
     }
 }
 
-/// A sender of two words is killed after so many steps: before or after it writes, publishes, looks
-/// at the flag and rings, for each of them.
+/// A sender of two words is killed after `steps` steps: before or after it writes, publishes, looks
+/// at the flag and rings, for each word.
 fn death(steps: u32, looks_again: bool) {
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -328,7 +331,7 @@ fn death(steps: u32, looks_again: bool) {
     });
 }
 
-/// The most steps that a sender of two words does.
+/// The largest number of steps that a sender of two words takes.
 const ALL_STEPS: u32 = 8;
 
 #[test]
@@ -338,15 +341,15 @@ fn model_death_against_drain() {
     }
 }
 
-/// The model above can fail: without the look after the death committed words are lost.
+/// The model above can fail: without the look after the death, committed words are lost.
 #[test]
 #[should_panic(expected = "lost")]
 fn model_death_without_a_second_look() {
     death(ALL_STEPS, false);
 }
 
-/// The lane is emptied and goodbye is said while a sender sends: whoever sees the goodbye sees all
-/// that was sent before it.
+/// The lane is emptied and the goodbye is said while a sender sends: a receiver that sees the goodbye
+/// sees everything that was sent before it.
 #[test]
 fn model_close_against_send() {
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -355,13 +358,13 @@ fn model_close_against_send() {
     model.preemption_bound = Some(3);
     model.check(|| {
         let ring = RingMemory::new(16);
-        let lane = Arc::new(Turn::new(Some(Producer::new(ring.clone()))));
+        let lane = Arc::new(FairLock::new(Some(Producer::new(ring.clone()))));
         let committed = std::sync::Arc::new(AtomicU64::new(0));
         let sending = {
             let (lane, committed) = (lane.clone(), committed.clone());
             thread::spawn(move || {
                 for word in 1..=2 {
-                    let mut lane = lane.take(Deadline::Never).unwrap();
+                    let mut lane = lane.lock(Deadline::Never).unwrap();
                     let Some(producer) = lane.as_mut() else {
                         return;
                     };
@@ -372,13 +375,13 @@ fn model_close_against_send() {
             })
         };
         let closing = thread::spawn(move || {
-            let mut lane = lane.take(Deadline::Never).unwrap();
+            let mut lane = lane.lock(Deadline::Never).unwrap();
             lane.take().unwrap().say_goodbye(GOODBYE_CLOSED);
         });
         let mut consumer = Consumer::new(ring.clone());
         // Something may have been read before.
         let mut got = consumer.readable().unwrap() / 8;
-        let closed = ring.goodbye() == GOODBYE_CLOSED;
+        let closed = ring.words().goodbye() == GOODBYE_CLOSED;
         if closed {
             consumer.seal().unwrap();
             got = consumer.readable().unwrap() / 8;

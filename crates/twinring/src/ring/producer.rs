@@ -10,8 +10,8 @@ use crate::sync::Ordering;
 #[derive(Debug)]
 pub(crate) struct Producer {
     ring: RingMemory,
-    /// Our position: everything before it is written, and seen by the consumer from the next
-    /// [`Producer::publish`] on. The word in memory is never read back.
+    /// Our position: everything before it has been written, and the next [`Producer::publish`] shows it
+    /// to the consumer. The word in shared memory is never read back.
     tail: u64,
     /// The consumer's position as last seen.
     head: u64,
@@ -25,6 +25,12 @@ impl Producer {
             tail: 0,
             head: 0,
         }
+    }
+
+    /// The memory that its spans are of.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn memory(&self) -> &RingMemory {
+        &self.ring
     }
 
     #[inline]
@@ -83,7 +89,7 @@ impl Producer {
         Ok(())
     }
 
-    /// Writes a word `ahead` of the tail; `ahead` is a multiple of 8 within the room asked for.
+    /// Writes a word `ahead` of the tail; `ahead` is a multiple of 8 within the room checked for.
     #[inline]
     pub(crate) fn write_word(&mut self, ahead: u64, word: u64) {
         self.ring.write_word(self.offset(ahead), word);
@@ -100,18 +106,18 @@ impl Producer {
     /// cross the end of the ring's memory.
     #[cfg(not(loom))]
     pub(crate) fn span(&self, ahead: u64, len: usize) -> Span {
-        self.ring.span(self.offset(ahead), len)
+        Span::new(&self.ring, self.offset(ahead), len)
     }
 
-    /// Counts the next `len` bytes as written. To be followed by [`Producer::publish`], once for as
-    /// many as there are, but before any wait.
+    /// Counts the next `len` bytes as written. Call [`Producer::publish`] afterwards, once for any number
+    /// of them but before any wait.
     #[inline]
     pub(crate) fn advance(&mut self, len: u64) {
         self.tail += len;
         debug_assert!(self.used() <= self.capacity());
     }
 
-    /// Lets the consumer see all that was written. To be followed by [`Producer::wake`].
+    /// Shows everything written to the consumer. Call [`Producer::wake`] afterwards.
     #[inline]
     pub(crate) fn publish(&mut self) {
         // Release: pairs with `Consumer::readable`; the bytes are seen before the position.
@@ -119,32 +125,32 @@ impl Producer {
         tail.store(self.tail, Ordering::Release);
     }
 
-    /// Whether the consumer has to be woken for what was published; if so, this call has taken it on.
+    /// Whether the consumer has to be woken for what was published; if so, this call obliges us to do it.
     #[inline]
     pub(crate) fn wake(&self) -> Wake {
         wake_if_waiting(&self.ring.words().data_wait.0)
     }
 
-    /// Whether the consumer says that it waits for data. Behind a full fence after
-    /// [`Producer::publish`], `false` does for [`Producer::wake`].
+    /// Whether the consumer has announced that it waits for data. After [`Producer::publish`] and a full
+    /// fence, `false` is as good as from [`Producer::wake`].
     #[inline]
     pub(crate) fn is_awaited(&self) -> bool {
         is_set(&self.ring.words().data_wait.0)
     }
 
-    /// Asks the consumer to ring when it has read more. Returns whether there is room for `need`
-    /// bytes already; if not, the caller may sleep. To be ended by [`Producer::end_wait`].
+    /// Asks the consumer to ring when it has read more. Returns whether there is room for `need` bytes
+    /// already; if not, the caller may sleep. Call [`Producer::end_wait`] afterwards.
     pub(crate) fn begin_wait(&mut self, need: u64) -> Result<bool, Fault> {
         announce(&self.ring.words().space_wait.0);
         self.has_room(need) // last look
     }
 
-    /// Ends what [`Producer::begin_wait`] began, whatever came of it.
+    /// Ends what [`Producer::begin_wait`] began, whatever it returned.
     pub(crate) fn end_wait(&mut self) {
         retract(&self.ring.words().space_wait.0);
     }
 
-    /// Tells the peer why nothing more comes: a `GOODBYE` value of the layout.
+    /// Tells the peer why nothing more comes: one of the layout's `GOODBYE` values.
     pub(crate) fn say_goodbye(&mut self, goodbye: u32) {
         // Release: pairs with `RingMemory::goodbye`; all that was published is seen before it.
         self.ring

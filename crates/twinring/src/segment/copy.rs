@@ -1,10 +1,10 @@
-//! Copying to and from memory that the peer may be writing at this very moment.
+//! Copying to and from memory that the peer may be writing at the same time.
 //!
-//! A reference, or `memcpy`, would promise the compiler that the bytes hold still, which they need
-//! not do: that is a data race, and undefined. These two do not promise it. On x86-64 they are a
-//! block of assembly, which the compiler cannot look into and which does what a row of relaxed
-//! atomic accesses would do; elsewhere they are that row. What arrives may be a mixture of old and
-//! new bytes if the peer misbehaves; it is only ever treated as data.
+//! A reference, or `memcpy`, would promise the compiler that the bytes do not change. They may, so
+//! that would be a data race, and undefined behaviour. These two functions do not promise it. On x86-64
+//! they are a block of assembly, which the compiler cannot look into and which does what a sequence of
+//! relaxed atomic accesses would do; elsewhere they are that sequence. The result may be a mixture of old
+//! and new bytes if the peer misbehaves; it is only ever treated as data.
 
 /// Copies `len` bytes from our own memory into shared memory.
 ///
@@ -28,7 +28,7 @@ pub(super) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize) {
 /// Copies `len` bytes from shared memory into our own.
 ///
 /// # Safety
-/// As [`copy_in`], with `src` and `dst` changing places.
+/// As [`copy_in`], with `src` and `dst` exchanged.
 #[inline]
 pub(super) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri), not(twinring_portable_copy)))]
@@ -49,17 +49,16 @@ pub(super) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize) {
 mod opaque {
     use core::arch::asm;
 
-    /// From this length on the wide loop is worth its call, in bytes.
+    /// From this length on, in bytes, the wide loop is worth the call.
     const WIDE: usize = 512;
-    /// From this length on `rep movsb` is worth its start, in bytes.
+    /// From this length on, in bytes, `rep movsb` is worth its start-up time.
     const REPEATED: usize = 2048;
 
-    /// Into shared memory: the peer has read what lay there, so its processor has the cache lines.
-    /// `rep movsb` writes whole lines without having them sent over first, which a loop of stores does
-    /// not: three times as fast between processors that lie far apart. For memory of our own, which is
-    /// read next, it gains nothing. Its stores may be seen in any order, but all of them before a later
-    /// one, such as that of the ring's `tail` (Intel's manual, volume 3, "Fast-String Operation and
-    /// Out-of-Order Stores").
+    /// Into shared memory: the peer has read what was there, so its processor has the cache lines.
+    /// `rep movsb` writes whole lines without fetching them first, which a loop of stores does not: three
+    /// times as fast between distant processors. For our own memory, which is read next, it gains
+    /// nothing. Its stores may be seen in any order, but all of them before a later store, such as that of
+    /// the ring's `tail` (Intel's manual, volume 3, "Fast-String Operation and Out-of-Order Stores").
     ///
     /// # Safety
     /// As [`copy`].
@@ -75,7 +74,7 @@ mod opaque {
         }
     }
 
-    /// Whether `dst` lies a few bytes behind `src` modulo 4096, which makes `rep movsb` 17 times slower
+    /// Whether `dst` is a few bytes after `src` modulo 4096, which makes `rep movsb` 17 times slower
     /// on some processors.
     #[inline]
     fn are_close(dst: *mut u8, src: *const u8) -> bool {
@@ -99,14 +98,14 @@ mod opaque {
         }
     }
 
-    /// What is shorter than a step is done by two steps that overlap: bytes in the middle are then
-    /// copied twice, which for data that may change anyway makes no difference.
+    /// A rest shorter than a step is copied by a step that overlaps the one before: bytes in the middle
+    /// are then copied twice, which makes no difference for data that may change anyway.
     ///
     /// # Safety
     /// `src` is readable and `dst` writable for `len` bytes, and the two do not overlap.
     #[inline]
     pub(super) unsafe fn copy(dst: *mut u8, src: *const u8, len: usize) {
-        // SAFETY: each step lies within `len` bytes: it begins at 0 or ends at `len`, and is not
+        // SAFETY: each step is within `len` bytes: it begins at 0 or ends at `len`, and is not
         // longer than what `len` was compared with.
         unsafe {
             if len >= WIDE && is_x86_feature_detected!("avx2") {
@@ -139,7 +138,7 @@ mod opaque {
         }
     }
 
-    /// Makes a function that copies so many bytes; what it needs is what [`copy`] needs.
+    /// Makes a function that copies a fixed number of bytes; its requirements are those of [`copy`].
     macro_rules! step {
         ($name:ident, $class:ident, $($load:literal, $store:literal),+) => {
             #[inline(always)]
@@ -208,9 +207,9 @@ mod opaque {
         let first = 32 - dst.addr() % 32;
         let steps = (len - first) / 128;
         // SAFETY: the first step takes bytes 0..32; the loop, `steps` times 128 bytes from `first`
-        // on; the last four steps, the 128 bytes that end at `len`. All lie within `len` bytes.
-        // The registers changed are declared, all sixteen for the sake of `vzeroupper`; the flags are by
-        // default, the stack is not touched.
+        // on; the last four steps, the 128 bytes that end at `len`. All are within `len` bytes.
+        // The changed registers are declared, all sixteen because of `vzeroupper`; the flags are by
+        // default, and the stack is not touched.
         unsafe {
             step_32(dst, src);
             asm!(
@@ -300,7 +299,7 @@ mod atomic {
 
 #[cfg(test)]
 mod tests {
-    /// A copier to test, as all of ours are.
+    /// The signature of all our copy functions.
     type Copier = unsafe fn(*mut u8, *const u8, usize);
 
     #[test]
@@ -329,7 +328,7 @@ mod tests {
                 // Where source and destination begin, differently against each other.
                 check(len, len % 37, len * 11 % 41);
             }
-            // Wherever they lie within a page, some of it close together.
+            // At any place within a page, some of them close together.
             for d in (0..4096).step_by(31) {
                 check(LEN - d % 64, d % 37, d);
             }

@@ -4,11 +4,12 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::copy;
 use super::layout::{
     BYTES_AT, GOODBYE_NONE, HEADER_AT, HEADER_LEN, LAYOUT_VERSION, MAGIC, RingWords, WORDS_AT,
 };
+use super::shape::{Shape, Side};
 use super::shared::{self, Shared64};
-use super::{Shape, Side, Span, copy};
 use crate::os::memory::Memory;
 
 /// Memory laid out as a segment. Shared by the rings in it, and unmapped with the last of them.
@@ -22,14 +23,14 @@ impl Segment {
     /// Lays out new, zeroed memory.
     ///
     /// # Errors
-    /// `None` if the memory has not the length that the shape asks for.
+    /// `None` if the memory does not have the length that the shape asks for.
     pub(crate) fn format(memory: Memory, shape: Shape) -> Option<Arc<Segment>> {
         if shape.len() != Some(memory.len()) {
             return None;
         }
         let segment = Segment { memory, shape };
         let header = segment.header();
-        // SAFETY: the header lies within the memory, whose length was checked; nobody else has the
+        // SAFETY: the header is within the memory, whose length was checked; nobody else has the
         // memory yet.
         unsafe {
             let at = segment.memory.base().as_ptr().add(HEADER_AT);
@@ -48,7 +49,7 @@ impl Segment {
         }
         let segment = Segment { memory, shape };
         let mut header = [0u8; HEADER_LEN];
-        // SAFETY: the header lies within the memory, whose length was checked.
+        // SAFETY: the header is within the memory, whose length was checked.
         unsafe {
             let at = segment.memory.base().as_ptr().add(HEADER_AT);
             shared::copy_out(header.as_mut_ptr(), at, HEADER_LEN);
@@ -83,7 +84,7 @@ impl Segment {
         let capacity = self.shape.capacities[index];
         let base = self.memory.base();
         // SAFETY: `shape.len()` equals the memory's length, so both offsets, and the words and the
-        // `capacity` bytes behind them, lie within it (`layout` asserts that the words fit). The
+        // `capacity` bytes behind them, are within it (`layout` asserts that the words fit). The
         // casts fit: the sum is below that length.
         let (words, bytes) = unsafe {
             (
@@ -102,23 +103,27 @@ impl Segment {
 
     /// What `side` said when it ended the connection; see [`RingMemory::goodbye`].
     pub(crate) fn goodbye_of(self: &Arc<Segment>, side: Side) -> u32 {
-        self.ring_from(side).goodbye()
+        self.ring_from(side).words().goodbye()
     }
 
-    /// Says how `side` wants to be woken: one of the `ROUSE` values.
-    pub(crate) fn set_rouse(self: &Arc<Segment>, side: Side, rouse: u32) {
+    /// Sets how `side` wants to be woken: one of the `WAKE_BY` values.
+    pub(crate) fn set_wake_mode(self: &Arc<Segment>, side: Side, wake_mode: u32) {
         let ring = self.ring_from(side);
-        // Relaxed: the next announcement of a wait (Release) is what makes it seen.
-        ring.words().rouse.0.store(rouse, Ordering::Relaxed);
+        // Relaxed: the next announcement of a wait (Release) makes it visible.
+        ring.words().wake_mode.0.store(wake_mode, Ordering::Relaxed);
     }
 
     /// How `side` wants to be woken; to be asked after its wait flag was found set.
-    pub(crate) fn rouse_of(self: &Arc<Segment>, side: Side) -> u32 {
-        // Relaxed: the flag that was found set (Acquire) is what it is ordered by.
-        self.ring_from(side).words().rouse.0.load(Ordering::Relaxed)
+    pub(crate) fn wake_mode_of(self: &Arc<Segment>, side: Side) -> u32 {
+        // Relaxed: ordered by the load of the flag that was found set (Acquire).
+        self.ring_from(side)
+            .words()
+            .wake_mode
+            .0
+            .load(Ordering::Relaxed)
     }
 
-    /// Whether the ring that `side` writes has nothing in it, by the words as they are now.
+    /// Whether the ring that `side` writes is empty, according to the current words.
     pub(crate) fn is_drained(self: &Arc<Segment>, side: Side) -> bool {
         let ring = self.ring_from(side);
         let words = ring.words();
@@ -137,7 +142,7 @@ pub(crate) struct RingMemory {
     _segment: Arc<Segment>,
 }
 
-// SAFETY: the pointers lead into memory that `_segment` keeps mapped and which is only accessed
+// SAFETY: the pointers point into memory that `_segment` keeps mapped and that is only accessed
 // atomically or by `copy`; nothing in it is tied to a thread.
 unsafe impl Send for RingMemory {}
 // SAFETY: as above.
@@ -150,30 +155,30 @@ impl RingMemory {
 
     #[inline]
     pub(crate) fn words(&self) -> &RingWords {
-        // SAFETY: the words lie within the mapped segment and are aligned (`ring_from`); they are
+        // SAFETY: the words are within the mapped segment and are aligned (`ring_from`). They are
         // atomics, so that others writing them is no race; any bit pattern is valid.
         unsafe { self.words.as_ref() }
     }
 
-    /// The range as an index, if it lies within the ring without wrapping.
+    /// The offset as an index, if the range is within the ring without wrapping.
     #[inline]
     fn checked(&self, offset: u64, len: usize) -> usize {
         assert!(
             offset <= self.capacity && len as u64 <= self.capacity - offset,
             "access outside the ring"
         );
-        // Fits: not above the capacity, which fits the address space.
+        // Fits: at most the capacity, which fits the address space.
         offset as usize
     }
 
     /// Copies `from` to `offset`.
     ///
     /// # Panics
-    /// If it does not fit there: a fault of ours, never of the peer.
+    /// If it does not fit there: a bug of ours, never the peer's doing.
     #[inline]
     pub(crate) fn write(&self, offset: u64, from: &[u8]) {
         let at = self.checked(offset, from.len());
-        // SAFETY: the range lies within the ring's bytes, which nothing but `copy` and atomics
+        // SAFETY: the range is within the ring's bytes, which nothing but `copy` and atomics
         // touch; `from` is a reference to our own memory and cannot overlap.
         unsafe { copy::copy_in(self.bytes.as_ptr().add(at), from.as_ptr(), from.len()) };
     }
@@ -193,10 +198,13 @@ impl RingMemory {
         len: usize,
     ) -> Result<(), std::collections::TryReserveError> {
         let at = self.checked(offset, len);
-        to.try_reserve(len)?;
+        // Asked here, or each message would pay for a call.
+        if len > to.capacity() - to.len() {
+            to.try_reserve(len)?;
+        }
         let old = to.len();
         // SAFETY: the source is as in `write`; the destination was reserved and is our own; all
-        // `len` bytes behind `old` are initialised when the length is set.
+        // `len` bytes after `old` are initialised when the length is set.
         unsafe {
             shared::copy_out(to.as_mut_ptr().add(old), self.bytes.as_ptr().add(at), len);
             to.set_len(old + len);
@@ -215,18 +223,12 @@ impl RingMemory {
         unsafe { shared::copy_out(to.as_mut_ptr(), self.bytes.as_ptr().add(at), to.len()) };
     }
 
-    /// The `len` bytes at `offset` as a thing of their own.
+    /// The address of the `len` bytes at `offset`.
     ///
     /// # Panics
     /// As [`RingMemory::write`].
-    pub(crate) fn span(&self, offset: u64, len: usize) -> Span {
-        self.checked(offset, len);
-        Span::new(self.clone(), offset, len)
-    }
-
-    /// The address of the byte at `offset`, which lies within the ring or right behind it.
-    pub(super) fn address(&self, offset: u64) -> NonNull<u8> {
-        let at = self.checked(offset, 0);
+    pub(super) fn address(&self, offset: u64, len: usize) -> NonNull<u8> {
+        let at = self.checked(offset, len);
         // SAFETY: within the ring's bytes, or one past them.
         unsafe { self.bytes.add(at) }
     }
@@ -234,7 +236,7 @@ impl RingMemory {
     #[inline]
     fn word(&self, offset: u64) -> &Shared64 {
         let at = self.checked(offset, 8);
-        assert!(at.is_multiple_of(8));
+        assert!(at % 8 == 0);
         // SAFETY: 8 bytes within the ring, aligned to 8, mapped for as long as `self` lives, only
         // ever accessed atomically or by `copy`.
         unsafe { Shared64::at(self.bytes.as_ptr().add(at)) }
@@ -243,14 +245,14 @@ impl RingMemory {
     /// Writes the word at `offset`, a multiple of 8, in little-endian order.
     #[inline]
     pub(crate) fn write_word(&self, offset: u64, word: u64) {
-        // Relaxed: the position published after it (Release) is what makes it seen.
+        // Relaxed: the position published after it (Release) makes it visible.
         self.word(offset).store(word.to_le(), Ordering::Relaxed);
     }
 
     /// Reads the word at `offset`, a multiple of 8, in little-endian order.
     #[inline]
     pub(crate) fn read_word(&self, offset: u64) -> u64 {
-        // Relaxed: the position read before it (Acquire) is what it is ordered by.
+        // Relaxed: ordered by the load of the position before it (Acquire).
         u64::from_le(self.word(offset).load(Ordering::Relaxed))
     }
 }
@@ -268,7 +270,7 @@ impl RingMemory {
         )
     }
 
-    /// Checks that what lies around the words and bytes of ring 0 is as it was made.
+    /// Checks that everything around the words and bytes of ring 0 is as it was created.
     pub(crate) fn assert_surroundings_untouched(&self) {
         let (words, bytes) = self.addresses();
         let base = self._segment.memory.base();

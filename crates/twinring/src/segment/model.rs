@@ -1,5 +1,5 @@
-//! A ring in the model checker's memory: its atomics, and cells that report a data race. Whoever uses
-//! it can be killed at each access.
+//! A ring in the model checker's memory: its atomics, and cells that report a data race. A thread that
+//! uses it can be killed at each access.
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -7,7 +7,7 @@ use loom::sync::Arc;
 use super::layout::RingWords;
 use crate::sync::step;
 
-/// As the real one, with a ring of a few words.
+/// Like the real one, with a ring of a few words.
 #[derive(Clone, Debug)]
 pub(crate) struct RingMemory {
     shared: Arc<Shared>,

@@ -1,8 +1,8 @@
-//! The one door for what comes out of shared memory.
+//! The only way in which data comes out of shared memory.
 //!
 //! Whatever the peer may write is loaded here and nowhere else: words by [`Shared32`] and
-//! [`Shared64`], bytes by [`copy_out`]. In this crate's unit tests each of them asks `lies` what to
-//! return, so that a test can play a peer which changes any word between any two loads; elsewhere
+//! [`Shared64`], bytes by [`copy_out`]. In this crate's unit tests each of them asks `hostile_memory` what
+//! to return, so that a test can act as a peer that changes any word between any two loads; otherwise
 //! they are the atomic access and the copy, and nothing else.
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 #[cfg(not(loom))]
 use super::copy;
 #[cfg(all(test, not(loom)))]
-use super::lies;
+use super::hostile_memory;
 
 /// A word of 32 bits that both sides can write.
 #[repr(transparent)]
@@ -27,7 +27,7 @@ impl Shared32 {
     pub(crate) fn load(&self, order: Ordering) -> u32 {
         let word = self.0.load(order);
         #[cfg(all(test, not(loom)))]
-        let word = lies::loaded_32(&self.0, word);
+        let word = hostile_memory::loaded_32(&self.0, word);
         word
     }
 
@@ -35,7 +35,7 @@ impl Shared32 {
     pub(crate) fn swap(&self, word: u32, order: Ordering) -> u32 {
         let old = self.0.swap(word, order);
         #[cfg(all(test, not(loom)))]
-        let old = lies::swapped_32(&self.0, old);
+        let old = hostile_memory::swapped_32(&self.0, old);
         old
     }
 
@@ -56,7 +56,7 @@ impl Shared64 {
     pub(crate) fn load(&self, order: Ordering) -> u64 {
         let word = self.0.load(order);
         #[cfg(all(test, not(loom)))]
-        let word = lies::loaded_64(&self.0, word);
+        let word = hostile_memory::loaded_64(&self.0, word);
         word
     }
 
@@ -64,7 +64,7 @@ impl Shared64 {
     pub(crate) fn store(&self, word: u64, order: Ordering) {
         self.0.store(word, order);
         #[cfg(all(test, not(loom)))]
-        lies::stored_64(&self.0, word);
+        hostile_memory::stored_64(&self.0, word);
     }
 
     /// The word at an address in shared memory.
@@ -93,6 +93,6 @@ pub(super) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize) {
     {
         // SAFETY: the copy has just initialised the `len` bytes at `dst`, which are ours.
         let copied = unsafe { std::slice::from_raw_parts_mut(dst, len) };
-        lies::copied(src, copied);
+        hostile_memory::copied(src, copied);
     }
 }

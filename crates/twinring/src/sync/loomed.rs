@@ -1,8 +1,8 @@
 //! What the model checker has instead of the system's: a mutex, a condition variable, deadlines, and
 //! death at a chosen step.
 //!
-//! loom's own condition variable knows no timeout. In this one a timed wait ends at any moment, also
-//! at the same one as it is notified: then the notice is spent, as it is in a real one.
+//! loom's own condition variable has no timeout. In this one a timed wait ends at any moment, even
+//! the moment in which it is notified: then the notification is used up, as in a real one.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
@@ -48,7 +48,7 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 pub(crate) struct Condvar {
     /// No thread of the model is ever switched while this is locked.
     waiters: Plain<VecDeque<Arc<Waiter>>>,
-    /// Changed by each call, so that the model tries them in either order.
+    /// Changed by each call, so that the model tries both orders.
     calls: AtomicUsize,
 }
 
@@ -113,7 +113,7 @@ impl Condvar {
 }
 
 loom::thread_local! {
-    /// Whether this thread has waited for as long as it may.
+    /// Whether this thread's timeout has passed.
     static WAITED: std::cell::Cell<bool> = std::cell::Cell::new(false)
 }
 
@@ -137,11 +137,11 @@ impl Deadline {
 }
 
 loom::thread_local! {
-    /// How many steps this thread, which stands for a process, still does before it is killed.
+    /// How many more steps this thread, which stands for a process, does before it is killed.
     static STEPS_LEFT: std::cell::Cell<Option<u32>> = std::cell::Cell::new(None)
 }
 
-/// What unwinds a killed process. Nothing of it runs any more.
+/// The panic payload that unwinds a killed process. No code of it runs any more.
 struct Killed;
 
 /// Called before each step that another process could see.
@@ -153,7 +153,7 @@ pub(crate) fn step() {
     });
 }
 
-/// Does `f` and kills it after so many steps, if it does as many.
+/// Runs `f` and kills it after this many steps, if it gets that far.
 #[cfg(test)]
 pub(crate) fn killed_after(steps: u32, f: impl FnOnce()) {
     STEPS_LEFT.with(|left| left.set(Some(steps)));

@@ -1,21 +1,21 @@
 //! Atomics and fences, from `core` and the system or, under `--cfg loom`, from the model checker; and
-//! the lock that sends and receives take turns with.
+//! the lock for sending and receiving.
 
+mod fair_lock;
 #[cfg(not(loom))]
 mod fence;
 #[cfg(loom)]
 mod loomed;
-mod turn;
 
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+pub(crate) use fair_lock::{FairLock, FairLockGuard};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(all(loom, test))]
 pub(crate) use loomed::killed_after;
 #[cfg(loom)]
 pub(crate) use loomed::{Deadline, step};
-pub(crate) use turn::{Turn, TurnGuard};
 
 #[cfg(not(loom))]
 use crate::os::event::Deadline;
@@ -23,11 +23,11 @@ use crate::os::event::Deadline;
 use loomed::{Condvar, Mutex, MutexGuard};
 use std::cell::Cell;
 #[cfg(not(loom))]
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
+use std::sync::{Condvar, Mutex, MutexGuard};
 
-/// A sequentially consistent fence: no later load is done before an earlier store is seen by all.
+/// A sequentially consistent fence: no later load is done before everyone sees every earlier store.
 ///
-/// Each side of a "store mine, then look at yours" pair needs one; `ring` says which pairs.
+/// Each side of a "store mine, then look at yours" pair needs one; `ring` says which pairs there are.
 #[inline]
 pub(crate) fn full_fence() {
     #[cfg(loom)]
@@ -39,7 +39,7 @@ pub(crate) fn full_fence() {
     fence::full();
 }
 
-/// Swaps a word of this process's own, and is a full fence besides, for the price of the swap.
+/// Swaps a word of this process's own and is also a full fence, at the cost of the swap alone.
 #[inline]
 pub(crate) fn swap_and_fence(word: &AtomicU32, value: u32) -> u32 {
     #[cfg(loom)]
@@ -94,7 +94,7 @@ pub(crate) fn spin_hint() {
 }
 
 /// Waits for another thread of this process that has a few instructions left to do. `tries`: how often
-/// this has been called for it before. It may have been stopped in them, so soon this sleeps.
+/// this has been called for it before. It may have been stopped in between, so after some tries this sleeps.
 pub(crate) fn pause(tries: u32) {
     #[cfg(not(loom))]
     if tries >= 100 || one_processor() {
@@ -104,14 +104,10 @@ pub(crate) fn pause(tries: u32) {
     spin_hint();
 }
 
-/// Whether whoever is waited for can only run while we do not, so that a spin is in vain. Asked
-/// once: it takes a while.
+/// As [`has_one_processor`](crate::os::has_one_processor): with one, spinning is in vain.
 pub(crate) fn one_processor() -> bool {
     #[cfg(loom)]
     return false;
     #[cfg(not(loom))]
-    {
-        static ONE: OnceLock<bool> = OnceLock::new();
-        *ONE.get_or_init(|| crate::os::processors() == 1)
-    }
+    crate::os::has_one_processor()
 }

@@ -12,11 +12,11 @@ use crate::wire::{knock, u32_at};
 
 /// Connects to the socket it is told, sends a good KNOCK with false credentials beside it, such as
 /// root can send, and says what the answer is.
-pub(crate) fn liar(parent: &'static Parent) {
-    let stream = std::os::unix::net::UnixStream::connect(parent.hear()).unwrap();
+pub(crate) fn impostor(parent: &'static Parent) {
+    let stream = std::os::unix::net::UnixStream::connect(parent.next_line()).unwrap();
     let said = UCred {
-        pid: Pid::from_raw(parent.hear_as::<i32>()).unwrap(),
-        uid: Uid::from_raw(parent.hear_as()),
+        pid: Pid::from_raw(parent.next_as::<i32>()).unwrap(),
+        uid: Uid::from_raw(parent.next_as()),
         gid: Gid::ROOT,
     };
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
@@ -51,20 +51,20 @@ fn credentials_in_a_message_are_not_believed() {
     // Root says that it is Alice's host itself, or Bob's process.
     let bob = start_as(BOB, &place, "side", Side::Guest);
     for (pid, uid) in [(host.pid(), ALICE), (bob.pid(), BOB)] {
-        let mut liar = start_as(ROOT, &place, "liar", Side::Guest);
-        liar.say(socket.display());
-        liar.say(pid);
-        liar.say(uid);
-        let truth = format!("process {} of user 0 wants to connect", liar.pid());
-        liar.hear_until(|line| line.starts_with("sent: "));
+        let mut impostor = start_as(ROOT, &place, "impostor", Side::Guest);
+        impostor.say(socket.display());
+        impostor.say(pid);
+        impostor.say(uid);
+        let truth = format!("process {} of user 0 wants to connect", impostor.pid());
+        impostor.wait_for_line(|line| line.starts_with("sent: "));
         // REFUSE, or nothing if it was still sending when the host hung up.
-        liar.hear_until(|line| matches!(line, "answer: Some(5)" | "answer: None"));
+        impostor.wait_for_line(|line| matches!(line, "answer: Some(5)" | "answer: None"));
         // An error of the same kind is told once in a row.
         if uid == ALICE {
             check_error(&mut host, "WrongOwner ", &[&truth]);
         }
     }
-    for line in host.heard() {
+    for line in host.lines_so_far() {
         assert!(!line.starts_with("connected"), "{line}");
     }
 }

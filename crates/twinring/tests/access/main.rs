@@ -23,14 +23,14 @@ use twinring::{Access, Link, User};
 use common::{LIMIT, Parent, Side};
 
 #[cfg(target_os = "linux")]
-common::peers!(side, squatter, locker, liar);
+common::peers!(side, squatter, locker, impostor);
 #[cfg(all(unix, not(target_os = "linux")))]
 common::peers!(side, squatter, locker);
 #[cfg(windows)]
 common::peers!(side, squatter);
 
 #[cfg(target_os = "linux")]
-use credentials::liar;
+use credentials::impostor;
 #[cfg(windows)]
 use pipes::squatter;
 #[cfg(unix)]
@@ -53,8 +53,8 @@ fn access(text: &str) -> Access {
 /// One side of a link, as its parent says: the access, then the directory, "-" for the default one.
 /// Says all errors and statuses; sends a message when it is connected, and says what it gets.
 fn side(parent: &'static Parent) {
-    let access = access(&parent.hear());
-    let directory = parent.hear();
+    let access = access(&parent.next_line());
+    let directory = parent.next_line();
     let mut builder = match parent.side {
         Side::Host => Link::host(parent.place.name()),
         Side::Guest => Link::guest(parent.place.name()),

@@ -51,7 +51,7 @@ fn a_squatter_gets_nothing() {
     let mut guest = place.start("side", Side::Guest);
     guest.say("service");
     guest.say("-");
-    let told = guest.hear_until(|line| line.starts_with("WrongOwner "));
+    let told = guest.wait_for_line(|line| line.starts_with("WrongOwner "));
     // What an administrator makes may belong to a group, which is told in other words.
     let (who, user) = (
         format!("process {} ", squatter.pid()),
@@ -62,7 +62,7 @@ fn a_squatter_gets_nothing() {
     }
     squatter.expect("0 bytes");
     drop(guest);
-    for line in squatter.heard() {
+    for line in squatter.lines_so_far() {
         assert!(matches!(&*line, "0 bytes" | "listening"), "{line}");
     }
 }
@@ -81,7 +81,7 @@ fn a_service_lets_its_own_user_in() {
     guest.say("-");
     let user = twinring::User::current().unwrap();
     for child in [&mut host, &mut guest] {
-        child.hear_until(|line| line.starts_with("connected to "));
-        child.hear_until(|line| line == format!("greetings from {user}"));
+        child.wait_for_line(|line| line.starts_with("connected to "));
+        child.wait_for_line(|line| line == format!("greetings from {user}"));
     }
 }

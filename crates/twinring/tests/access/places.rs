@@ -75,7 +75,10 @@ fn unsafe_directories_are_refused() {
 
 /// Locks the link's lock file, made by whoever, and holds it.
 pub(crate) fn locker(parent: &'static Parent) {
-    let file = File::options().write(true).open(parent.hear()).unwrap();
+    let file = File::options()
+        .write(true)
+        .open(parent.next_line())
+        .unwrap();
     flock(&file, FlockOperation::LockExclusive).unwrap();
     parent.say("locked");
     parent.wait_for_the_end();
@@ -116,7 +119,7 @@ fn a_lock_of_another_user_is_none() {
     ] {
         make(&lock).unwrap();
         let mut host = start(ALICE, &place, Side::Host, "service", &path);
-        let told = host.hear();
+        let told = host.next_line();
         assert!(told.starts_with("not opened: "), "{told}");
         fs::remove_file(&lock).unwrap();
     }
@@ -177,15 +180,15 @@ fn the_directory_of_services() {
             guest.expect("opened");
             let mut host = start(ROOT, &place, Side::Host, "service", "-".as_ref());
             host.expect("opened");
-            guest.hear_until(|line| line.starts_with("connected to "));
+            guest.wait_for_line(|line| line.starts_with("connected to "));
             let mode = fs::metadata("/run/twinring").unwrap().permissions().mode();
             assert_eq!(mode & 0o7777, 0o755);
             // Root and one who is named meet there, too; root alone elsewhere.
             drop((host, guest));
             let mut guest = start(ALICE, &place, Side::Guest, "0", "-".as_ref());
             let mut host = start(ROOT, &place, Side::Host, &ALICE.to_string(), "-".as_ref());
-            guest.hear_until(|line| line.starts_with("connected to "));
-            host.hear_until(|line| line.starts_with("connected to "));
+            guest.wait_for_line(|line| line.starts_with("connected to "));
+            host.wait_for_line(|line| line.starts_with("connected to "));
             let count = || fs::read_dir("/run/twinring").unwrap().count();
             assert_eq!(count(), 2, "a lock and a socket");
             // A user cannot be the host there.

@@ -13,7 +13,7 @@ use crate::wire::socket_path;
 
 /// Listens where it is told, and says of each guest how many bytes it sent.
 pub(crate) fn squatter(parent: &'static Parent) {
-    let listener = UnixListener::bind(parent.hear()).unwrap();
+    let listener = UnixListener::bind(parent.next_line()).unwrap();
     parent.say("listening");
     for guest in listener.incoming() {
         let mut sent = Vec::new();
@@ -47,7 +47,7 @@ fn a_squatter_gets_nothing() {
         let parts = [place.name(), socket.to_str().unwrap(), &whose];
         check_error(&mut guest, "WrongOwner ", &parts);
         drop(guest);
-        assert_eq!(squatter.heard(), [""; 0], "nobody has called");
+        assert_eq!(squatter.lines_so_far(), [""; 0], "nobody has called");
 
         // Even if the file is right, the kernel tells who listens.
         of_user(trusted, &socket);
@@ -58,7 +58,7 @@ fn a_squatter_gets_nothing() {
         check_error(&mut guest, "WrongOwner ", &parts);
         squatter.expect("0 bytes");
         drop(guest);
-        for line in squatter.heard() {
+        for line in squatter.lines_so_far() {
             assert_eq!(line, "0 bytes");
         }
     }

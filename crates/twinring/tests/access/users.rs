@@ -38,16 +38,16 @@ pub(crate) fn directory(place: &Place, user: u32) -> std::path::PathBuf {
 fn check_connected(host: &mut Child, of_host: u32, guest: &mut Child, of_guest: u32) {
     let who = |child: &Child, user| format!("process {} of user {user}", child.pid());
     let (host_is, guest_is) = (who(host, of_host), who(guest, of_guest));
-    host.hear_until(|line| line == format!("connected to {guest_is}"));
-    guest.hear_until(|line| line == format!("connected to {host_is}"));
-    host.hear_until(|line| line == format!("greetings from {of_guest}"));
-    guest.hear_until(|line| line == format!("greetings from {of_host}"));
+    host.wait_for_line(|line| line == format!("connected to {guest_is}"));
+    guest.wait_for_line(|line| line == format!("connected to {host_is}"));
+    host.wait_for_line(|line| line == format!("greetings from {of_guest}"));
+    guest.wait_for_line(|line| line == format!("greetings from {of_host}"));
 }
 
 /// Hears until an error of this kind; it has to say all these things.
 #[track_caller]
 pub(crate) fn check_error(child: &mut Child, kind: &str, parts: &[&str]) -> String {
-    let told = child.hear_until(|line| {
+    let told = child.wait_for_line(|line| {
         assert!(!line.starts_with("connected"), "{line}");
         line.trim_start_matches("not opened: ").starts_with(kind)
     });

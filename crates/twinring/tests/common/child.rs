@@ -72,12 +72,12 @@ impl Child {
 
     #[track_caller]
     pub(crate) fn say(&mut self, line: impl Display) {
-        writeln!(self.input, "{line}").expect("the child listens");
+        writeln!(self.input, "{line}").expect("the child reads its input");
     }
 
     /// The next line that the child says.
     #[track_caller]
-    pub(crate) fn hear(&mut self) -> String {
+    pub(crate) fn next_line(&mut self) -> String {
         match self.lines.recv_timeout(LIMIT) {
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => {
@@ -89,12 +89,12 @@ impl Child {
         }
     }
 
-    /// Hears on until a line is as it should be, and returns that one.
+    /// Skips lines until one is as wanted, and returns that one.
     #[track_caller]
-    pub(crate) fn hear_until(&mut self, mut wanted: impl FnMut(&str) -> bool) -> String {
+    pub(crate) fn wait_for_line(&mut self, mut wanted: impl FnMut(&str) -> bool) -> String {
         let mut before = Vec::new();
         loop {
-            match self.hear_or_end() {
+            match self.next_line_or_end() {
                 Some(line) if wanted(&line) => return line,
                 Some(line) => before.push(line),
                 None => panic!("{} has ended; it said {before:#?}", self.role),
@@ -105,7 +105,7 @@ impl Child {
 
     /// The next line, if the child says any more before it ends.
     #[track_caller]
-    pub(crate) fn hear_or_end(&mut self) -> Option<String> {
+    pub(crate) fn next_line_or_end(&mut self) -> Option<String> {
         match self.lines.recv_timeout(LIMIT) {
             Ok(line) => Some(line),
             Err(RecvTimeoutError::Disconnected) => None,
@@ -115,14 +115,14 @@ impl Child {
         }
     }
 
-    /// Hears exactly this.
+    /// Waits for exactly this line.
     #[track_caller]
     pub(crate) fn expect(&mut self, line: &str) {
-        assert_eq!(self.hear(), line, "what {} says", self.role);
+        assert_eq!(self.next_line(), line, "what {} says", self.role);
     }
 
     /// What the child has said by now.
-    pub(crate) fn heard(&mut self) -> Vec<String> {
+    pub(crate) fn lines_so_far(&mut self) -> Vec<String> {
         self.lines.try_iter().collect()
     }
 
@@ -159,7 +159,7 @@ impl Child {
     /// Waits for the child to end by itself, with success.
     #[track_caller]
     pub(crate) fn finish(mut self) {
-        if let Some(line) = self.hear_or_end() {
+        if let Some(line) = self.next_line_or_end() {
             panic!("{} should end, but says {line:?}", self.role);
         }
         let status = self.process.wait().unwrap();

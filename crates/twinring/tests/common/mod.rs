@@ -1,12 +1,12 @@
 //! Two real processes in every test: the test, and children of it that are this executable again.
 //!
 //! ```text
-//! test:  Place::new ─ start("role", side) ─► Child ─ say, hear ──┐ lines on
+//! test:  Place::new ─ start("role", side) ─► Child ─ say, next_line ──┐ lines on
 //! child: peers!(role, …) ─ fn role(parent) ◄── Parent ─ say, hear ┘ stdin and stdout
 //! ```
 //!
 //! Every wait here is bounded by a watchdog, which fails the test; no test passes because time
-//! has.
+//! has passed.
 
 #![allow(
     dead_code,

@@ -94,23 +94,23 @@ impl Parent {
     }
 
     /// The next line that the parent says.
-    pub(crate) fn hear(&self) -> String {
+    pub(crate) fn next_line(&self) -> String {
         self.lines.lock().unwrap().recv().unwrap()
     }
 
     /// The next line, as a number or whatever it should be.
-    pub(crate) fn hear_as<T: FromStr<Err: std::fmt::Debug>>(&self) -> T {
-        self.hear().parse().unwrap()
+    pub(crate) fn next_as<T: FromStr<Err: std::fmt::Debug>>(&self) -> T {
+        self.next_line().parse().unwrap()
     }
 
     /// Waits for exactly this line.
     pub(crate) fn expect(&self, line: &str) {
-        assert_eq!(self.hear(), line);
+        assert_eq!(self.next_line(), line);
     }
 
     /// Waits until the parent kills this process.
     pub(crate) fn wait_for_the_end(&self) -> ! {
-        let line = self.hear();
-        panic!("expected to be killed, but heard {line:?}");
+        let line = self.next_line();
+        panic!("expected to be killed, but was told {line:?}");
     }
 }

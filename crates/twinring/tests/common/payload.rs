@@ -59,27 +59,30 @@ fn seed(sender: u64, sequence: u64, len: usize) -> u64 {
 
 fn fill(bytes: &mut [u8], seed: u64) {
     let mut random = Random::new(seed);
-    let (words, rest) = bytes.as_chunks_mut::<8>();
-    for word in words {
-        *word = random.next().to_le_bytes();
+    let mut words = bytes.chunks_exact_mut(8);
+    for word in &mut words {
+        word.copy_from_slice(&random.next().to_le_bytes());
     }
+    let rest = words.into_remainder();
     rest.copy_from_slice(&random.next().to_le_bytes()[..rest.len()]);
 }
 
 fn first_wrong(bytes: &[u8], seed: u64) -> Option<usize> {
     let mut random = Random::new(seed);
-    let (words, rest) = bytes.as_chunks::<8>();
+    let words = bytes.chunks_exact(8);
+    let rest = words.remainder();
     let differ = |bytes: &[u8], expected: [u8; 8]| {
         bytes
             .iter()
             .zip(expected)
             .position(|(is, should)| *is != should)
     };
-    for (i, word) in words.iter().enumerate() {
+    for (i, word) in words.enumerate() {
         let expected = random.next().to_le_bytes();
         if *word != expected {
             return differ(word, expected).map(|at| i * 8 + at);
         }
     }
-    differ(rest, random.next().to_le_bytes()).map(|at| words.len() * 8 + at)
+    let before = bytes.len() - rest.len();
+    differ(rest, random.next().to_le_bytes()).map(|at| before + at)
 }

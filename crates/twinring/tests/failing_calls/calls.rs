@@ -1,7 +1,7 @@
 //! How system calls fail.
 //!
 //! Only in ways in which the kernel lets this use of them fail: a non-blocking `sendto` is not
-//! interrupted, and that an eventfd "would block" says that it is set, which would be a lie.
+//! interrupted, and an eventfd that "would block" is set, which would not be true.
 
 use nix::errno::Errno;
 use nix::errno::Errno::{

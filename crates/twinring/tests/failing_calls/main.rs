@@ -41,8 +41,8 @@ common::peers!(victim, echo, sitter);
 #[derive(Clone, Copy)]
 struct Target {
     name: &'static str,
-    /// How many calls of that name come before it: threads take turns as they like, but each name
-    /// is the business of few of them.
+    /// How many calls of that name come before it: threads run in any order, but only a few of them
+    /// make calls of a name.
     skip: usize,
     way: usize,
     /// How many of them in a row.
@@ -60,7 +60,7 @@ struct Failure {
 #[derive(Clone, Copy)]
 enum Kernel {
     Present,
-    /// One on which bells are what wakes a process.
+    /// One on which doorbells wake a process.
     Older,
 }
 
@@ -95,7 +95,7 @@ fn fail_in(phase: Phase, side: Side, kernel: Kernel) {
         let victim = kernel.start(&place, "victim", side);
         let (failure, seen) = fail(victim, phase, target);
         let text = failure.as_ref().map_or("nothing fails", |f| &f.text);
-        let wrong = echo.heard();
+        let wrong = echo.lines_so_far();
         assert!(wrong.is_empty(), "{text}: the peer: {wrong:?}");
         (failure, seen)
     };
@@ -197,7 +197,7 @@ fn fail(mut child: Child, phase: Phase, target: Option<Target>) -> (Option<Failu
 
     let text = failure.as_ref().map_or("nothing fails", |f| &f.text);
     let mut said = Vec::new();
-    while let Some(line) = child.hear_or_end() {
+    while let Some(line) = child.next_line_or_end() {
         said.push(line);
     }
     let through = said.last().is_some_and(|line| line == "through");
@@ -345,7 +345,7 @@ const RUNS: usize = 100;
 /// For so long that it is given up: the connection ends instead of sleeping for ever, and the next
 /// one works.
 #[test]
-fn a_bell_cannot_be_rung_for_long() {
+fn a_doorbell_cannot_be_rung_for_long() {
     let _watchdog = Watchdog::new(300);
     if !is_permitted() {
         return;
@@ -365,7 +365,7 @@ fn a_bell_cannot_be_rung_for_long() {
             let victim = place.start("victim", side);
             fail(victim, Phase::Talk, Some(target)).0.is_some()
         });
-        assert!(rings, "the {side} rings no bell");
-        assert_eq!(echo.heard(), [""; 0]);
+        assert!(rings, "the {side} rings no doorbell");
+        assert_eq!(echo.lines_so_far(), [""; 0]);
     }
 }

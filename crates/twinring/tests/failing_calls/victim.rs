@@ -23,7 +23,7 @@ const ATTEMPTS: u64 = 4;
 /// met, `through` at the end, and `wrong ...` if it could not get through.
 pub(crate) fn victim(parent: &'static Parent) {
     std::panic::set_hook(Box::new(|panic| parent.say(format!("wrong: {panic}"))));
-    let phase: Phase = parent.hear_as();
+    let phase: Phase = parent.next_as();
     let other = other(parent);
     connected(&other);
     talk(parent, &other);

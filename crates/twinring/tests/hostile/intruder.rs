@@ -1,5 +1,5 @@
-//! A guest that shakes hands as it should, and then holds all that a guest is given: the memory and
-//! the two sockets.
+//! A guest that goes through the handshake as it should, and then has all that a guest is given: the memory
+//! and the two sockets.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -75,13 +75,13 @@ impl Intruder {
     }
 
     pub(crate) fn u64_at(&self, offset: usize) -> &AtomicU64 {
-        assert!(offset.is_multiple_of(8) && offset + 8 <= LEN);
+        assert!(offset % 8 == 0 && offset + 8 <= LEN);
         // SAFETY: aligned, within the mapping, which lives as long as `self`.
         unsafe { AtomicU64::from_ptr(self.base.add(offset).cast()) }
     }
 
     pub(crate) fn u32_at(&self, offset: usize) -> &AtomicU32 {
-        assert!(offset.is_multiple_of(4) && offset + 4 <= LEN);
+        assert!(offset % 4 == 0 && offset + 4 <= LEN);
         // SAFETY: as above.
         unsafe { AtomicU32::from_ptr(self.base.add(offset).cast()) }
     }
@@ -106,7 +106,7 @@ impl Intruder {
         self.ring();
     }
 
-    /// Rings both bells, and wakes who sleeps on a wait flag, whether anybody sleeps or not.
+    /// Rings both doorbells, and wakes a thread that sleeps on a wait flag, whether or not there is one.
     pub(crate) fn ring(&self) {
         use rustix::net::{SendFlags, send};
         use rustix::thread::futex;

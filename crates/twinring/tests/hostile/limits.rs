@@ -49,7 +49,7 @@ fn limit_with(spare: usize) -> u64 {
 /// then with enough.
 pub(crate) fn few_descriptors(parent: &'static Parent) {
     loop {
-        let spare = parent.hear_as();
+        let spare = parent.next_as();
         let lowered = Lowered::to(Resource::Nofile, limit_with(spare));
         let opened = parent
             .builder()
@@ -82,7 +82,7 @@ fn too_few_descriptors() {
             child.say(spare);
             let mut missing = 0;
             let opened = loop {
-                match child.hear().as_str() {
+                match child.next_line().as_str() {
                     "opened" => break true,
                     "failed OutOfHandles" => break false,
                     "error OutOfHandles" => missing += 1,
@@ -98,7 +98,7 @@ fn too_few_descriptors() {
             until(
                 "it connects, or one of both says that something is missing",
                 || {
-                    for line in child.heard() {
+                    for line in child.lines_so_far() {
                         assert_eq!(line, "error OutOfHandles", "with {spare} descriptors");
                         missing += 1;
                     }
@@ -108,7 +108,7 @@ fn too_few_descriptors() {
             strained += usize::from(missing > 0);
             child.say("lift");
             loop {
-                match child.hear().as_str() {
+                match child.next_line().as_str() {
                     "error OutOfHandles" => {}
                     // What the other side said, which may be our own words.
                     "error OutOfMemory" | "error PeerGone" => {}
@@ -132,10 +132,10 @@ fn too_few_descriptors() {
 
 /// Opens the link with little address space to spare; then with enough.
 pub(crate) fn little_memory(parent: &'static Parent) {
-    let capacity = parent.hear_as();
+    let capacity = parent.next_as();
     let status = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = status.split(' ').next().unwrap().parse().unwrap();
-    let spare: u64 = parent.hear_as();
+    let spare: u64 = parent.next_as();
     let page = rustix::param::page_size() as u64;
     let lowered = Lowered::to(Resource::As, pages * page + spare);
     let link = parent
@@ -145,7 +145,7 @@ pub(crate) fn little_memory(parent: &'static Parent) {
         .open()
         .unwrap();
     parent.say("opened");
-    match parent.hear().as_str() {
+    match parent.next_line().as_str() {
         "lift" => {}
         "receive" => {
             parent.say(format!(
@@ -181,7 +181,7 @@ fn too_little_memory_for_the_rings() {
             .on_error(log.errors())
             .open()
             .unwrap();
-        let told = child.hear();
+        let told = child.next_line();
         assert!(told.starts_with("error OutOfMemory "), "{told}");
         assert_eq!(log.wait_for(1), ["error OutOfMemory"], "both are told");
         child.say("lift");

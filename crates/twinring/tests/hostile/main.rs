@@ -3,10 +3,10 @@
 //!
 //! The victim is a child process with an ordinary link; the test attacks it by hand.
 
-#[cfg(target_os = "linux")]
-mod bells;
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(target_os = "linux")]
+mod doorbells;
 #[cfg(target_os = "linux")]
 mod fds;
 #[cfg(target_os = "linux")]

@@ -15,7 +15,7 @@ const VARIABLES: [&str; 3] = ["TWINRING_RUNTIME_DIR", "XDG_RUNTIME_DIR", "TMPDIR
 /// Opens the link as its parent says: in the directory that the environment names or in the
 /// parent's own, for its own user or for another as well.
 pub(crate) fn opener(parent: &'static Parent) {
-    let builder = match (parent.hear().as_str(), parent.side) {
+    let builder = match (parent.next_line().as_str(), parent.side) {
         ("environment", Side::Host) => Link::host(parent.place.name()),
         ("environment", Side::Guest) => Link::guest(parent.place.name()),
         ("directory", _) => parent.builder(),
@@ -121,7 +121,7 @@ fn unusable_directories() {
     ] {
         for side in Side::BOTH {
             let change = with_only("TWINRING_RUNTIME_DIR", &path);
-            let told = start(&place, side, "environment", change).hear();
+            let told = start(&place, side, "environment", change).next_line();
             assert!(told.starts_with("RuntimeDirectory "), "{path:?}: {told}");
             assert!(told.contains(cause), "{path:?}: {told}");
             assert!(told.contains(path.to_str().unwrap()), "{path:?}: {told}");
@@ -177,7 +177,7 @@ fn a_user_without_a_runtime_directory() {
     let Some(mut child) = start_as_nobody(&place, Side::Host, "environment", change) else {
         return;
     };
-    let told = child.hear();
+    let told = child.next_line();
     assert!(told.starts_with("RuntimeDirectory "), "{told}");
     assert!(told.contains("TWINRING_RUNTIME_DIR"), "{told}");
 }
@@ -202,7 +202,7 @@ fn directories_of_other_users() {
         let Some(mut child) = start_as_nobody(&place, Side::Guest, "environment", change) else {
             return;
         };
-        let told = child.hear();
+        let told = child.next_line();
         assert!(told.starts_with(kind), "{told}");
         assert!(told.contains(path.to_str().unwrap()), "{told}");
     }
@@ -224,13 +224,13 @@ fn other_users_need_to_be_admitted() {
     };
     // Its errors come as they may; each attempt to connect meets the host of that moment.
     let says = |guest: &mut Child, beginning: &str| {
-        guest.hear_until(|line| line.starts_with(beginning));
+        guest.wait_for_line(|line| line.starts_with(beginning));
     };
     says(&mut guest, "AccessDenied ");
     assert_eq!(closed.status(), twinring::Status::Waiting);
     drop(closed);
 
-    // The host admits a third user, which opens the socket, but not the door.
+    // The host admits a third user, so that the socket is open to everyone, but the host lets nobody else in.
     let third = vec!["12345".parse::<User>().unwrap()];
     let host = place.host().access(Access::Users(third)).open().unwrap();
     says(&mut guest, "WrongOwner ");

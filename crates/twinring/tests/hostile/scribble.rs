@@ -68,9 +68,9 @@ fn segments() -> Vec<usize> {
 /// it: the library may unmap the segment under its hands.
 pub(crate) fn scribbler(parent: &'static Parent) {
     let link = parent.builder().ring_capacity(CAPACITY).open().unwrap();
-    let everywhere: bool = parent.hear_as();
+    let everywhere: bool = parent.next_as();
     connected(&link);
-    // So that there is something to be read, and bells to be rung.
+    // So that there is something to read, and doorbells to ring.
     let sending = link.clone();
     thread::spawn(move || {
         for i in 0.. {
@@ -173,7 +173,7 @@ fn beside(place: &Place) -> Place {
 
 fn audit(victim: &mut Child) -> Vec<u64> {
     victim.say("audit");
-    let line = victim.hear_until(|line| {
+    let line = victim.wait_for_line(|line| {
         fine(line);
         line.starts_with("audit ")
     });
@@ -222,11 +222,11 @@ fn scribbled_over(victims: Side, everywhere: bool) {
             let mut scribbler = place.start("scribbler", victims.opposite());
             scribbler.say(everywhere);
             // It may not find the victim free at once, but it is never kept out.
-            if scribbler.hear() == "scribbling" {
+            if scribbler.next_line() == "scribbling" {
                 attacks += 1;
                 let limit = Instant::now() + Duration::from_millis(300);
                 loop {
-                    let said = scribbler.heard();
+                    let said = scribbler.lines_so_far();
                     if said.iter().any(|line| line == "over") {
                         ended += 1;
                         break;
@@ -243,7 +243,7 @@ fn scribbled_over(victims: Side, everywhere: bool) {
                 }
             }
             scribbler.kill();
-            for line in victim.heard() {
+            for line in victim.lines_so_far() {
                 fine(&line);
                 caught += u32::from(line.contains("Protocol("));
             }
@@ -292,7 +292,7 @@ fn scribbled_over(victims: Side, everywhere: bool) {
         }
         got += 1;
     }
-    victim.heard().iter().for_each(|line| fine(line));
+    victim.lines_so_far().iter().for_each(|line| fine(line));
 }
 
 #[test]

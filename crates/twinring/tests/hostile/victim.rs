@@ -16,7 +16,7 @@ pub(crate) const CAPACITY: u64 = 4096;
 
 /// Sends back each "ping", and labelled messages without end besides; says all that it is told.
 pub(crate) fn victim(parent: &'static Parent) {
-    let patience = Duration::from_millis(parent.hear_as());
+    let patience = Duration::from_millis(parent.next_as());
     let link = parent
         .builder()
         .ring_capacity(CAPACITY)
@@ -89,7 +89,7 @@ impl Victim {
     #[track_caller]
     fn says_one_of(&mut self, beginnings: &[&str]) -> String {
         self.child
-            .hear_until(|line| beginnings.iter().any(|some| line.starts_with(some)))
+            .wait_for_line(|line| beginnings.iter().any(|some| line.starts_with(some)))
     }
 
     /// Waits until it has said something that begins with each of these, in any order.

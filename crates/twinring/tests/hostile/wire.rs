@@ -119,7 +119,7 @@ impl Stranger {
     }
 
     /// What the other side sends until it hangs up.
-    pub(crate) fn hear_to_the_end(&mut self) -> Vec<u8> {
+    pub(crate) fn read_to_the_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         match self.0.read_to_end(&mut bytes) {
             Ok(_) => {}
@@ -138,7 +138,7 @@ impl Stranger {
     /// Expects to be refused: the reason, and what is said about it.
     #[track_caller]
     pub(crate) fn refusal(&mut self) -> (u32, String) {
-        let bytes = self.hear_to_the_end();
+        let bytes = self.read_to_the_end();
         assert_eq!(bytes.len(), PACKET, "one packet, and then the end");
         assert_eq!(bytes[..8], *b"twinring");
         assert_eq!(u32_at(&bytes, 8), REFUSE);

@@ -66,9 +66,9 @@ fn good_memory() -> OwnedFd {
     memory(LEN, LEN, &header(), SEALS)
 }
 
-fn good_bell() -> OwnedFd {
+fn good_doorbell() -> OwnedFd {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    // The other end may be closed; nobody gets so far as to hear it.
+    // The other end may be closed; no guest gets as far as reading it.
     drop(ours);
     theirs.into()
 }
@@ -115,7 +115,7 @@ fn refused(hello: &Packet, fds: &[BorrowedFd<'_>], cause: &str) {
 fn the_memory_is_none() {
     let _watchdog = Watchdog::new(120);
     let good = hello([CAPACITY; 2]);
-    let bell = good_bell();
+    let doorbell = good_doorbell();
     let file = tempfile();
     let (pipe, _other_end) = std::io::pipe().unwrap();
     let null = File::open("/dev/zero").unwrap();
@@ -127,9 +127,13 @@ fn the_memory_is_none() {
         null.as_fd(),
         directory.as_fd(),
         event.as_fd(),
-        bell.as_fd(),
+        doorbell.as_fd(),
     ] {
-        refused(&good, &[wrong, bell.as_fd()], "the memory handed over is n");
+        refused(
+            &good,
+            &[wrong, doorbell.as_fd()],
+            "the memory handed over is n",
+        );
     }
 }
 
@@ -152,7 +156,7 @@ fn tempfile() -> File {
 fn the_memory_is_not_safe_to_map() {
     let _watchdog = Watchdog::new(120);
     let good = hello([CAPACITY; 2]);
-    let bell = good_bell();
+    let doorbell = good_doorbell();
     let header = header();
     let without = |seal| memory(LEN, LEN, &header, SEALS.difference(seal));
     let cases = [
@@ -175,14 +179,14 @@ fn the_memory_is_not_safe_to_map() {
         (memory(LEN, LEN - 4096, &header, SEALS), "not reserved"),
     ];
     for (memory, cause) in &cases {
-        refused(&good, &[memory.as_fd(), bell.as_fd()], cause);
+        refused(&good, &[memory.as_fd(), doorbell.as_fd()], cause);
     }
     let read_only = File::open(format!("/proc/self/fd/{}", {
         use std::os::fd::AsRawFd;
         cases[0].0.as_raw_fd()
     }))
     .unwrap();
-    refused(&good, &[read_only.as_fd(), bell.as_fd()], "not sealed");
+    refused(&good, &[read_only.as_fd(), doorbell.as_fd()], "not sealed");
 }
 
 /// Memory that is of the right kind by some signs only, and what else can be handed over in its
@@ -191,7 +195,7 @@ fn the_memory_is_not_safe_to_map() {
 fn the_memory_is_of_another_kind() {
     let _watchdog = Watchdog::new(240);
     let good = hello([CAPACITY; 2]);
-    let (memory, bell) = (good_memory(), good_bell());
+    let (memory, doorbell) = (good_memory(), good_doorbell());
     let reopened = |flags| {
         let path = format!("/proc/self/fd/{}", {
             use std::os::fd::AsRawFd;
@@ -201,11 +205,11 @@ fn the_memory_is_of_another_kind() {
     };
     // A sealed memfd, of which there is only a handle that cannot be used.
     let path = reopened(OFlags::PATH | OFlags::CLOEXEC);
-    refused(&good, &[path.as_fd(), bell.as_fd()], "is no memfd");
+    refused(&good, &[path.as_fd(), doorbell.as_fd()], "is no memfd");
     // Sealed, reserved, and only to be read: mapping it fails.
     let read_only = reopened(OFlags::RDONLY | OFlags::CLOEXEC);
     let told = host(LONG, |guest| {
-        fds::send(&guest, &good, &[read_only.as_fd(), bell.as_fd()]);
+        fds::send(&guest, &good, &[read_only.as_fd(), doorbell.as_fd()]);
         let (answer, _) = fds::receive(&guest);
         assert_eq!(u32_at(&answer, 8), REFUSE);
     });
@@ -215,20 +219,24 @@ fn the_memory_is_of_another_kind() {
     let huge = memory_of(1 << 40);
     refused(
         &good,
-        &[huge.as_fd(), bell.as_fd()],
+        &[huge.as_fd(), doorbell.as_fd()],
         "has 1099511627776 bytes",
     );
     // Reserved, and then taken back in the middle: seals do not forbid it.
     let holed = good_memory();
     let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     fallocate(&holed, punch, 4096, 4096).unwrap();
-    refused(&good, &[holed.as_fd(), bell.as_fd()], "not reserved");
+    refused(&good, &[holed.as_fd(), doorbell.as_fd()], "not reserved");
 
     // Pages of another size: they can be missing at the first touch.
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::HUGETLB;
     if let Ok(large) = memfd_create("hostile", flags) {
         fcntl_add_seals(&large, SEALS).unwrap();
-        refused(&good, &[large.as_fd(), bell.as_fd()], "other than tmpfs");
+        refused(
+            &good,
+            &[large.as_fd(), doorbell.as_fd()],
+            "other than tmpfs",
+        );
     } else {
         println!("this Linux has no pages of another size");
     }
@@ -244,13 +252,13 @@ fn the_memory_is_of_another_kind() {
         fallocate(&file, FallocateFlags::empty(), 0, LEN).unwrap();
         refused(
             &good,
-            &[file.as_fd(), bell.as_fd()],
+            &[file.as_fd(), doorbell.as_fd()],
             "the memory handed over is n",
         );
     }
 
     // The two the wrong way round; the memory twice.
-    refused(&good, &[bell.as_fd(), memory.as_fd()], "is no memfd");
+    refused(&good, &[doorbell.as_fd(), memory.as_fd()], "is no memfd");
     refused(&good, &[memory.as_fd(), memory.as_fd()], "no stream socket");
 }
 
@@ -263,7 +271,7 @@ fn memory_of(len: u64) -> OwnedFd {
 fn the_memory_is_of_another_connection() {
     let _watchdog = Watchdog::new(120);
     let good = hello([CAPACITY; 2]);
-    let bell = good_bell();
+    let doorbell = good_doorbell();
     for (at, cause) in [
         (0, "magic number"),
         (8, "version"),
@@ -276,7 +284,7 @@ fn the_memory_is_of_another_connection() {
         let mut header = header();
         header[at] ^= 0x40;
         let memory = memory(LEN, LEN, &header, SEALS);
-        refused(&good, &[memory.as_fd(), bell.as_fd()], cause);
+        refused(&good, &[memory.as_fd(), doorbell.as_fd()], cause);
     }
 }
 
@@ -284,12 +292,12 @@ fn the_memory_is_of_another_connection() {
 fn too_few_or_too_many_descriptors() {
     let _watchdog = Watchdog::new(120);
     let good = hello([CAPACITY; 2]);
-    let (memory, bell) = (good_memory(), good_bell());
-    let (memory, bell) = (memory.as_fd(), bell.as_fd());
+    let (memory, doorbell) = (good_memory(), good_doorbell());
+    let (memory, doorbell) = (memory.as_fd(), doorbell.as_fd());
     refused(&good, &[], "0 descriptors");
     refused(&good, &[memory], "1 descriptors");
-    refused(&good, &[memory, bell, bell], "3 descriptors");
-    refused(&good, &fds::copies(&bell, fds::MOST), "253 descriptors");
+    refused(&good, &[memory, doorbell, doorbell], "3 descriptors");
+    refused(&good, &fds::copies(&doorbell, fds::MOST), "253 descriptors");
 }
 
 #[test]
@@ -307,8 +315,8 @@ fn the_bell_is_none() {
 #[test]
 fn impossible_capacities() {
     let _watchdog = Watchdog::new(240);
-    let (memory, bell) = (good_memory(), good_bell());
-    let fds = [memory.as_fd(), bell.as_fd()];
+    let (memory, doorbell) = (good_memory(), good_doorbell());
+    let fds = [memory.as_fd(), doorbell.as_fd()];
     for wrong in [0, 8, 2048, 4095, 5000, 1 << 31, 1 << 63, u64::MAX] {
         refused(&hello([wrong, CAPACITY]), &fds, "rings of");
         refused(&hello([CAPACITY, wrong]), &fds, "rings of");
@@ -356,12 +364,12 @@ fn other_answers() {
     assert!(told.starts_with("error TimedOut "), "{told}");
 
     // The right HELLO, and then the WELCOME of another connection.
-    let (memory, bell) = (good_memory(), good_bell());
+    let (memory, doorbell) = (good_memory(), good_doorbell());
     let told = host(LONG, |guest| {
         fds::send(
             &guest,
             &hello([CAPACITY; 2]),
-            &[memory.as_fd(), bell.as_fd()],
+            &[memory.as_fd(), doorbell.as_fd()],
         );
         fds::receive(&guest);
         fds::send(&guest, &packet(WELCOME), &[]);

@@ -1,4 +1,4 @@
-//! A guest that shakes hands as it should and then writes what it likes into the shared memory.
+//! A guest that goes through the handshake as it should and then writes what it likes into the shared memory.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -144,7 +144,7 @@ fn bad_frames_in_the_middle_of_a_batch() {
         intruder.frames(&all, tail + 48);
         // An odd tail is not even looked at; some have a good one before the bad one.
         if tail % 8 == 0 {
-            let told = victim.hear();
+            let told = victim.next_line();
             assert!(["3 good", "4 good"].contains(&&*told), "{what}: {told}");
         }
         // One of them gives a message up before it is wrong.
@@ -278,7 +278,7 @@ fn random_words_everywhere() {
     victim.serves(&place, Side::Guest);
 }
 
-/// Bells that never stop, and nothing behind them: the victim is not kept from its work.
+/// Doorbells that never stop, with nothing to read: the victim is not kept from its work.
 #[test]
 fn bells_without_end() {
     let _watchdog = Watchdog::new(120);

@@ -11,7 +11,7 @@ use crate::{every_instruction, is_permitted, watchdog};
 
 /// Opens the link and exchanges a message, between two marks.
 pub(crate) fn comer(parent: &'static Parent) {
-    let incarnation: u64 = parent.hear_as();
+    let incarnation: u64 = parent.next_as();
     parent.say("ready");
     parent.expect("go");
     mark();

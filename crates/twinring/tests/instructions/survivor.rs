@@ -26,7 +26,7 @@ pub(crate) fn survivor(parent: &'static Parent) {
         .unwrap();
     let mut met = 0;
     loop {
-        let line = parent.hear();
+        let line = parent.next_line();
         let (order, number) = line.split_once(' ').unwrap_or((&line, "0"));
         let number: u64 = number.parse().unwrap();
         match order {
@@ -133,7 +133,7 @@ impl Survivor {
 
     pub(crate) fn audit(&mut self) -> Audit {
         self.child.say("audit");
-        self.child.hear().parse().unwrap()
+        self.child.next_line().parse().unwrap()
     }
 
     /// Waits until it has no more than it had.
@@ -155,7 +155,7 @@ impl Survivor {
         if operation != Operation::SendToSleeper {
             self.begin("end");
         }
-        let said = match self.child.hear_or_end() {
+        let said = match self.child.next_line_or_end() {
             Some(line) => line,
             None => "nothing: it has failed".to_owned(),
         };

@@ -11,8 +11,8 @@ use crate::tracer::{Step, Thread, mark};
 
 /// Connects, exchanges a message, and does one operation between two marks.
 pub(crate) fn victim(parent: &'static Parent) {
-    let operation: Operation = parent.hear_as();
-    let incarnation: u64 = parent.hear_as();
+    let operation: Operation = parent.next_as();
+    let incarnation: u64 = parent.next_as();
     let link = parent
         .builder()
         .ring_capacity(CAPACITY)
@@ -171,7 +171,7 @@ impl Victim {
     /// Lets both sides do what comes before the operation.
     #[track_caller]
     pub(crate) fn prepare(&mut self, survivor: &mut Survivor) {
-        self.fate.filled = self.child.hear().parse().unwrap();
+        self.fate.filled = self.child.next_line().parse().unwrap();
         match self.operation {
             Operation::SendToSleeper => survivor.begin("end"),
             Operation::SendAround => self.make_room(survivor),
@@ -205,7 +205,7 @@ impl Victim {
     /// first.
     #[track_caller]
     pub(crate) fn kill_after(mut self, n: usize, survivor: &mut Survivor) -> Fate {
-        let tid = self.child.hear().parse().unwrap();
+        let tid = self.child.next_line().parse().unwrap();
         let mut thread = Thread::seize(&self.child, tid);
         thread.run_to_mark(|| self.child.say("go"));
         let mut slept = false;

@@ -163,7 +163,7 @@ fn one_side(victims: Side, kills: &Kills, samples_every: u64) {
             end.began
         });
         kills.note(&dead, told, first_message);
-        if incarnation.is_multiple_of(samples_every) && next_victim.is_none() {
+        if incarnation % samples_every == 0 && next_victim.is_none() {
             samples.push((incarnation, survivor.audit()));
         }
     }

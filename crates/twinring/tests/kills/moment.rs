@@ -19,9 +19,9 @@ pub(crate) enum Moment {
     /// It is about to send a message of four times the ring.
     SendingLarge,
     /// It waits for room in the ring; the other side has stopped reading.
-    ParkedFull,
+    AsleepFull,
     /// It waits for messages; the other side has stopped sending.
-    ParkedEmpty,
+    AsleepEmpty,
     /// Messages flow both ways.
     Talking,
     /// It is about to close the link.
@@ -37,8 +37,8 @@ impl Moment {
         Moment::Connected,
         Moment::Sending,
         Moment::SendingLarge,
-        Moment::ParkedFull,
-        Moment::ParkedEmpty,
+        Moment::AsleepFull,
+        Moment::AsleepEmpty,
         Moment::Talking,
         Moment::Closing,
         Moment::Closed,

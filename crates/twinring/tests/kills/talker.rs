@@ -42,7 +42,7 @@ struct Talker {
 /// `status ...` when that changes; `end ...` when a peer has gone of which it got messages;
 /// `wrong ...` if something is.
 pub(crate) fn talker(parent: &'static Parent) {
-    let told = parent.hear();
+    let told = parent.next_line();
     let mut words = told.splitn(3, ' ');
     let mut word = || words.next().unwrap();
     let incarnation = word().parse().unwrap();
@@ -151,10 +151,10 @@ impl Talker {
                     len = MOST;
                     self.parent.say("at");
                 }
-                Moment::ParkedFull if now => asks = READ_NO_MORE,
-                Moment::ParkedFull if sequence == act_at + 1 => return self.fill(sequence),
-                Moment::ParkedEmpty if now => asks = SEND_NO_MORE,
-                Moment::ParkedEmpty if sequence == act_at + 1 => return self.fall_silent(),
+                Moment::AsleepFull if now => asks = READ_NO_MORE,
+                Moment::AsleepFull if sequence == act_at + 1 => return self.fill(sequence),
+                Moment::AsleepEmpty if now => asks = SEND_NO_MORE,
+                Moment::AsleepEmpty if sequence == act_at + 1 => return self.fall_silent(),
                 Moment::Closing if now => return self.close("at", "closed"),
                 Moment::Closed if now => return self.close("closing", "at"),
                 _ => {}

@@ -135,8 +135,8 @@ impl Watched {
         }
     }
 
-    fn hear_one(&mut self) {
-        let line = self.child.hear();
+    fn take_line(&mut self) {
+        let line = self.child.next_line();
         self.note(&line);
     }
 
@@ -147,7 +147,7 @@ impl Watched {
     /// Waits for its moment; the random ones are for whoever kills.
     pub(crate) fn come_to_its_moment(&mut self) {
         while !self.at && self.moment != Moment::Any {
-            self.hear_one();
+            self.take_line();
         }
     }
 
@@ -156,15 +156,15 @@ impl Watched {
     pub(crate) fn come_to_its_moment_beside(&mut self, other: &mut Watched) {
         let start = Instant::now();
         while !self.at && self.moment != Moment::Any {
-            self.hear_all();
-            other.hear_all();
+            self.take_all_lines();
+            other.take_all_lines();
             std::thread::sleep(Duration::from_micros(100));
             assert!(start.elapsed() < LIMIT, "{self:?} waits beside {other:?}");
         }
     }
 
-    fn hear_all(&mut self) {
-        for line in self.child.heard() {
+    fn take_all_lines(&mut self) {
+        for line in self.child.lines_so_far() {
             self.note(&line);
         }
     }
@@ -204,16 +204,16 @@ impl Watched {
     pub(crate) fn outlive(&mut self, dead: &Dead, since: usize) -> Option<&Connection> {
         let of_it = |end: &End| end.incarnation == dead.incarnation;
         while dead.deeds.sent > 0 && !self.ends.iter().any(of_it) {
-            self.hear_one();
+            self.take_line();
         }
         let knew = |c: &Connection| c.pid == dead.pid;
         while self.connections[since..]
             .last()
             .is_some_and(|c| knew(c) && c.end.is_none())
         {
-            self.hear_one();
+            self.take_line();
         }
-        self.hear_all();
+        self.take_all_lines();
         self.connections[since..]
             .iter()
             .rfind(|c| knew(c) && c.end.is_some())
@@ -221,8 +221,9 @@ impl Watched {
 
     /// What it has told of the end of another, if that had sent anything.
     pub(crate) fn end_of(&mut self, dead: &Dead) -> Option<End> {
-        let of_it = |end: &mut End| end.incarnation == dead.incarnation;
-        let end = self.ends.extract_if(.., of_it).next();
+        let of_it = |end: &End| end.incarnation == dead.incarnation;
+        let at = self.ends.iter().position(of_it);
+        let end = at.map(|at| self.ends.remove(at));
         for other in &self.ends {
             // The next one may have come and gone already. Of one before, only the message that
             // it was sending is news.
@@ -247,7 +248,7 @@ impl Watched {
             }
             self.child.say("audit");
             let counts: Vec<u64> = loop {
-                let line = self.child.hear();
+                let line = self.child.next_line();
                 match line.strip_prefix("audit ") {
                     Some(counts) => break counts.split(' ').map(|n| n.parse().unwrap()).collect(),
                     None => self.note(&line),

@@ -90,11 +90,11 @@ fn builder(place: &Place, side: Side, wait: Wait) -> Builder {
 
 /// What a child of a case is told first.
 fn told(parent: &Parent) -> Link {
-    let wait = match parent.hear().as_str() {
+    let wait = match parent.next_line().as_str() {
         "sleep" => Wait::Sleep,
         _ => Wait::default(),
     };
-    testing::set_net(parent.hear_as());
+    testing::set_net(parent.next_as());
     let link = builder(&parent.place, parent.side, wait).open().unwrap();
     connected(&link);
     link

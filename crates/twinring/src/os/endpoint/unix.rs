@@ -2,23 +2,25 @@
 //!
 //! For a name whose key is `K` the directory holds `K.lock`, locked by the host for as long as it
 //! lives and never deleted (a deleted lock file can be locked twice), and `K.sock`. The socket is
-//! made as `K.new` and renamed when it listens: whoever sees `K.sock` can connect to it, or it is
-//! a dead host's, which the next host replaces under the lock.
+//! created as `K.new` and renamed once it listens: a guest that sees `K.sock` can connect to it, or it
+//! belongs to a dead host, and the next host replaces it under the lock.
 //!
 //! | link                  | directory                  | made                    | belongs to            |
 //! |-----------------------|----------------------------|-------------------------|-----------------------|
-//! | of one user           | the runtime directory      | 0700 by whoever is first | the user             |
-//! | the same              | named by `directory`       | 0700 by whoever is first | the user or root     |
-//! | between users, host   | named, or of the system    | 0755 by the host        | the host's user or root |
+//! | of one user           | the runtime directory      | 0700 by the first of them | the user            |
+//! | the same              | named by `directory`       | 0700 by the first of them | the user or root    |
+//! | between users, host   | named, or the system's     | 0755 by the host        | the host's user or root |
 //! | the same, guest       | the same                   | never                   | a user trusted as host, or root |
 //!
-//! In no case may others write to it. A guest looks at the directory and the socket each time before
-//! it connects; who listens there it then asks of the kernel (`identify`).
+//! In no case may others write to it. A guest checks the directory and the socket each time before
+//! it connects, and then asks the kernel who listens there (`identify`).
 
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{
     AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat, fchmod, flock, fstat, mkdirat,
@@ -32,21 +34,21 @@ use rustix::net::{
 };
 use rustix::net::{SendFlags, sockopt};
 
-use super::spin::Spin;
-use super::{HANDOVER, PACKET, Packet, PlaceOptions, Received, refused};
+use super::common::{HANDOVER, PACKET, Packet, RendezvousOptions, refused};
 use crate::error::{Error, ErrorKind};
-use crate::os::event::{Bells, Deadline, Sleeper, Source};
+use crate::os::event::{Doorbells, Source};
 use crate::os::memory::{Memory, Pages};
 use crate::os::process::{Access, NotInChildren, Peer, Process, User};
+use crate::os::system_error;
 
-/// Guests that may wait to be accepted; a further one tries again.
+/// Guests that may wait to be accepted; any more try again.
 const BACKLOG: i32 = 16;
 
 /// The most descriptors that one message can carry (SCM_MAX_FD of Linux): the buffer has room for
 /// all of them, so that surplus ones arrive, and are closed, instead of leaking.
 const MOST_FDS: usize = 253;
 
-/// What an offer carries: the memory, and the guest's end of the bell for space.
+/// What an offer carries: the memory, and the guest's end of the doorbell for space.
 const OFFERED: usize = 2;
 
 /// The directory for links between different users if root is one of them.
@@ -57,21 +59,22 @@ const SYSTEM_DIRECTORY: &str = if cfg!(target_os = "macos") {
 };
 
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Rendezvous {
     directory: PathBuf,
     key: String,
     socket: SocketAddrUnix,
     rules: Rules,
-    /// Whose sockets a guest connects to.
+    /// Users whose sockets a guest connects to.
     hosts: Vec<u32>,
+    named: bool,
 }
 
-impl Place {
-    /// The user whom a host takes us for is the one whom `new` has seen, on the same thread.
+impl Rendezvous {
+    /// A host sees us as the same user that `new` has seen, on the same thread.
     pub(crate) const CONNECTS_ON_ANY_THREAD: bool = true;
 
-    pub(crate) fn new(key: &str, options: &PlaceOptions) -> Result<Place, Error> {
-        let whose = |e| Error::from_io("cannot find out which user this process runs as", e);
+    pub(crate) fn new(key: &str, options: &RendezvousOptions) -> Result<Rendezvous, Error> {
+        let whose = |e| system_error("cannot find out which user this process runs as", e);
         let shared = options.access.is_shared().map_err(whose)?;
         let hosts = options.access.hosts().map_err(whose)?;
         let hosts: Vec<u32> = hosts.into_iter().map(|user| user.0).collect();
@@ -98,17 +101,22 @@ impl Place {
             (false, _) => Rules::Named,
         };
         rules.make(&directory)?;
-        // A guest of another user's host may come before the host has made it.
+        // A guest may come before a host of another user has created it.
         if rules.open(&directory)?.is_none() && !(options.is_guest && shared) {
             return Err(unusable(&directory, Errno::NOENT));
         }
-        Ok(Place {
+        Ok(Rendezvous {
             directory,
             key: key.to_owned(),
             socket,
             rules,
             hosts,
+            named: options.directory.is_some(),
         })
+    }
+
+    pub(crate) fn may_be_slow(&self) -> bool {
+        self.named
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -121,7 +129,7 @@ impl Place {
         &self.key
     }
 
-    pub(crate) fn claim(&self, label: &str) -> Result<Option<Claim>, Error> {
+    pub(crate) fn claim(&self, label: &str) -> Result<Option<NameClaim>, Error> {
         let directory = self
             .rules
             .open(&self.directory)?
@@ -135,7 +143,7 @@ impl Place {
                 Mode::RUSR | Mode::WUSR,
             )
             .map_err(|e| {
-                // If it is another's, that is what is to be told.
+                // If it is another user's, that is the error to report.
                 let named = statat(&directory, &path, AtFlags::SYMLINK_NOFOLLOW);
                 named
                     .ok()
@@ -150,20 +158,20 @@ impl Place {
                 Err(Errno::INTR) => continue,
                 Err(e) => return Err(self.failed("lock the lock file", e)),
             }
-            // Somebody may have removed the file between the two calls; a lock on a file that
-            // has no name excludes nobody.
+            // Someone may have removed the file between the two calls; a lock on a file without a
+            // name excludes nobody.
             match statat(&directory, &path, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(named) if identity(&named) == identity(&ours) => {}
                 Ok(_) | Err(Errno::NOENT) => continue,
                 Err(e) => return Err(self.failed("look at the lock file", e)),
             }
-            // For people only; that it may fail (a full disk) is no reason not to run.
+            // For people only; if it fails (a full disk), that is no reason not to run.
             let _ = rustix::fs::ftruncate(&lock, 0);
             let _ = write(
                 &lock,
                 format!("process {}: {label}\n", std::process::id()).as_bytes(),
             );
-            return Ok(Some(Claim {
+            return Ok(Some(NameClaim {
                 place: self.clone(),
                 directory,
                 lock: NotInChildren::new(lock),
@@ -187,7 +195,7 @@ impl Place {
     }
 
     pub(crate) fn connect(&self) -> io::Result<Option<Channel>> {
-        // Each time: the directory may have been made, or another put in its place.
+        // Each time: the directory may have been created or replaced since.
         let Some(directory) = self.rules.open(&self.directory)? else {
             return Ok(None);
         };
@@ -198,8 +206,8 @@ impl Place {
         }
         let fd = stream_socket()?;
         match connect(&fd, &self.socket) {
-            Ok(()) => Ok(Some(Channel { socket: fd })),
-            // No host, a dead one's socket, or one whose queue is full.
+            Ok(()) => Ok(Some(Channel::new(fd))),
+            // No host, a dead host's socket, or a host whose queue is full.
             Err(Errno::NOENT | Errno::CONNREFUSED | Errno::AGAIN | Errno::INPROGRESS) => Ok(None),
             Err(e) => Err(e.into()),
         }
@@ -209,7 +217,7 @@ impl Place {
         format!("{}.sock", self.key)
     }
 
-    /// Whoever owns the lock file can take the lock and keep it.
+    /// The owner of the lock file can take the lock and keep it.
     fn check_lock(&self, stat: &Stat) -> Result<(), Error> {
         let path = self.directory.join(format!("{}.lock", self.key));
         let uid = own_uid();
@@ -233,7 +241,7 @@ impl Place {
         Ok(())
     }
 
-    /// What is not a socket of a user trusted as host is not connected to.
+    /// Only a socket of a user trusted as host is connected to.
     fn check_socket(&self, stat: &Stat) -> Result<(), Error> {
         let path = self.directory.join(self.socket_name());
         if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
@@ -258,16 +266,16 @@ impl Place {
     }
 
     fn failed(&self, what: &str, e: Errno) -> Error {
-        Error::from_io(
+        system_error(
             &format!("cannot {what} of this link in {}", self.directory.display()),
             e.into(),
         )
     }
 }
 
-/// The directory for this user's links: one that is the user's own and goes with the login.
+/// The directory for this user's links: the user's own, which lasts as long as the login.
 ///
-/// Never a shared one such as /tmp, where anybody could be first to use the name.
+/// Never a shared one such as /tmp, where anybody could take the name first.
 fn runtime_directory() -> Result<PathBuf, Error> {
     let from_env = |name: &str| {
         std::env::var_os(name)
@@ -330,22 +338,22 @@ fn users(uids: &[u32]) -> String {
     users.join(" or ")
 }
 
-/// What a directory must be like, so that nobody can meddle with what lies in it. The table is at
-/// the top of this file.
+/// What a directory must be like, so that nobody else can change what is in it. See the table at the
+/// top of this file.
 #[derive(Clone, Debug)]
 enum Rules {
     /// This user's own: nobody else can even reach it.
     Private,
-    /// Of one user, and named by it.
+    /// One user's, named by that user.
     Named,
-    /// Of a host whose guests are other users.
+    /// For a host whose guests are other users.
     HostsOfOthers,
-    /// Of a guest that trusts hosts of these users.
+    /// For a guest that trusts hosts of these users.
     GuestsOf(Vec<u32>),
 }
 
 impl Rules {
-    /// Makes the directory if it is not there and is ours to make.
+    /// Creates the directory if it does not exist and is ours to create.
     fn make(&self, path: &Path) -> Result<(), Error> {
         match self {
             Rules::GuestsOf(_) => return Ok(()),
@@ -357,7 +365,7 @@ impl Rules {
             Err(e) => return Err(unusable(path, e)),
         }
         if matches!(self, Rules::HostsOfOthers) {
-            // By descriptor, since the path may by now lead elsewhere. Not by `mkdirat`, because of
+            // By descriptor, since the path may lead elsewhere by now. Not by `mkdirat`, because of
             // the umask.
             let fd = openat(CWD, path, DIRECTORY, Mode::empty()).map_err(|e| unusable(path, e))?;
             let mode = Mode::RWXU | Mode::RGRP | Mode::XGRP | Mode::ROTH | Mode::XOTH;
@@ -443,7 +451,7 @@ fn unusable(path: &Path, e: Errno) -> Error {
             "cannot make or open the runtime directory {}",
             path.display()
         );
-        return Error::from_io(&what, e);
+        return system_error(&what, e);
     }
     useless(path, &format!("cannot be used: {e}"))
 }
@@ -454,22 +462,22 @@ fn stream_socket() -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Not inherited by programs that are started, never blocking, no SIGPIPE.
+/// Not inherited by programs that are started, non-blocking, no SIGPIPE.
 fn prepare(fd: &OwnedFd) -> io::Result<()> {
     fcntl_setfd(fd, FdFlags::CLOEXEC)?;
     ioctl_fionbio(fd, true)?;
     #[cfg(target_os = "macos")]
     sockopt::set_socket_nosigpipe(fd, true).map_err(|e| match e {
-        // What macOS says of a socket whose other end is gone already.
+        // What macOS reports for a socket whose other end is gone already.
         Errno::INVAL => Errno::CONNABORTED,
         e => e,
     })?;
     Ok(())
 }
 
-/// What tells one file from every other, whatever its name.
+/// What distinguishes a file from every other, whatever its name.
 fn identity(stat: &Stat) -> (u64, u64) {
-    // Of other types on macOS.
+    // These have other types on macOS.
     #[allow(clippy::unnecessary_cast, reason = "not on every system")]
     (stat.st_dev as u64, stat.st_ino as u64)
 }
@@ -480,24 +488,24 @@ fn leads_to(path: &Path, file: (u64, u64)) -> bool {
 }
 
 #[derive(Debug)]
-pub(crate) struct Claim {
-    place: Place,
-    /// The directory that was checked, whatever its path leads to now.
+pub(crate) struct NameClaim {
+    place: Rendezvous,
+    /// The directory that was checked, wherever its path leads now.
     directory: OwnedFd,
     lock: NotInChildren,
 }
 
-impl Claim {
+impl NameClaim {
     pub(crate) fn listen(&self) -> Result<Listener, Error> {
         let place = &self.place;
         let fresh = format!("{}.new", place.key);
         let fail = |e: io::Error| {
-            Error::from_io(
+            system_error(
                 &format!("cannot listen in {}", place.directory.display()),
                 e,
             )
         };
-        // We hold the lock, so whatever lies here is a dead host's.
+        // We hold the lock, so anything here belongs to a dead host.
         match unlinkat(&self.directory, &fresh, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(e) => return Err(fail(e.into())),
@@ -505,7 +513,7 @@ impl Claim {
         let fd = stream_socket().map_err(fail)?;
         let at = SocketAddrUnix::new(place.directory.join(&fresh)).map_err(|e| fail(e.into()))?;
         bind(&fd, &at).map_err(|e| fail(e.into()))?;
-        // For others it is the kernel's word on who calls that keeps the wrong ones out.
+        // For other users, the kernel's word on who calls keeps the wrong ones out.
         let mode = match place.rules {
             Rules::HostsOfOthers => 0o666,
             Rules::Private | Rules::Named | Rules::GuestsOf(_) => 0o600,
@@ -538,16 +546,16 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for NameClaim {
     fn drop(&mut self) {
-        // The lock is still held, so this is our own socket, if this is still the directory that
-        // guests come to. A killed host leaves it behind, which costs the next guest one refused
+        // The lock is still held, so this is our own socket, if this is still the directory in which
+        // guests look. A killed host leaves it behind, which costs the next guest one refused
         // connect.
         if !self.is_lost() {
             let _ = unlinkat(&self.directory, self.place.socket_name(), AtFlags::empty());
         }
-        // Unlocked by word and not only by closing it: a process that another thread is just
-        // starting holds a copy of the descriptor for a moment.
+        // Unlocked explicitly and not only by closing it: a process that another thread is just
+        // starting has a copy of the descriptor for a moment.
         let _ = flock(&self.lock, FlockOperation::Unlock);
     }
 }
@@ -572,7 +580,7 @@ impl Listener {
     pub(crate) fn accept(&self) -> io::Result<Option<Channel>> {
         match accept(&self.socket) {
             Ok(fd) => match prepare(&fd) {
-                Ok(()) => Ok(Some(Channel { socket: fd })),
+                Ok(()) => Ok(Some(Channel::new(fd))),
                 Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => Ok(None),
                 Err(e) => Err(e),
             },
@@ -585,63 +593,114 @@ impl Listener {
 #[derive(Debug)]
 pub(crate) struct Channel {
     socket: OwnedFd,
+    /// What it waits for: to write (`true`) or to read.
+    sending: AtomicBool,
+    partial: Mutex<Partial>,
+}
+
+/// A packet that has been sent or received in part.
+#[derive(Debug)]
+struct Partial {
+    packet: Packet,
+    done: usize,
+    fds: Vec<OwnedFd>,
+}
+
+impl Partial {
+    const NONE: Partial = Partial {
+        packet: [0; PACKET],
+        done: 0,
+        fds: Vec::new(),
+    };
 }
 
 impl Channel {
+    fn new(socket: OwnedFd) -> Channel {
+        Channel {
+            socket,
+            sending: AtomicBool::new(false),
+            partial: Mutex::new(Partial::NONE),
+        }
+    }
+
+    fn partial(&self) -> MutexGuard<'_, Partial> {
+        // Nothing can panic while it is held.
+        self.partial.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn identify(&self) -> io::Result<(Process, Peer)> {
         Process::of_socket(&self.socket)
     }
 
-    pub(crate) fn send(
+    pub(crate) fn source(&self) -> Source<'_> {
+        match self.sending.load(Ordering::Relaxed) {
+            true => Source::Writable(self.socket.as_fd()),
+            false => Source::Readable(self.socket.as_fd()),
+        }
+    }
+
+    pub(crate) fn make_offer(
         &self,
-        packet: &Packet,
-        offer: Option<&Offer>,
-        deadline: Deadline,
-        sleeper: &dyn Sleeper,
-    ) -> io::Result<()> {
-        let mut sent = 0;
-        while sent < PACKET {
+        PreparedOffer { space, ours }: PreparedOffer,
+        _: &Process,
+        memory: OwnedFd,
+    ) -> io::Result<Offer> {
+        Ok(Offer {
+            memory,
+            space,
+            ours,
+        })
+    }
+
+    pub(crate) fn finish_host(self, offer: Offer) -> io::Result<Doorbells> {
+        Doorbells::new(self.socket, offer.ours)
+    }
+
+    pub(crate) fn finish_guest(self, taken: Taken) -> io::Result<Doorbells> {
+        Doorbells::new(self.socket, taken.space)
+    }
+
+    pub(crate) fn reset(&self) {
+        *self.partial() = Partial::NONE;
+    }
+
+    pub(crate) fn send(&self, packet: &Packet, offer: Option<&Offer>) -> io::Result<()> {
+        self.sending.store(true, Ordering::Relaxed);
+        let mut partial = self.partial();
+        while partial.done < PACKET {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(OFFERED))];
             let mut control = SendAncillaryBuffer::new(&mut space);
             let fds;
-            if sent == 0
-                && let Some(offer) = offer
-            {
+            if let (0, Some(offer)) = (partial.done, offer) {
                 fds = [offer.memory.as_fd(), offer.space.as_fd()];
                 control.push(SendAncillaryMessage::ScmRights(&fds));
             }
-            let bytes = [io::IoSlice::new(&packet[sent..])];
+            let bytes = [io::IoSlice::new(&packet[partial.done..])];
             match sendmsg(
                 &self.socket,
                 &bytes,
                 &mut control,
                 SendFlags::DONTWAIT | NO_SIGNAL,
             ) {
-                Ok(n) => sent += n,
-                Err(Errno::AGAIN) => sleeper
-                    .sleep(Source::Writable(self.socket.as_fd()), deadline)
-                    .map_err(|e| given_up(sent, e))?,
+                Ok(n) => partial.done += n,
                 Err(Errno::INTR) => {}
+                // Includes "would block".
                 Err(e) => return Err(e.into()),
             }
         }
+        *partial = Partial::NONE;
         Ok(())
     }
 
-    pub(crate) fn receive(
-        &self,
-        deadline: Deadline,
-        sleeper: &dyn Sleeper,
-    ) -> io::Result<Received> {
-        let mut packet = [0u8; PACKET];
-        let mut fds = Vec::new();
-        let mut got = 0;
-        let mut spin = Spin::default();
-        while got < PACKET {
+    pub(crate) fn receive(&self) -> io::Result<(Packet, Handover)> {
+        self.sending.store(false, Ordering::Relaxed);
+        let mut partial = self.partial();
+        while partial.done < PACKET {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
             let mut control = RecvAncillaryBuffer::new(&mut space);
-            // Never beyond this packet: what follows it are bells.
-            let mut bytes = [io::IoSliceMut::new(&mut packet[got..])];
+            let Partial { packet, done, fds } = &mut *partial;
+            // Never beyond this packet: what follows it are doorbell bytes.
+            let mut bytes = [io::IoSliceMut::new(&mut packet[*done..])];
             match recvmsg(
                 &self.socket,
                 &mut bytes,
@@ -655,8 +714,8 @@ impl Channel {
                             fds.extend(new);
                         }
                     }
-                    // There was room for all that one message can carry, so it is this process that
-                    // cannot take them.
+                    // There was room for everything one message can carry, so it is this process that
+                    // cannot take the descriptors.
                     if truncated {
                         return Err(Errno::MFILE.into());
                     }
@@ -666,16 +725,14 @@ impl Channel {
                     if message.bytes == 0 {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
-                    got += message.bytes;
+                    *done += message.bytes;
                 }
-                Err(Errno::AGAIN) if spin.goes_on() => {}
-                Err(Errno::AGAIN) => sleeper
-                    .sleep(Source::Readable(self.socket.as_fd()), deadline)
-                    .map_err(|e| given_up(got, e))?,
                 Err(Errno::INTR) => {}
+                // Includes "would block".
                 Err(e) => return Err(e.into()),
             }
         }
+        let Partial { packet, fds, .. } = mem::replace(&mut *partial, Partial::NONE);
         for fd in &fds {
             fcntl_setfd(fd, FdFlags::CLOEXEC)?;
         }
@@ -684,19 +741,7 @@ impl Channel {
                 "a handshake message has bytes set that must be zero",
             ));
         }
-        Ok(Received {
-            packet,
-            handover: Handover { fds },
-        })
-    }
-}
-
-/// What a sleeper says who was needed when so much of a packet was done. Half of one has no second
-/// half for whoever comes next: then the peer took too long.
-fn given_up(done: usize, e: io::Error) -> io::Error {
-    match e.kind() {
-        io::ErrorKind::WouldBlock if done > 0 => io::ErrorKind::TimedOut.into(),
-        _ => e,
+        Ok((packet, Handover { fds }))
     }
 }
 
@@ -714,21 +759,21 @@ const NO_SIGNAL: SendFlags = SendFlags::empty();
 #[derive(Debug)]
 pub(crate) struct Offer {
     memory: OwnedFd,
-    /// The guest's end of the bell for space.
+    /// The guest's end of the doorbell for space.
     space: OwnedFd,
     /// Our end of it.
     ours: OwnedFd,
 }
 
-/// The bell for space.
+/// The doorbell for space.
 #[derive(Debug)]
-pub(crate) struct Blank {
+pub(crate) struct PreparedOffer {
     space: OwnedFd,
     ours: OwnedFd,
 }
 
-impl Blank {
-    pub(crate) fn new() -> io::Result<Blank> {
+impl PreparedOffer {
+    pub(crate) fn new() -> io::Result<PreparedOffer> {
         let (ours, space) = socketpair(
             AddressFamily::UNIX,
             SocketType::STREAM,
@@ -737,26 +782,7 @@ impl Blank {
         )?;
         prepare(&ours)?;
         prepare(&space)?;
-        Ok(Blank { space, ours })
-    }
-}
-
-impl Offer {
-    pub(crate) fn make(
-        Blank { space, ours }: Blank,
-        _: &Channel,
-        _: &Process,
-        memory: OwnedFd,
-    ) -> io::Result<Offer> {
-        Ok(Offer {
-            memory,
-            space,
-            ours,
-        })
-    }
-
-    pub(crate) fn accepted(self, channel: Channel) -> io::Result<Bells> {
-        Bells::new(channel.socket, self.ours)
+        Ok(PreparedOffer { space, ours })
     }
 }
 
@@ -775,7 +801,6 @@ impl Handover {
 
     pub(crate) fn open(
         self,
-        _: &Channel,
         _: &mut Process,
         len: usize,
         pages: Pages,
@@ -791,7 +816,7 @@ impl Handover {
         if FileType::from_raw_mode(stat.st_mode) != FileType::Socket
             || sockopt::socket_type(&space)? != SocketType::STREAM
         {
-            return Err(refused("the bell handed over is no stream socket"));
+            return Err(refused("the doorbell handed over is no stream socket"));
         }
         prepare(&space)?;
         Ok((memory, Taken { space }))
@@ -801,10 +826,4 @@ impl Handover {
 #[derive(Debug)]
 pub(crate) struct Taken {
     space: OwnedFd,
-}
-
-impl Taken {
-    pub(crate) fn accepted(self, channel: Channel) -> io::Result<Bells> {
-        Bells::new(channel.socket, self.space)
-    }
 }

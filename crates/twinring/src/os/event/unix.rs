@@ -1,9 +1,9 @@
 //! Linux and macOS: poll(2).
 //!
-//! The bells are two stream sockets: the connection itself, whose end of file also says that the
-//! peer hung up, rings for data; a second pair rings for space. A socket and not an eventfd,
+//! The doorbells are two stream sockets: the connection itself, whose end of file also says that the
+//! peer hung up, rings for data; a second pair rings for space. They are sockets and not eventfds
 //! because the two ends of a socket are two open file descriptions: the peer can neither fill our
-//! end so that a ring blocks (each send is non-blocking by its own flag) nor change our flags.
+//! end so that ringing blocks (each send is non-blocking by its own flag) nor change our flags.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,16 +14,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+#[cfg(target_os = "linux")]
+use rustix::thread::futex;
 
-use super::Deadline;
+use super::deadline::Deadline;
 
-/// Bytes of a bell taken per wake-up; what is more stays for the next one.
+/// Bytes of a doorbell read per wake-up; any more stay for the next one.
 const DRAIN: usize = 256;
 
 #[derive(Clone, Copy)]
 pub(crate) enum Source<'a> {
-    /// Ready while the alarm is set.
-    Alarm(&'a Alarm),
+    /// Ready while the event is set.
+    LocalEvent(&'a LocalEvent),
     /// Ready while the descriptor can be read.
     Readable(BorrowedFd<'a>),
     /// Ready while the descriptor can be written.
@@ -31,37 +33,37 @@ pub(crate) enum Source<'a> {
     /// Ready once the other end of the socket is gone.
     HungUp(BorrowedFd<'a>),
     /// Ready when rung, and then drained.
-    Bell(&'a Bell),
-    /// Never ready: stands in where a system has nothing to offer.
+    Doorbell(&'a Doorbell),
+    /// Never ready: used where a system has nothing to offer.
     Never,
 }
 
 /// One doorbell: our end of a stream socket.
 #[derive(Debug)]
-pub(crate) struct Bell {
+pub(crate) struct Doorbell {
     socket: OwnedFd,
     /// Set when the peer has closed its end: from then on the socket would always be readable.
-    deaf: AtomicBool,
+    closed: AtomicBool,
 }
 
-impl Bell {
-    fn new(socket: OwnedFd) -> io::Result<Bell> {
+impl Doorbell {
+    fn new(socket: OwnedFd) -> io::Result<Doorbell> {
         rustix::io::ioctl_fionbio(&socket, true)?;
-        Ok(Bell {
+        Ok(Doorbell {
             socket,
-            deaf: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
         })
     }
 
-    /// Whether whoever sleeps at the other end wakes up, if there is anybody.
+    /// Rings. Returns whether the thread that sleeps at the other end, if any, wakes up.
     fn ring(&self) -> bool {
         loop {
             match send(&self.socket, &[1], SEND_FLAGS) {
                 // The system has no memory for a byte right now.
                 Err(Errno::NOBUFS | Errno::NOMEM) => return false,
                 Err(Errno::INTR) => {}
-                // A full socket has been rung already; a broken one has nobody to hear it, which
-                // whoever watches the connection finds out by itself.
+                // A full socket has been rung already; a broken one has nobody at its other end, which the
+                // driver's watch of the connection finds out by itself.
                 Ok(_) | Err(_) => return true,
             }
         }
@@ -70,9 +72,9 @@ impl Bell {
     fn drain(&self) {
         let mut bytes = [0u8; DRAIN];
         match recv(&self.socket, &mut bytes, RecvFlags::DONTWAIT) {
-            Ok((0, _)) => self.deaf.store(true, Ordering::Relaxed),
+            Ok((0, _)) => self.closed.store(true, Ordering::Relaxed),
             Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => self.deaf.store(true, Ordering::Relaxed),
+            Err(_) => self.closed.store(true, Ordering::Relaxed),
         }
     }
 }
@@ -84,20 +86,20 @@ const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT;
 
 #[derive(Debug)]
-pub(crate) struct Bells {
-    data: Bell,
-    space: Bell,
+pub(crate) struct Doorbells {
+    data: Doorbell,
+    space: Doorbell,
 }
 
-impl Bells {
+impl Doorbells {
     /// The end of the connection's socket is closed by the peer, or by the kernel with it.
     pub(crate) const HANG_UP_IS_FINAL: bool = true;
 
     /// `connection` is the socket of the handshake, `space` the end of a second pair.
-    pub(in crate::os) fn new(connection: OwnedFd, space: OwnedFd) -> io::Result<Bells> {
-        Ok(Bells {
-            data: Bell::new(connection)?,
-            space: Bell::new(space)?,
+    pub(in crate::os) fn new(connection: OwnedFd, space: OwnedFd) -> io::Result<Doorbells> {
+        Ok(Doorbells {
+            data: Doorbell::new(connection)?,
+            space: Doorbell::new(space)?,
         })
     }
 
@@ -116,11 +118,11 @@ impl Bells {
     }
 
     pub(crate) fn data(&self) -> Source<'_> {
-        Source::Bell(&self.data)
+        Source::Doorbell(&self.data)
     }
 
     pub(crate) fn space(&self) -> Source<'_> {
-        Source::Bell(&self.space)
+        Source::Doorbell(&self.space)
     }
 
     pub(crate) fn hung_up(&self) -> Source<'_> {
@@ -129,68 +131,72 @@ impl Bells {
 }
 
 #[derive(Debug)]
-pub(crate) struct Alarm {
-    /// The end that is waited for.
-    hear: OwnedFd,
-    /// The end that is set; the same object on Linux.
+pub(crate) struct LocalEvent {
+    /// The end to wait on.
+    read_end: OwnedFd,
+    /// The end to write to; the same object on Linux.
     #[cfg(not(target_os = "linux"))]
-    call: OwnedFd,
-    /// 1 while it is set, for those who wait for words.
+    write_end: OwnedFd,
+    /// 1 while the event is set, for threads that wait for words.
     #[cfg(target_os = "linux")]
     word: AtomicU32,
 }
 
-impl Alarm {
+impl LocalEvent {
     #[cfg(target_os = "linux")]
-    pub(crate) fn new() -> io::Result<Alarm> {
+    pub(crate) fn new() -> io::Result<LocalEvent> {
         use rustix::event::{EventfdFlags, eventfd};
-        let hear = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Alarm {
-            hear,
+        let read_end = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(LocalEvent {
+            read_end,
             word: AtomicU32::new(0),
         })
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub(crate) fn new() -> io::Result<Alarm> {
+    pub(crate) fn new() -> io::Result<LocalEvent> {
         use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio};
-        let (hear, call) = rustix::pipe::pipe()?;
-        for fd in [&hear, &call] {
+        let (read_end, write_end) = rustix::pipe::pipe()?;
+        for fd in [&read_end, &write_end] {
             fcntl_setfd(fd, FdFlags::CLOEXEC)?;
             ioctl_fionbio(fd, true)?;
         }
-        Ok(Alarm { hear, call })
+        Ok(LocalEvent {
+            read_end,
+            write_end,
+        })
     }
 
     pub(crate) fn set(&self) {
         #[cfg(target_os = "linux")]
-        let call = {
-            // Release: who wakes up for it sees why.
+        let write_end = {
+            // Release: a thread that this wakes sees why.
             self.word.store(1, Ordering::Release);
-            super::word::wake_private(&self.word);
-            &self.hear
+            // Cannot fail for an address that is mapped.
+            let _ = futex::wake(&self.word, futex::Flags::PRIVATE, i32::MAX as u32);
+            &self.read_end
         };
         #[cfg(not(target_os = "linux"))]
-        let call = &self.call;
-        // Only "full" can go wrong, and a full one is set. (An eventfd takes 8 bytes at a time; a
+        let write_end = &self.write_end;
+        // Only "full" can go wrong, and then the event is set. (An eventfd takes 8 bytes at a time; a
         // pipe takes them as well.)
-        let _ = rustix::io::write(call, &1u64.to_ne_bytes());
+        let _ = rustix::io::write(write_end, &1u64.to_ne_bytes());
     }
 
     pub(crate) fn clear(&self) {
         #[cfg(target_os = "linux")]
         self.word.store(0, Ordering::Relaxed);
         let mut bytes = [0u8; DRAIN];
-        while matches!(rustix::io::read(&self.hear, &mut bytes), Ok(n) if n == DRAIN) {}
+        while matches!(rustix::io::read(&self.read_end, &mut bytes), Ok(n) if n == DRAIN) {}
     }
 
     pub(crate) fn source(&self) -> Source<'_> {
-        Source::Alarm(self)
+        Source::LocalEvent(self)
     }
 
     /// Readable while it is set.
-    pub(super) fn hear(&self) -> BorrowedFd<'_> {
-        self.hear.as_fd()
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.read_end.as_fd()
     }
 
     /// Not 0 while it is set.
@@ -200,33 +206,33 @@ impl Alarm {
     }
 }
 
-pub(super) fn wait(sources: &[Source<'_>], deadline: Deadline) -> io::Result<Option<usize>> {
+pub(crate) fn wait(sources: &[Source<'_>], deadline: Deadline) -> io::Result<Option<usize>> {
     #[cfg(target_os = "linux")]
     const HUNG_UP: PollFlags = PollFlags::RDHUP;
-    /// POLLHUP also says here that the other end has only shut down its sending; it has to be
-    /// asked for when nothing else is.
+    /// Here POLLHUP also says that the other end has only shut down its sending; it has to be
+    /// requested when nothing else is.
     #[cfg(target_os = "macos")]
     const HUNG_UP: PollFlags = PollFlags::HUP;
     #[cfg(target_os = "linux")]
     const LONGEST: u64 = i64::MAX as u64;
-    /// A timeout is milliseconds in 32 bits here, so a longer one is waited for in pieces.
+    /// Here a timeout is milliseconds in 32 bits, so a longer one is waited for in pieces.
     #[cfg(target_os = "macos")]
     const LONGEST: u64 = 24 * 60 * 60;
 
-    // A bell that has gone deaf would be reported as readable for ever, so it is left out.
+    // A doorbell whose peer has closed it would be reported as readable for ever, so it is left out.
     let (index, mut list): (Vec<usize>, Vec<PollFd<'_>>) = sources
         .iter()
         .enumerate()
         .filter_map(|(i, source)| {
             let (fd, flags) = match *source {
-                Source::Alarm(alarm) => (alarm.hear.as_fd(), PollFlags::IN),
+                Source::LocalEvent(event) => (event.read_end.as_fd(), PollFlags::IN),
                 Source::Readable(fd) => (fd, PollFlags::IN),
                 Source::Writable(fd) => (fd, PollFlags::OUT),
                 Source::HungUp(fd) => (fd, HUNG_UP),
-                Source::Bell(bell) if !bell.deaf.load(Ordering::Relaxed) => {
-                    (bell.socket.as_fd(), PollFlags::IN)
+                Source::Doorbell(doorbell) if !doorbell.closed.load(Ordering::Relaxed) => {
+                    (doorbell.socket.as_fd(), PollFlags::IN)
                 }
-                Source::Bell(_) | Source::Never => return None,
+                Source::Doorbell(_) | Source::Never => return None,
             };
             Some((i, PollFd::from_borrowed_fd(fd, flags)))
         })
@@ -238,9 +244,9 @@ pub(super) fn wait(sources: &[Source<'_>], deadline: Deadline) -> io::Result<Opt
         });
         match poll(&mut list, timeout.as_ref()) {
             Ok(0) if cfg!(target_os = "linux") || deadline.passed() => return Ok(None),
-            // Too early. Either a piece of a long wait is over, or only the hang-up of a socket
-            // was asked for and it has unread bytes, of which macOS reports nothing, at once: look
-            // again soon, but do not spin.
+            // Too early. Either a piece of a long wait is over, or only the hang-up of a socket was
+            // requested and it has unread bytes, for which macOS returns at once without reporting
+            // anything: look again soon, but do not spin.
             #[cfg(target_os = "macos")]
             Ok(0) => std::thread::sleep(std::time::Duration::from_millis(1)),
             Ok(_) => {}
@@ -248,8 +254,8 @@ pub(super) fn wait(sources: &[Source<'_>], deadline: Deadline) -> io::Result<Opt
             Err(e) => return Err(e.into()),
         }
         if let Some(at) = list.iter().position(|fd| !fd.revents().is_empty()) {
-            if let Source::Bell(bell) = sources[index[at]] {
-                bell.drain();
+            if let Source::Doorbell(doorbell) = sources[index[at]] {
+                doorbell.drain();
             }
             return Ok(Some(index[at]));
         }

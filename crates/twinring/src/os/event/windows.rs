@@ -1,7 +1,7 @@
 //! Windows: event objects and WaitForMultipleObjects.
 //!
-//! The bells are six auto-reset events without names, three for each side. All that a peer can do
-//! with them is to set them, or to take a ring that was meant for us, which only harms itself.
+//! The doorbells are six auto-reset events without names, three for each side. All that a peer can do
+//! with them is to set them, or to consume a ring that was meant for us, which only harms itself.
 
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
@@ -15,7 +15,7 @@ use windows_sys::Win32::System::Threading::{
     CreateEventW, INFINITE, ResetEvent, SetEvent, WaitForMultipleObjects,
 };
 
-use super::Deadline;
+use super::deadline::Deadline;
 use crate::os::windows::{call, own};
 
 const MOST: usize = MAXIMUM_WAIT_OBJECTS as usize;
@@ -24,12 +24,12 @@ const MOST: usize = MAXIMUM_WAIT_OBJECTS as usize;
 pub(crate) enum Source<'a> {
     /// Ready when the object is signalled; an auto-reset event is then reset.
     Handle(BorrowedHandle<'a>),
-    /// Never ready: stands in where there is nothing to wait for.
+    /// Never ready: used where there is nothing to wait for.
     Never,
 }
 
-/// A new event without a name that is not set. One with manual reset stays set until it is reset,
-/// another until one wait has seen it.
+/// A new event without a name, not set. With manual reset it stays set until it is reset, otherwise
+/// until one wait has seen it.
 pub(in crate::os) fn new_event(manual_reset: bool) -> io::Result<OwnedHandle> {
     // SAFETY: no pointers but NULL: no name, and a handle that is not inheritable.
     unsafe {
@@ -39,14 +39,14 @@ pub(in crate::os) fn new_event(manual_reset: bool) -> io::Result<OwnedHandle> {
     }
 }
 
-/// Sets an event. It cannot fail for a live handle with the right to do so, and there is nothing to
-/// be done about it otherwise.
+/// Sets an event. It cannot fail for a live handle with the right to do so, and otherwise nothing
+/// could be done about it.
 pub(in crate::os) fn set(event: &OwnedHandle) {
     // SAFETY: a live handle; one of another kind of object would only be refused.
     unsafe { SetEvent(event.as_raw_handle()) };
 }
 
-/// Resets an event, likewise.
+/// Resets an event; the same holds.
 pub(in crate::os) fn reset(event: &OwnedHandle) {
     // SAFETY: as for `set`.
     unsafe { ResetEvent(event.as_raw_handle()) };
@@ -54,15 +54,15 @@ pub(in crate::os) fn reset(event: &OwnedHandle) {
 
 /// The three events of one side.
 #[derive(Debug)]
-pub(in crate::os) struct Chimes {
+pub(in crate::os) struct DoorbellEvents {
     pub(in crate::os) data: OwnedHandle,
     pub(in crate::os) space: OwnedHandle,
     pub(in crate::os) hang_up: OwnedHandle,
 }
 
-impl Chimes {
-    pub(in crate::os) fn new() -> io::Result<Chimes> {
-        Ok(Chimes {
+impl DoorbellEvents {
+    pub(in crate::os) fn new() -> io::Result<DoorbellEvents> {
+        Ok(DoorbellEvents {
             data: new_event(false)?,
             space: new_event(false)?,
             hang_up: new_event(false)?,
@@ -71,23 +71,23 @@ impl Chimes {
 }
 
 #[derive(Debug)]
-pub(crate) struct Bells {
-    ours: Chimes,
-    peers: Chimes,
+pub(crate) struct Doorbells {
+    ours: DoorbellEvents,
+    peers: DoorbellEvents,
 }
 
-impl Bells {
-    /// The event is set only by a peer that lets go of its bells. (One that crashes does not, but
+impl Doorbells {
+    /// The event is set only by a peer that drops its doorbells. (One that crashes does not set it, but
     /// then its process has ended.)
     pub(crate) const HANG_UP_IS_FINAL: bool = true;
 
     /// `ours` are waited for (SYNCHRONIZE), the `peers` are set (EVENT_MODIFY_STATE).
-    pub(in crate::os) fn new(ours: Chimes, peers: Chimes) -> Bells {
-        Bells { ours, peers }
+    pub(in crate::os) fn new(ours: DoorbellEvents, peers: DoorbellEvents) -> Doorbells {
+        Doorbells { ours, peers }
     }
 
     /// Ours and the peer's.
-    pub(in crate::os) fn chimes(&self) -> [&Chimes; 2] {
+    pub(in crate::os) fn doorbell_events(&self) -> [&DoorbellEvents; 2] {
         [&self.ours, &self.peers]
     }
 
@@ -118,21 +118,21 @@ impl Bells {
     }
 }
 
-impl Drop for Bells {
-    /// A peer notices a socket that is closed, but not a handle, so it is told.
+impl Drop for Doorbells {
+    /// A peer notices a closed socket, but not a closed handle, so it is told.
     fn drop(&mut self) {
         self.hang_up();
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Alarm {
+pub(crate) struct LocalEvent {
     event: OwnedHandle,
 }
 
-impl Alarm {
-    pub(crate) fn new() -> io::Result<Alarm> {
-        new_event(true).map(|event| Alarm { event })
+impl LocalEvent {
+    pub(crate) fn new() -> io::Result<LocalEvent> {
+        new_event(true).map(|event| LocalEvent { event })
     }
 
     pub(crate) fn set(&self) {
@@ -155,7 +155,7 @@ impl Alarm {
 
 /// # Panics
 /// If there are more sources than the system can wait for at once (64).
-pub(super) fn wait(sources: &[Source<'_>], deadline: Deadline) -> io::Result<Option<usize>> {
+pub(crate) fn wait(sources: &[Source<'_>], deadline: Deadline) -> io::Result<Option<usize>> {
     let mut handles = [ptr::null_mut(); MOST];
     let mut index = [0; MOST];
     let mut count = 0;
@@ -177,7 +177,7 @@ pub(super) fn wait(sources: &[Source<'_>], deadline: Deadline) -> io::Result<Opt
         let result = call("WaitForMultipleObjects", wait, |result| {
             result == WAIT_FAILED
         })?;
-        // Both results stand for a run of values, one for each handle.
+        // Each of the two stands for a range of values, one for each handle.
         let (object, abandoned) = (
             result.wrapping_sub(WAIT_OBJECT_0) as usize,
             result.wrapping_sub(WAIT_ABANDONED_0) as usize,
@@ -202,7 +202,7 @@ fn wait_for_nothing(deadline: Deadline) -> io::Result<Option<usize>> {
     Ok(None)
 }
 
-/// Rounded up, so that a wait does not become a busy one in its last millisecond.
+/// Rounds up, so that a wait does not become a busy one in its last millisecond.
 fn milliseconds(left: Duration) -> u32 {
     u32::try_from(left.as_nanos().div_ceil(1_000_000))
         .unwrap_or(INFINITE)
@@ -214,44 +214,47 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::os::event::{Hub, wait};
+    use crate::os::event::{Poller, wait};
 
     fn soon() -> Deadline {
         Deadline::after(Duration::from_millis(30))
     }
 
-    fn pair() -> (Bells, Bells) {
-        let (host, guest) = (Chimes::new().unwrap(), Chimes::new().unwrap());
-        let copy = |c: &Chimes| Chimes {
+    fn pair() -> (Doorbells, Doorbells) {
+        let (host, guest) = (
+            DoorbellEvents::new().unwrap(),
+            DoorbellEvents::new().unwrap(),
+        );
+        let copy = |c: &DoorbellEvents| DoorbellEvents {
             data: c.data.try_clone().unwrap(),
             space: c.space.try_clone().unwrap(),
             hang_up: c.hang_up.try_clone().unwrap(),
         };
         let (host2, guest2) = (copy(&host), copy(&guest));
-        (Bells::new(host, guest2), Bells::new(guest, host2))
+        (Doorbells::new(host, guest2), Doorbells::new(guest, host2))
     }
 
     #[test]
-    fn an_alarm_stays_set_until_it_is_cleared() {
-        let (quiet, alarm) = (Alarm::new().unwrap(), Alarm::new().unwrap());
-        let sources = [quiet.source(), Source::Never, alarm.source()];
+    fn a_local_event_stays_set_until_it_is_cleared() {
+        let (quiet, event) = (LocalEvent::new().unwrap(), LocalEvent::new().unwrap());
+        let sources = [quiet.source(), Source::Never, event.source()];
         assert_eq!(wait(&sources, Deadline::Now).unwrap(), None);
-        alarm.set();
+        event.set();
         assert_eq!(wait(&sources, Deadline::Now).unwrap(), Some(2));
         assert_eq!(wait(&sources, Deadline::Never).unwrap(), Some(2));
         quiet.set();
         assert_eq!(wait(&sources, Deadline::Now).unwrap(), Some(0));
         quiet.clear();
-        alarm.clear();
+        event.clear();
         assert_eq!(wait(&sources, Deadline::Now).unwrap(), None);
     }
 
     #[test]
-    fn bells_ring_at_the_peer_and_merge() {
+    fn doorbells_ring_at_the_peer_and_merge() {
         let (a, b) = pair();
-        let heard = |bells: &Bells| {
+        let rung = |doorbells: &Doorbells| {
             wait(
-                &[bells.data(), bells.space(), bells.hung_up()],
+                &[doorbells.data(), doorbells.space(), doorbells.hung_up()],
                 Deadline::Now,
             )
             .unwrap()
@@ -259,34 +262,34 @@ mod tests {
         a.ring_data();
         a.ring_data();
         a.ring_space();
-        assert_eq!(heard(&a), None);
-        assert_eq!(heard(&b), Some(0));
-        assert_eq!(heard(&b), Some(1));
-        assert_eq!(heard(&b), None);
+        assert_eq!(rung(&a), None);
+        assert_eq!(rung(&b), Some(0));
+        assert_eq!(rung(&b), Some(1));
+        assert_eq!(rung(&b), None);
         drop(a);
-        assert_eq!(heard(&b), Some(2));
+        assert_eq!(rung(&b), Some(2));
     }
 
-    /// A hang-up is consumed by the wait that sees it, so none may be lost on the way to the hub.
+    /// A hang-up is consumed by the wait that sees it, so none may be lost on the way to the poller.
     #[test]
-    fn a_hub_hears_each_hang_up() {
-        let hub = Hub::new().unwrap();
+    fn a_poller_reports_each_hang_up() {
+        let poller = Poller::new().unwrap();
         let mut ready = Vec::new();
-        for key in 1..500 {
+        for token in 1..500 {
             let (a, b) = pair();
             let b = Arc::new(b);
             thread::scope(|scope| {
                 scope.spawn(|| a.hang_up());
                 let watched = [
-                    hub.watch(&b, Bells::hung_up, key).unwrap(),
-                    hub.watch(&b, Bells::space, 0).unwrap(),
+                    poller.watch(&b, Doorbells::hung_up, token).unwrap(),
+                    poller.watch(&b, Doorbells::space, 0).unwrap(),
                 ];
                 while ready.is_empty() {
                     let deadline = Deadline::after(Duration::from_secs(10));
-                    hub.wait(deadline, &mut ready).unwrap();
-                    assert!(!deadline.passed(), "hang-up {key} was not heard");
+                    poller.wait(deadline, &mut ready).unwrap();
+                    assert!(!deadline.passed(), "hang-up {token} was not reported");
                 }
-                assert_eq!(ready, [key]);
+                assert_eq!(ready, [token]);
                 ready.clear();
                 drop(watched);
             });
@@ -307,8 +310,8 @@ mod tests {
 
     #[test]
     fn deadlines_are_kept() {
-        let alarm = Alarm::new().unwrap();
-        for sources in [&[alarm.source()][..], &[Source::Never], &[]] {
+        let event = LocalEvent::new().unwrap();
+        for sources in [&[event.source()][..], &[Source::Never], &[]] {
             let deadline = soon();
             assert_eq!(wait(sources, deadline).unwrap(), None);
             assert!(deadline.passed());
@@ -320,10 +323,10 @@ mod tests {
 
     #[test]
     fn sixty_four_sources_are_not_too_many() {
-        let alarms: Vec<Alarm> = (0..MOST).map(|_| Alarm::new().unwrap()).collect();
-        let mut sources: Vec<Source<'_>> = alarms.iter().map(Alarm::source).collect();
+        let events: Vec<LocalEvent> = (0..MOST).map(|_| LocalEvent::new().unwrap()).collect();
+        let mut sources: Vec<Source<'_>> = events.iter().map(LocalEvent::source).collect();
         sources.push(Source::Never);
-        alarms[MOST - 1].set();
+        events[MOST - 1].set();
         assert_eq!(wait(&sources, Deadline::Now).unwrap(), Some(MOST - 1));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::ptr::NonNull;
 
 use rustix::fs::{
     FallocateFlags, FileType, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals,
@@ -10,20 +11,20 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::mm::{Advice, madvise};
 
+use super::pages::{Pages, refused};
 use super::unix::map;
 pub(super) use super::unix::unmap;
-use super::{Memory, Pages, refused};
 
-/// What keeps a mapping of the memory valid: nobody can shrink it under a reader (SIGBUS) or lift
-/// the seals again.
+/// What keeps a mapping of the memory valid: nobody can shrink it under a reader (SIGBUS) or remove
+/// the seals.
 const SEALS: SealFlags = SealFlags::SHRINK
     .union(SealFlags::GROW)
     .union(SealFlags::SEAL);
 
-/// `f_type` of the file system that memfds live in (linux/magic.h).
+/// `f_type` of the file system that holds memfds (linux/magic.h).
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
-pub(super) fn create(len: usize, pages: Pages) -> io::Result<(Memory, OwnedFd)> {
+pub(super) fn create(len: usize, pages: Pages) -> io::Result<(NonNull<u8>, OwnedFd)> {
     let size = u64::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
     let base = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let fd = match memfd_create(c"twinring", base | MemfdFlags::NOEXEC_SEAL) {
@@ -33,7 +34,7 @@ pub(super) fn create(len: usize, pages: Pages) -> io::Result<(Memory, OwnedFd)> 
     }?;
     ftruncate(&fd, size)?;
     // Without room this fails cleanly, where a first touch later would be SIGBUS or worse. (Not at the
-    // limit of a control group: there the system ends the process even now.)
+    // limit of a control group: there the system kills the process even now.)
     if pages == Pages::Reserved {
         loop {
             match fallocate(&fd, FallocateFlags::empty(), 0, size) {
@@ -46,16 +47,20 @@ pub(super) fn create(len: usize, pages: Pages) -> io::Result<(Memory, OwnedFd)> 
     Ok((map_here(&fd, len)?, fd))
 }
 
-/// Not in a forked child: it would keep the memory from being freed, and could reach the ring.
-fn map_here(fd: &OwnedFd, len: usize) -> io::Result<Memory> {
-    let memory = map(fd, len)?;
+/// Not mapped in a forked child: it would keep the memory from being freed, and could reach the ring.
+fn map_here(fd: &OwnedFd, len: usize) -> io::Result<NonNull<u8>> {
+    let base = map(fd, len)?;
     // SAFETY: the mapping is our own and new; what the advice is about are children.
-    unsafe { madvise(memory.base.as_ptr().cast(), len, Advice::LinuxDontFork) }?;
-    Ok(memory)
+    let advised = unsafe { madvise(base.as_ptr().cast(), len, Advice::LinuxDontFork) };
+    if let Err(e) = advised {
+        unmap(base, len);
+        return Err(e.into());
+    }
+    Ok(base)
 }
 
-pub(super) fn open(fd: OwnedFd, len: usize, pages: Pages) -> io::Result<Memory> {
-    // Seals first: they are what makes the size read below final.
+pub(super) fn open(fd: OwnedFd, len: usize, pages: Pages) -> io::Result<NonNull<u8>> {
+    // Seals first: they make the size read below final.
     let seals = fcntl_get_seals(&fd).map_err(|_| refused("the memory handed over is no memfd"))?;
     if !seals.contains(SEALS) {
         return Err(refused(format!(
@@ -71,7 +76,7 @@ pub(super) fn open(fd: OwnedFd, len: usize, pages: Pages) -> io::Result<Memory> 
     }
     if fstatfs(&fd)?.f_type != TMPFS_MAGIC {
         return Err(refused(
-            "the memory handed over lies on a file system other than tmpfs",
+            "the memory handed over is on a file system other than tmpfs",
         ));
     }
     if u64::try_from(stat.st_size) != Ok(len as u64) {

@@ -1,7 +1,7 @@
 //! Unnamed shared memory, one piece per connection.
 //!
-//! It has no name, so no other process can open it, nothing stale can be met, and the kernel frees
-//! it with its last holder, however that one ended.
+//! It has no name, so no other process can open it, no stale memory can be found, and the kernel frees
+//! it with its last owner, however that one ended.
 
 use std::io;
 use std::ptr::NonNull;
@@ -20,16 +20,9 @@ mod sys;
 #[cfg(unix)]
 mod unix;
 
-/// When the pages of shared memory are taken from the system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Pages {
-    /// At once: touching them later cannot fail.
-    Reserved,
-    /// As they are touched. Where there is no memory left by then, the system ends the process.
-    /// Only Linux does it so: Windows and macOS promise the memory at once and take a page when it
-    /// is touched, whatever is asked for.
-    OnDemand,
-}
+mod pages;
+
+pub(crate) use pages::Pages;
 
 /// Shared memory mapped for reading and writing; unmapped on drop.
 ///
@@ -42,29 +35,31 @@ pub(crate) struct Memory {
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread, and `Memory` only hands out its
-// address; what is done with the bytes behind it is the business of `segment`.
+// address; `segment` is responsible for what is done with the bytes there.
 unsafe impl Send for Memory {}
 // SAFETY: as above; `&Memory` gives nothing but the address and the length.
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    /// Makes `len` bytes of zeroed shared memory. Returns the mapping and the handle to give to the
+    /// Creates `len` bytes of zeroed shared memory. Returns the mapping and the handle to give to the
     /// peer.
     ///
     /// # Errors
-    /// `OutOfMemory` or `StorageFull` when the system has no room for it, and whatever else the
-    /// system says.
+    /// `OutOfMemory` or `StorageFull` when the system has no room for it, and any other error of the
+    /// system.
     pub(crate) fn create(len: usize, pages: Pages) -> io::Result<(Memory, OsHandle)> {
-        sys::create(len, pages)
+        let (base, handle) = sys::create(len, pages)?;
+        Ok((Memory { base, len }, handle))
     }
 
     /// Maps memory that the peer handed over, after checking that it is plain memory of exactly
-    /// `len` bytes which nobody can shrink, with its pages reserved if they have to be.
+    /// `len` bytes that nobody can shrink, with its pages reserved if they have to be.
     ///
     /// # Errors
-    /// `InvalidData`, saying what is wrong, when it is not that.
+    /// `InvalidData`, saying what is wrong, if it is not.
     pub(crate) fn open(handle: OsHandle, len: usize, pages: Pages) -> io::Result<Memory> {
-        sys::open(handle, len, pages)
+        let base = sys::open(handle, len, pages)?;
+        Ok(Memory { base, len })
     }
 
     /// The first byte of the mapping.
@@ -82,9 +77,4 @@ impl Drop for Memory {
     fn drop(&mut self) {
         sys::unmap(self.base, self.len);
     }
-}
-
-/// The refusal of a handle that is not what the handshake promised.
-fn refused(why: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why.into())
 }

@@ -1,4 +1,4 @@
-//! Mapping, the same on Linux and macOS.
+//! Mapping memory, the same on Linux and macOS.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -6,9 +6,7 @@ use std::ptr::{self, NonNull};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::Memory;
-
-pub(super) fn map(fd: &OwnedFd, len: usize) -> io::Result<Memory> {
+pub(super) fn map(fd: &OwnedFd, len: usize) -> io::Result<NonNull<u8>> {
     // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
     let base = unsafe {
         mmap(
@@ -20,9 +18,7 @@ pub(super) fn map(fd: &OwnedFd, len: usize) -> io::Result<Memory> {
             0,
         )
     }?;
-    let base = NonNull::new(base.cast::<u8>())
-        .ok_or_else(|| io::Error::other("mmap gave address zero"))?;
-    Ok(Memory { base, len })
+    NonNull::new(base.cast::<u8>()).ok_or_else(|| io::Error::other("mmap gave address zero"))
 }
 
 pub(super) fn unmap(base: NonNull<u8>, len: usize) {

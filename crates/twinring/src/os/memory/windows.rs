@@ -16,17 +16,18 @@ use windows_sys::Win32::System::Memory::{
     VirtualQuery,
 };
 
-use super::{Memory, Pages, refused};
+use super::pages::{Pages, refused};
 use crate::os::windows::{call, is_code, may_fail, own, status};
 
-/// Kinds of section that a host never makes: touching the pages of a file or of uncommitted memory
-/// may raise an exception, and what goes past the caches is not in the order that the rings rely on.
+/// Kinds of section that a host never creates: touching the pages of a file or of uncommitted memory
+/// may raise an exception, and accesses that bypass the caches are not in the order that the rings
+/// rely on.
 const FOREIGN: u32 = SEC_FILE | SEC_IMAGE | SEC_RESERVE | SEC_NOCACHE | SEC_WRITECOMBINE;
 
-/// Pages are of this size on every processor that Windows runs on.
+/// The page size on every processor that Windows runs on.
 const PAGE: u64 = 4096;
 
-pub(super) fn create(len: usize, _: Pages) -> io::Result<(Memory, OwnedHandle)> {
+pub(super) fn create(len: usize, _: Pages) -> io::Result<(NonNull<u8>, OwnedHandle)> {
     let size = len as u64;
     // SEC_COMMIT takes the whole size out of the system's commit limit now, so that no page can be
     // missing later.
@@ -47,7 +48,7 @@ pub(super) fn create(len: usize, _: Pages) -> io::Result<(Memory, OwnedHandle)> 
     Ok((map(&section, len).map_err(out_of_memory)?, section))
 }
 
-pub(super) fn open(section: OwnedHandle, len: usize, _: Pages) -> io::Result<Memory> {
+pub(super) fn open(section: OwnedHandle, len: usize, _: Pages) -> io::Result<NonNull<u8>> {
     let info = query(&section)?;
     if info.attributes & SEC_COMMIT == 0 || info.attributes & FOREIGN != 0 {
         return Err(refused(format!(
@@ -55,7 +56,7 @@ pub(super) fn open(section: OwnedHandle, len: usize, _: Pages) -> io::Result<Mem
             info.attributes
         )));
     }
-    // The system counts in pages, whatever the section was made with.
+    // The system counts in pages, whatever size the section was created with.
     let rounded = (len as u64).next_multiple_of(PAGE);
     let size = u64::try_from(info.size).unwrap_or(0);
     if size.next_multiple_of(PAGE) != rounded {
@@ -63,10 +64,19 @@ pub(super) fn open(section: OwnedHandle, len: usize, _: Pages) -> io::Result<Mem
             "the memory handed over has {size} bytes, the handshake says {len}"
         )));
     }
-    let memory = map(&section, len)?;
-    // A section cannot shrink, and pages of a view cannot be decommitted: what is true of the view
-    // now stays true.
-    let view = view(&memory)?;
+    let base = map(&section, len)?;
+    if let Err(e) = check(base, rounded) {
+        unmap(base, len);
+        return Err(e);
+    }
+    Ok(base)
+}
+
+/// Judges the view of memory that was handed over.
+fn check(base: NonNull<u8>, rounded: u64) -> io::Result<()> {
+    // A section cannot shrink, and pages of a view cannot be decommitted: what holds for the view
+    // now will go on to hold.
+    let view = view(base)?;
     if view.State != MEM_COMMIT
         || view.Type != MEM_MAPPED
         || view.Protect != PAGE_READWRITE
@@ -77,7 +87,7 @@ pub(super) fn open(section: OwnedHandle, len: usize, _: Pages) -> io::Result<Mem
             view.RegionSize, view.State, view.Type, view.Protect
         )));
     }
-    Ok(memory)
+    Ok(())
 }
 
 pub(super) fn unmap(base: NonNull<u8>, _len: usize) {
@@ -89,7 +99,7 @@ pub(super) fn unmap(base: NonNull<u8>, _len: usize) {
     unsafe { UnmapViewOfFile(view) };
 }
 
-fn map(section: &OwnedHandle, len: usize) -> io::Result<Memory> {
+fn map(section: &OwnedHandle, len: usize) -> io::Result<NonNull<u8>> {
     may_fail("MapViewOfFile")?;
     // SAFETY: a new view at an address of the system's choice touches no memory in use.
     let view = unsafe {
@@ -101,21 +111,20 @@ fn map(section: &OwnedHandle, len: usize) -> io::Result<Memory> {
             len,
         )
     };
-    let base = NonNull::new(view.Value.cast::<u8>()).ok_or_else(io::Error::last_os_error)?;
-    Ok(Memory { base, len })
+    NonNull::new(view.Value.cast::<u8>()).ok_or_else(io::Error::last_os_error)
 }
 
-/// The run of like pages that begins where the view does.
-fn view(memory: &Memory) -> io::Result<MEMORY_BASIC_INFORMATION> {
+/// The range of equal pages that begins where the view does.
+fn view(base: NonNull<u8>) -> io::Result<MEMORY_BASIC_INFORMATION> {
     let mut info = MEMORY_BASIC_INFORMATION::default();
     let len = size_of::<MEMORY_BASIC_INFORMATION>();
     // SAFETY: `info` has room for the `len` bytes that are written; the address is only looked up.
-    let query = || unsafe { VirtualQuery(memory.base.as_ptr().cast(), &mut info, len) };
+    let query = || unsafe { VirtualQuery(base.as_ptr().cast(), &mut info, len) };
     call("VirtualQuery", query, |written| written != len)?;
     Ok(info)
 }
 
-/// Lack of memory, which the system has several words for and `io::ErrorKind` knows only some of.
+/// Maps lack of memory, for which the system has several codes and `io::ErrorKind` knows only some.
 fn out_of_memory(e: io::Error) -> io::Error {
     const CODES: [u32; 4] = [
         ERROR_COMMITMENT_LIMIT,
@@ -141,7 +150,7 @@ struct SectionInformation {
 /// SectionBasicInformation.
 const BASIC: i32 = 0;
 
-// windows-sys does not have this one. Nothing in Win32 tells a section's kind before it is mapped.
+// windows-sys does not have this one. Win32 has no way to ask for a section's kind before it is mapped.
 #[cfg_attr(
     target_arch = "x86",
     link(name = "ntdll", kind = "raw-dylib", import_name_type = "undecorated")
@@ -163,7 +172,7 @@ fn query(section: &OwnedHandle) -> io::Result<SectionInformation> {
         attributes: 0,
         size: 0,
     };
-    // SAFETY: `info` is what this class of information fills in, and of the length given.
+    // SAFETY: `info` is what this class of information fills in, and has the given length.
     let asked = status("NtQuerySection", || unsafe {
         NtQuerySection(
             section.as_raw_handle(),
@@ -185,6 +194,7 @@ fn query(section: &OwnedHandle) -> io::Result<SectionInformation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::memory::Memory;
     use std::fs::File;
 
     const LEN: usize = 3 * 65536;
@@ -260,13 +270,13 @@ mod tests {
         drop(file);
         let _ = std::fs::remove_file(&path);
 
-        let event = crate::os::event::Alarm::new().unwrap().into_handle();
+        let event = crate::os::event::LocalEvent::new().unwrap().into_handle();
         assert!(refusal(event, LEN).contains("no section"));
     }
 
     #[test]
     fn what_the_system_has_no_room_for_is_out_of_memory() {
-        // 32 TiB, beyond any commit limit; on 32 bits what fits no address space.
+        // 32 TiB, beyond any commit limit; on 32 bits a size that fits no address space.
         let len = usize::try_from(1_u64 << 45).unwrap_or(0xffff_0000);
         assert_eq!(
             Memory::create(len, Pages::Reserved).unwrap_err().kind(),

@@ -1,15 +1,16 @@
-//! Between which users a link may be.
+//! Which users a link may connect.
 
 use std::fmt;
 use std::io;
 
-use super::{LOCAL_USERS, Peer, Process, User, sys};
+use super::account::{LOCAL_USERS, service_users};
+use super::{Peer, Process, User};
 
-/// Between whom a link is: who may come to a host, and whose host a guest trusts. Both sides check,
-/// by what the kernel says of the other, before they believe a byte of it; a guest sends nothing to
+/// Which users a link may connect: who may connect to a host, and whose host a guest trusts. Both sides
+/// check what the kernel says about the other before they trust a byte of it; a guest sends nothing to
 /// a host that it does not trust.
 ///
-/// Give both sides the same. Then:
+/// Give both sides the same value. Then:
 ///
 /// | | a host lets in | a guest trusts hosts of |
 /// |---|---|---|
@@ -20,30 +21,30 @@ use super::{LOCAL_USERS, Peer, Process, User, sys};
 /// | | local users | the system's service accounts |
 /// |---|---|---|
 /// | Linux, macOS | every user of the machine | root |
-/// | Windows | who is logged on to the machine, at it or by remote desktop (the group INTERACTIVE) | SYSTEM, LocalService, NetworkService |
+/// | Windows | everyone logged on to the machine, at it or by remote desktop (the group INTERACTIVE) | SYSTEM, LocalService, NetworkService |
 ///
-/// A host whose account is none of these (a service's own user) takes `Service` to let everyone in,
-/// and its guests name it: `Access::Users(vec![its user])`.
+/// A host with any other account (a service's own user) uses `Service` to let everyone in, and its
+/// guests name that account: `Access::Users(vec![its user])`.
 ///
 /// # Directories
 /// On Linux and macOS a link between different users needs a directory that both can reach and only
-/// the host's user can write to. It is `/run/twinring` (macOS: `/var/run/twinring`), made by the
-/// host, when root is one of the users; otherwise both sides name one with
+/// the host's user can write to. If root is one of the users, this is `/run/twinring` (macOS:
+/// `/var/run/twinring`), created by the host; otherwise both sides name one with
 /// [`Builder::directory`](crate::Builder::directory).
 ///
 /// # Windows
-/// Somebody must be allowed to hand the memory over: SYSTEM to everybody, a user to itself. Of two
-/// others neither is, and then both sides say [`AccessDenied`](crate::ErrorKind::AccessDenied): run
+/// One side must be allowed to hand the memory over. SYSTEM may hand it to everyone, a user only to
+/// itself. If neither side may, both fail with [`AccessDenied`](crate::ErrorKind::AccessDenied): run
 /// the service as SYSTEM, and as the host.
 ///
 /// ```
 /// use twinring::{Access, Link, User};
 ///
-/// // A service, and its GUI in the session of whoever is logged on:
+/// // A service, and its GUI in the session of a logged-on user:
 /// let service = Link::host("printer").access(Access::Service);
 /// let gui = Link::guest("printer").access(Access::Service);
 ///
-/// // A GUI that trusts nobody but the system itself:
+/// // A GUI that trusts only the system itself:
 /// let gui = Link::guest("printer").access(Access::Users(vec![User::system()]));
 ///
 /// // The default:
@@ -57,7 +58,7 @@ pub enum Access {
     SameUser,
     /// Processes of the same user and of these.
     Users(Vec<User>),
-    /// A service of the system as host; the users of this machine as guests.
+    /// A system service as host; the users of this machine as guests.
     Service,
 }
 
@@ -87,7 +88,7 @@ impl Access {
                 hosts.push(User::current()?);
                 hosts
             }
-            Access::Service => sys::service_users().map(User).to_vec(),
+            Access::Service => service_users().map(User).to_vec(),
         })
     }
 
@@ -104,7 +105,7 @@ impl Access {
         })
     }
 
-    /// Whose hosts are trusted, for people.
+    /// Whose hosts are trusted, as text for people.
     pub(crate) fn hosts_text(&self) -> String {
         match self {
             Access::Service => format!("a service of the system ({})", list(&self.hosts())),

@@ -1,4 +1,4 @@
-//! Linux: credentials of the socket and a pidfd.
+//! Linux: the socket's credentials and a pidfd.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,25 +12,22 @@ use rustix::time::{ClockId, clock_gettime};
 use super::{Peer, User};
 use crate::os::event::{Deadline, Source, wait};
 
-pub(in crate::os) use super::unix::UserId;
-pub(super) use super::unix::{LOCAL_USERS, USER_FORM, current_user, parse_user, service_users};
-
 #[derive(Debug)]
 pub(crate) struct Process {
     pidfd: Option<OwnedFd>,
 }
 
 impl Process {
-    /// The process that made the other end of `socket`.
+    /// The process that created the other end of `socket`.
     pub(in crate::os) fn of_socket(socket: &OwnedFd) -> io::Result<(Process, Peer)> {
         let cred: libc::ucred = socket_option(socket, libc::SO_PEERCRED)?;
-        // 0: the peer lives in a PID namespace that we cannot see.
+        // 0: the peer is in a PID namespace that we cannot see.
         let pid = Pid::from_raw(cred.pid);
         let pidfd = match socket_option::<libc::c_int>(socket, libc::SO_PEERPIDFD) {
             // SAFETY: the kernel has just made this descriptor for us alone.
             Ok(fd) => Some(unsafe { OwnedFd::from_raw_fd(fd) }),
-            // A kernel before 6.5. One before 5.3 has no pidfds at all, and then only the socket
-            // tells that the peer is gone.
+            // A kernel before 6.5. One before 5.3 has no pidfds at all, and then only the socket shows
+            // that the peer is gone.
             Err(_) => pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()),
         };
         let peer = Peer {
@@ -42,8 +39,8 @@ impl Process {
                 .and_then(|_| started(cred.pid)),
             session: None,
         };
-        // That the connection is still open means that the pid, if it was looked up by number just
-        // now, had not been given to another process in between.
+        // If the connection is still open, the pid, in case it was looked up by number just now, had not
+        // been given to another process in between.
         if wait(&[Source::HungUp(socket.as_fd())], Deadline::Now)?.is_some() {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
@@ -52,8 +49,8 @@ impl Process {
 
     pub(crate) fn complete(&self, peer: &mut Peer) {
         if self.pidfd.is_some() && peer.pid != 0 {
-            // While it has not ended the pid is its own.
-            peer.started = started(peer.pid.cast_signed()).filter(|_| !self.has_ended());
+            // While the process has not ended, the pid is its own.
+            peer.started = started(peer.pid as i32).filter(|_| !self.has_ended());
         }
     }
 
@@ -61,7 +58,7 @@ impl Process {
         self.pidfd.is_some() && matches!(wait(&[self.ended()], Deadline::Now), Ok(Some(_)))
     }
 
-    /// A Unix socket is reached from this machine only, and all its users are alike.
+    /// A Unix socket can be reached only from this machine, and all its users are treated alike.
     pub(crate) fn is_local(&self) -> bool {
         true
     }
@@ -99,16 +96,16 @@ fn socket_option<T: Copy>(socket: &OwnedFd, option: libc::c_int) -> io::Result<T
     Ok(unsafe { value.assume_init() })
 }
 
-/// When the process was started, by /proc: field 22 of `stat`, in clock ticks since the system was.
-/// Exact to a tick or so, or as far as somebody has set the clock since; `None` where /proc hides it.
+/// When the process was started, by /proc: field 22 of `stat`, in clock ticks since boot. Exact to about a
+/// tick, unless the clock has been set since; `None` where /proc hides it.
 fn started(pid: i32) -> Option<SystemTime> {
-    // In one read, as the kernel makes it: it takes a while.
+    // One read, because the kernel builds the text for each, which takes a while.
     let mut bytes = [0; 1024];
     let len = File::open(format!("/proc/{pid}/stat"))
         .and_then(|mut file| file.read(&mut bytes))
         .ok()?;
     let stat = String::from_utf8_lossy(&bytes[..len]);
-    // The second field is the program's name in brackets, which may hold anything.
+    // The second field is the program's name in brackets, which may contain anything.
     let ticks: u64 = stat[stat.rfind(')')? + 1..]
         .split_ascii_whitespace()
         .nth(19)?

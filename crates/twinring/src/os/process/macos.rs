@@ -1,6 +1,6 @@
-//! macOS: credentials of the socket, and a kqueue that hears of the process's end.
+//! macOS: the socket's credentials, and a kqueue that reports the process's end.
 //!
-//! Type-checked here, never run: there is no Mac among the machines this project is tested on.
+//! Type-checked but never run: none of the machines on which this project is tested is a Mac.
 
 use std::io;
 use std::mem::{self, MaybeUninit};
@@ -11,15 +11,13 @@ use rustix::event::kqueue::{Event, EventFilter, EventFlags, ProcessEvents, keven
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::process::Pid;
 
+use super::account::UserId;
 use super::{Peer, User};
 use crate::os::event::{Deadline, Source, wait};
 
-pub(in crate::os) use super::unix::UserId;
-pub(super) use super::unix::{LOCAL_USERS, USER_FORM, current_user, parse_user, service_users};
-
 #[derive(Debug)]
 pub(crate) struct Process {
-    /// Readable from the process's end on, because nobody ever takes the event out of it.
+    /// Readable from the process's end on, because nobody ever reads the event from it.
     end: OwnedFd,
 }
 
@@ -41,8 +39,8 @@ impl Process {
             started: started(raw),
             session: None,
         };
-        // That the connection is still open means that the pid had not been given to another
-        // process before the kqueue was told of it.
+        // If the connection is still open, the pid had not been given to another process before it was
+        // registered with the kqueue.
         let now = Deadline::At(Instant::now());
         if wait(&[Source::HungUp(socket.as_fd())], now)?.is_some() {
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -50,7 +48,7 @@ impl Process {
         Ok((Process { end }, peer))
     }
 
-    /// It is complete.
+    /// Nothing is missing.
     pub(crate) fn complete(&self, _: &mut Peer) {}
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -60,7 +58,7 @@ impl Process {
         )
     }
 
-    /// A Unix socket is reached from this machine only, and all its users are alike.
+    /// A Unix socket can be reached only from this machine, and all its users are treated alike.
     pub(crate) fn is_local(&self) -> bool {
         true
     }
@@ -100,7 +98,7 @@ fn peer_pid(socket: &OwnedFd) -> io::Result<Pid> {
         return Err(io::Error::last_os_error());
     }
     // 0 is the kernel's own process, which connects to nobody; a negative number would make
-    // `Pid::from_raw` fall over.
+    // `Pid::from_raw` panic.
     match pid {
         1.. if len as usize == mem::size_of::<libc::pid_t>() => {
             Pid::from_raw(pid).ok_or_else(|| io::ErrorKind::InvalidData.into())
@@ -122,14 +120,14 @@ fn watch_end(pid: Pid) -> Result<OwnedFd, Errno> {
         EventFlags::ADD,
         std::ptr::null_mut(),
     );
-    // With no room for events this only registers, and says at once if it cannot.
+    // Without room for events this only registers, and fails at once if it cannot.
     let mut none: [Event; 0] = [];
     // SAFETY: the event names a process and no descriptor, so none has to stay open.
     unsafe { kevent(&queue, &[exit], &mut none, Some(Duration::ZERO)) }?;
     Ok(queue)
 }
 
-/// When the process was started; `None` where the system does not tell, as it may not of another
+/// When the process was started; `None` where the system does not say, which may be so for another
 /// user's process.
 fn started(pid: libc::pid_t) -> Option<SystemTime> {
     let mut info = MaybeUninit::<libc::proc_bsdinfo>::zeroed();

@@ -1,6 +1,5 @@
 //! Windows: a process handle, and users as SIDs.
 
-use std::fmt;
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
@@ -14,7 +13,7 @@ use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_INVALID_PARAMETER, FILETIME, HANDLE,
 };
 use windows_sys::Win32::Security::{
-    RevertToSelf, SID_AND_ATTRIBUTES, TOKEN_GROUPS, TOKEN_QUERY, TOKEN_USER, TokenGroups, TokenUser,
+    RevertToSelf, SID_AND_ATTRIBUTES, TOKEN_GROUPS, TOKEN_QUERY, TokenGroups,
 };
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 use windows_sys::Win32::System::Pipes::{
@@ -28,43 +27,16 @@ use windows_sys::Win32::System::Threading::{
 };
 use windows_sys::core::BOOL;
 
+use super::account::{UserId, token_user};
 use super::{Peer, User};
 use crate::error::{Error, ErrorKind};
 use crate::os::event::{Deadline, Source, wait};
 use crate::os::windows::{
-    canonical_sid, is_code, is_end_of_pipe, ok, own, own_token, owner, process_token, sid_text,
-    status, token_information,
+    is_code, is_end_of_pipe, ok, own, owner, process_token, sid_text, status, token_information,
 };
 
-/// A SID in the system's own spelling.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(in crate::os) struct UserId(String);
-
-impl fmt::Display for UserId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-pub(super) const USER_FORM: &str = "a security identifier such as S-1-5-18";
-
-pub(super) const LOCAL_USERS: &str = "the users who are logged on to this machine";
-
-/// SYSTEM, LocalService, NetworkService.
-pub(super) fn service_users() -> [UserId; 3] {
-    ["S-1-5-18", "S-1-5-19", "S-1-5-20"].map(|sid| UserId(sid.to_owned()))
-}
-
-/// The group of those who are logged on at the machine or by remote desktop.
+/// The group of users who are logged on at the machine or by remote desktop.
 const INTERACTIVE: &str = "S-1-5-4";
-
-pub(super) fn current_user() -> io::Result<UserId> {
-    token_user(&own_token()?)
-}
-
-pub(super) fn parse_user(text: &str) -> Option<UserId> {
-    canonical_sid(text).map(UserId)
-}
 
 /// There is no `fork` here.
 pub(crate) fn count_forks() {}
@@ -76,19 +48,19 @@ pub(crate) fn forks() -> u32 {
 
 #[derive(Debug)]
 pub(crate) struct Process {
-    /// `None` while we may not open it and have not been given a handle either.
+    /// `None` while we may not open the process and have not been given a handle of it.
     handle: Option<OwnedHandle>,
     is_local: bool,
 }
 
-/// Who uses one end of a pipe.
+/// The user of one end of a pipe.
 struct Caller {
     user: UserId,
     /// Is in the group INTERACTIVE.
     is_local: bool,
 }
 
-/// A function that tells a number about a pipe.
+/// A function that returns a number about a pipe.
 type Ask = unsafe extern "system" fn(HANDLE, *mut u32) -> BOOL;
 
 fn ask(pipe: BorrowedHandle<'_>, name: &'static str, ask: Ask) -> io::Result<u32> {
@@ -101,7 +73,7 @@ fn ask(pipe: BorrowedHandle<'_>, name: &'static str, ask: Ask) -> io::Result<u32
 impl Process {
     /// The process that opened the other end of the pipe whose server end is `pipe`.
     ///
-    /// To be called on a thread of our own: what the thread may act as is lost (see `client`).
+    /// Must be called on a thread of our own: an impersonation of the calling thread is lost (see `client`).
     pub(in crate::os) fn client_of(pipe: BorrowedHandle<'_>) -> io::Result<(Process, Peer)> {
         let pid = ask(
             pipe,
@@ -117,7 +89,7 @@ impl Process {
         Process::at_the_end_of(pipe, pid, session, client)
     }
 
-    /// The process that made the pipe whose client end is `pipe`.
+    /// The process that created the pipe whose client end is `pipe`.
     pub(in crate::os) fn server_of(pipe: BorrowedHandle<'_>) -> io::Result<(Process, Peer)> {
         let pid = ask(
             pipe,
@@ -130,7 +102,7 @@ impl Process {
             GetNamedPipeServerSessionId,
         )
         .ok();
-        // Nobody can make an object in the name of another user. What groups it is in does not say.
+        // No process can create an object in another user's name. That does not show its user's groups.
         Process::at_the_end_of(pipe, pid, session, |pipe| {
             Ok(Caller {
                 user: UserId(owner(pipe)?),
@@ -149,10 +121,10 @@ impl Process {
         let access = PROCESS_SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION;
         let handle = match open_process(pid, access) {
             Ok(handle) => Some(handle),
-            // There is no such process any more.
+            // The process no longer exists.
             Err(e) if is_code(&e, &[ERROR_INVALID_PARAMETER]) => return Err(gone()),
             // Another user's. A host that is more privileged gives a handle of itself with HELLO;
-            // a guest that we cannot open is refused when something is to be handed to it.
+            // a guest that we cannot open is refused when something has to be handed to it.
             Err(e) if is_code(&e, &[ERROR_ACCESS_DENIED]) => None,
             Err(e) => return Err(e),
         };
@@ -166,9 +138,9 @@ impl Process {
             handle,
             is_local: false,
         };
-        // A process that ended stays open to us for a while, and its pid is free only afterwards:
-        // if the pipe is still connected and this process alive, then it was never another one's.
-        // (Unless the pipe was passed on before its process ended, which shows in the users.)
+        // A process that has ended stays open to us for a while, and its pid is free only afterwards:
+        // if the pipe is still connected and this process alive, it was never another's. (Unless
+        // the pipe was passed on before its process ended, which shows in the users.)
         if process.has_ended() || !is_connected(pipe)? {
             return Err(gone());
         }
@@ -184,8 +156,8 @@ impl Process {
                 )
                 .into());
             }
-            // Another user's process may not show its token, and a client may hide behind the
-            // pipe; it is enough if one of them tells.
+            // Another user's process may not show its token, and a client may forbid impersonation;
+            // one of the two is enough.
             (Ok(caller), _) | (Err(_), Some(caller)) => caller,
             (Err(e), None) => return Err(e),
         };
@@ -210,7 +182,7 @@ impl Process {
         }
     }
 
-    /// It is complete.
+    /// Nothing is missing.
     pub(crate) fn complete(&self, _: &mut Peer) {}
 
     pub(crate) fn is_local(&self) -> bool {
@@ -227,20 +199,18 @@ impl Process {
         self.handle.get_or_insert(handle);
     }
 
-    /// A further handle, by which handles can be given to the process and taken from it.
+    /// Another handle, for giving handles to the process and taking them from it.
     pub(in crate::os) fn open_for_handles(&self) -> io::Result<OwnedHandle> {
-        // By its pid alone it might be another process by now.
+        // Its pid alone might belong to another process by now.
         let Some(handle) = &self.handle else {
-            return Err(io::Error::from_raw_os_error(
-                ERROR_ACCESS_DENIED.cast_signed(),
-            ));
+            return Err(io::Error::from_raw_os_error(ERROR_ACCESS_DENIED as i32));
         };
         // SAFETY: a live handle. Its pid is not given to another process for as long as we hold it.
         let pid = unsafe { GetProcessId(handle.as_raw_handle()) };
         open_process(pid, PROCESS_DUP_HANDLE)
     }
 
-    /// As if it were another user's, whom we may not open.
+    /// As if it were another user's, which we may not open.
     #[cfg(test)]
     pub(in crate::os) fn closed_to_us(mut self) -> Process {
         self.handle = None;
@@ -253,13 +223,13 @@ fn open_process(pid: u32, access: u32) -> io::Result<OwnedHandle> {
     unsafe { own("OpenProcess", || OpenProcess(access, 0, pid)) }
 }
 
-/// Whether both ends of the pipe are still open. A look at what there is to read would not tell:
+/// Whether both ends of the pipe are still open. Peeking for something to read would not show it:
 /// it succeeds for as long as a peer that has gone left something behind.
 fn is_connected(pipe: BorrowedHandle<'_>) -> io::Result<bool> {
     let mut block = IO_STATUS_BLOCK::default();
     let mut info = FILE_PIPE_LOCAL_INFORMATION::default();
-    // SAFETY: a live handle; `info` is what this class of information fills in, and of the length
-    // given. The call does not go on after it returns.
+    // SAFETY: a live handle; `info` is what this class of information fills in, and has the given
+    // length. The call does not go on after it returns.
     let asked = status("NtQueryInformationFile", || unsafe {
         NtQueryInformationFile(
             pipe.as_raw_handle(),
@@ -284,21 +254,21 @@ fn end_of_pipe(e: io::Error) -> io::Error {
     }
 }
 
-/// Who opened the client end of the pipe, by the token that the kernel kept of it.
+/// Who opened the client end of the pipe, by the token that the kernel kept.
 fn client(pipe: BorrowedHandle<'_>) -> io::Result<Caller> {
     // SAFETY: a live handle; from here on this thread acts as the client.
     ok("ImpersonateNamedPipeClient", || unsafe {
         ImpersonateNamedPipeClient(pipe.as_raw_handle())
     })?;
     let mut token = ptr::null_mut();
-    // SAFETY: the call gives a constant that stands for this thread. The token is opened in our
-    // own name (TRUE), for the client only lets itself be identified.
+    // SAFETY: the call returns a constant that stands for this thread. The token is opened in our
+    // own name (TRUE), because the client only allows us to identify it.
     let opened = ok("OpenThreadToken", || unsafe {
         OpenThreadToken(GetCurrentThread(), TOKEN_QUERY, 1, &mut token)
     });
     // SAFETY: ends what was begun above.
     if unsafe { RevertToSelf() } == 0 {
-        // Nothing may run on a thread that still acts as somebody else.
+        // Nothing may run on a thread that still acts as another user.
         std::process::abort();
     }
     opened?;
@@ -313,17 +283,11 @@ fn token_caller(token: &OwnedHandle) -> io::Result<Caller> {
     })
 }
 
-fn token_user(token: &OwnedHandle) -> io::Result<UserId> {
-    let answer = token_information(token, TokenUser)?;
-    // SAFETY: the call filled in this structure, whose SID lies within `answer`.
-    unsafe { sid_text((*answer.as_ptr().cast::<TOKEN_USER>()).User.Sid) }.map(UserId)
-}
-
 fn is_interactive(token: &OwnedHandle) -> io::Result<bool> {
     let answer = token_information(token, TokenGroups)?;
     let groups = answer.as_ptr().cast::<TOKEN_GROUPS>();
     // SAFETY: the call filled in this structure, with as many entries at its end as it says, whose
-    // SIDs lie within `answer`. There is no reference to the structure, which declares one entry.
+    // SIDs are within `answer`. There is no reference to the structure, which declares one entry.
     let groups = unsafe {
         std::slice::from_raw_parts(
             (&raw const (*groups).Groups).cast::<SID_AND_ATTRIBUTES>(),
@@ -331,7 +295,7 @@ fn is_interactive(token: &OwnedHandle) -> io::Result<bool> {
         )
     };
     for group in groups {
-        let attributes = group.Attributes.cast_signed();
+        let attributes = group.Attributes as i32;
         if attributes & SE_GROUP_ENABLED != 0
             && attributes & SE_GROUP_USE_FOR_DENY_ONLY == 0
             // SAFETY: as above.
@@ -344,7 +308,7 @@ fn is_interactive(token: &OwnedHandle) -> io::Result<bool> {
 }
 
 fn started(process: &OwnedHandle) -> Option<SystemTime> {
-    /// From 1601, where the system counts from, to 1970, in its steps of 100 ns.
+    /// From 1601, where the system's time begins, to 1970, in its units of 100 ns.
     const TO_1970: u64 = 11_644_473_600 * 10_000_000;
     let [mut created, mut ended, mut kernel, mut user] = [FILETIME::default(); 4];
     // SAFETY: a live handle, and room for the four results.

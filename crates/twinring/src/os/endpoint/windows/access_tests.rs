@@ -1,5 +1,5 @@
-//! Who may do what with the objects: what was asked for is what the system has noted. Wine notes it
-//! as Windows does, but does not heed the access list of a pipe; `ci/windows-proof.ps1` tries that.
+//! Who may do what with the objects: the system has recorded what was requested. Wine records it as
+//! Windows does, but ignores the access list of a pipe; `ci/windows-proof.ps1` tests that.
 
 use std::ptr;
 
@@ -21,20 +21,20 @@ use super::*;
 use crate::os::memory::{Memory, Pages};
 use crate::os::windows::{ok, sid_text};
 
-/// Nobody of this machine.
+/// A user that does not exist on this machine.
 const STRANGER: &str = "S-1-5-21-1-2-3-1001";
 const SYSTEM: &str = "S-1-5-18";
 const INTERACTIVE: &str = "S-1-5-4";
 const MEDIUM: &str = "S-1-16-8192";
 
-/// One entry of a list: what kind it is, whom it is about, and its rights.
+/// One entry of a list: its kind, whom it is about, and its rights.
 type Entry = (u8, String, u32);
 
 /// The entries of the access list (or the label) of an object, and whether it inherits none.
 fn entries(object: &OwnedHandle, what: u32) -> (Vec<Entry>, bool) {
     let (mut dacl, mut sacl): (*mut ACL, *mut ACL) = (ptr::null_mut(), ptr::null_mut());
     let mut descriptor = ptr::null_mut();
-    // SAFETY: a live handle, room for what is asked for, NULL for what is not.
+    // SAFETY: a live handle, room for what is requested, NULL for what is not.
     let code = unsafe {
         GetSecurityInfo(
             object.as_raw_handle(),
@@ -60,8 +60,8 @@ fn entries(object: &OwnedHandle, what: u32) -> (Vec<Entry>, bool) {
     })
     .unwrap();
     let mut found = Vec::new();
-    // SAFETY: the list lies in the descriptor and has as many entries as it says. Entries of all
-    // the kinds met here are built alike: header, rights, SID.
+    // SAFETY: the list is in the descriptor and has as many entries as it says. Entries of all the
+    // kinds found here have the same structure: header, rights, SID.
     unsafe {
         for i in 0..if list.is_null() { 0 } else { (*list).AceCount } {
             let mut entry = ptr::null_mut();
@@ -76,7 +76,7 @@ fn entries(object: &OwnedHandle, what: u32) -> (Vec<Entry>, bool) {
     (found, control & SE_DACL_PROTECTED != 0)
 }
 
-/// The object lets in exactly these, besides its owner and the system, and no sandboxed process.
+/// Checks that the object lets in exactly these, besides its owner and the system, and no sandboxed process.
 #[track_caller]
 fn check_access(object: &OwnedHandle, user: &str, all: u32, guests: &[(&str, u32)]) {
     assert_eq!(owner(object.as_handle()).unwrap(), user);
@@ -128,11 +128,11 @@ fn access_lists_are_what_was_asked_for() {
         let host = host(&place);
         let pipe = pipe::open(&place.pipe_name()).unwrap().unwrap();
         check_access(&pipe, user, PIPE_ALL, &guests);
-        // Also the next instance, which `accept` makes.
+        // Also the next instance, which `accept` creates.
         drop(answer(&host.listener));
         let pipe = pipe::open(&place.pipe_name()).unwrap().unwrap();
         check_access(&pipe, user, PIPE_ALL, &guests);
-        // What is not the guests' business.
+        // What guests have no access to.
         let private = place.private().unwrap();
         let mutex = claim::open(&format!(r"Global\{}", place.name), &private).unwrap();
         check_access(&mutex, user, MUTEX_ALL, &[]);
@@ -140,8 +140,8 @@ fn access_lists_are_what_was_asked_for() {
     }
 }
 
-/// A guest that looks for the hosts of several users is not kept from one by what has the name of
-/// another's, and finds out whose that is.
+/// A guest that looks for the hosts of several users is not kept from one host by an object that has the
+/// name of another, and finds out whose object that is.
 #[test]
 fn a_squatter_is_passed_over() {
     let key = key();
@@ -156,7 +156,7 @@ fn a_squatter_is_passed_over() {
     let (_, peer) = found.identify().unwrap();
     assert_eq!(peer.user.to_string(), guest.user);
 
-    // With nobody else there, it is the squatter that is found, and told for what it is.
+    // If there is no other, the squatter is found, and reported as what it is.
     let _squatter = pipe::instance(&pipe_name(&name_of(&User::system(), &key)), &access, true);
     let service = process::Access::Service;
     let guest = place_for(&key, service.clone());
@@ -165,7 +165,7 @@ fn a_squatter_is_passed_over() {
     assert!(!service.trusts(&peer));
 }
 
-/// Nobody but a guest of the same user is woken by an event that another could meddle with.
+/// Only a guest of the same user is woken by an event; another could tamper with it.
 #[test]
 fn guests_of_others_are_not_woken() {
     let key = key();
@@ -184,10 +184,10 @@ fn an_object_of_another_user_is_not_ours() {
     let place = place(&key());
     let name = format!(r"Global\{}", place.name);
     // Owned by SYSTEM, but open to us.
-    let theirs = Access::parse(&format!("O:SYD:P(A;;GA;;;{})", place.user)).unwrap();
+    let theirs = AccessList::parse(&format!("O:SYD:P(A;;GA;;;{})", place.user)).unwrap();
     let _squatter = match claim::open(&name, &theirs) {
         Ok(squatter) => squatter,
-        // Windows lets nobody make what belongs to another user, unless it may restore backups.
+        // Windows lets nobody create what belongs to another user, except with the right to restore backups.
         Err(e) => {
             assert!(is_code(&e, &[ERROR_INVALID_OWNER]), "{e}");
             println!("skipped: this user may not make objects of another");
@@ -209,7 +209,7 @@ fn a_caller_is_as_local_as_its_token_says() {
     let (ours, theirs) = connected(&place, &host);
     let mut sid = ptr::null_mut();
     let mut expected = 0;
-    // SAFETY: a string that ends with a zero, a valid SID, which is freed once, and room for the
+    // SAFETY: a zero-terminated string, a valid SID, which is freed once, and room for the
     // results. No token: this thread's own.
     unsafe {
         ok("ConvertStringSidToSidW", || {
@@ -233,7 +233,7 @@ fn a_caller_is_as_local_as_its_token_says() {
         expected != 0
     );
     assert!(!process::Access::SameUser.lets_in(&process, &stranger));
-    // A host is known by its user alone.
+    // Only a host's user is known.
     let (process, _) = theirs.identify().unwrap();
     assert!(!process.is_local());
 }
@@ -257,7 +257,7 @@ fn the_session_is_known() {
     }
 }
 
-/// A guest of another user, whom the host may neither hand anything to nor watch.
+/// A guest of another user, to which the host may hand nothing, and which it may not watch.
 #[test]
 fn strangers_who_cannot_open_each_other_are_told_what_to_do() {
     let place = place(&key());
@@ -269,12 +269,16 @@ fn strangers_who_cannot_open_each_other_are_told_what_to_do() {
             // One that may open the host all the same: its end would not be noticed.
             theirs.identify().unwrap();
         }
-        let stop = quiet();
-        theirs.send(&packet(1), None, soon(), &stop).unwrap();
-        ours.receive(soon(), &stop).unwrap();
+        send(&theirs, &packet(1), None).unwrap();
+        receive(&ours).unwrap();
         let (_memory, section) = Memory::create(LEN, Pages::Reserved).unwrap();
-        let e =
-            Offer::make(Blank::new().unwrap(), &ours, &guest.closed_to_us(), section).unwrap_err();
+        let e = ours
+            .make_offer(
+                PreparedOffer::new().unwrap(),
+                &guest.closed_to_us(),
+                section,
+            )
+            .unwrap_err();
         assert_eq!(e.kind(), io::ErrorKind::PermissionDenied, "{e}");
         assert!(e.to_string().contains("run the service as SYSTEM"), "{e}");
     }

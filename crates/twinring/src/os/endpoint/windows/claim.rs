@@ -1,8 +1,8 @@
 //! Mutexes, held by a thread of their own.
 //!
-//! A mutex belongs to a thread and not to a process: it is abandoned when that thread ends, and can
-//! be released by no other. So one thread does nothing but hold the claims of all hosts of this
-//! process, and a [`Claim`](super::Claim) can be dropped on any thread.
+//! A mutex belongs to a thread and not to a process: it is abandoned when that thread ends, and no
+//! other thread can release it. So one thread does nothing but hold the claims of all hosts of this
+//! process, and a [`NameClaim`](super::NameClaim) can be dropped on any thread.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -17,14 +17,13 @@ use windows_sys::Win32::System::Threading::{
     WaitForSingleObject,
 };
 
-use super::READ_CONTROL;
-use crate::os::windows::{Access, call, own, wide};
+use crate::os::windows::{AccessList, READ_CONTROL, call, own, wide};
 
-/// It calls three functions of the system.
+/// The thread calls three functions of the system.
 const STACK: usize = 64 * 1024;
 
-pub(super) fn open(name: &str, access: &Access) -> io::Result<OwnedHandle> {
-    // SAFETY: a string that ends with a zero, and attributes that live as long as the call.
+pub(super) fn open(name: &str, access: &AccessList) -> io::Result<OwnedHandle> {
+    // SAFETY: a zero-terminated string, and attributes that live as long as the call.
     unsafe {
         own("CreateMutexExW", || {
             CreateMutexExW(
@@ -37,23 +36,26 @@ pub(super) fn open(name: &str, access: &Access) -> io::Result<OwnedHandle> {
     }
 }
 
-/// A mutex that is ours until drop, when its name is free again.
+/// A mutex that is ours until dropped; then its name is free again.
 #[derive(Debug)]
 pub(super) struct Held {
     name: String,
 }
 
-/// Takes the mutex of this name, or returns `None` if another thread of any process has it, or this
+/// Takes the mutex of this name; `None` if another thread of any process has it, or this
 /// process itself.
 pub(super) fn hold(name: &str, mutex: OwnedHandle) -> io::Result<Option<Held>> {
-    let mut holder = holder();
+    let mut claim_thread = claim_thread();
     // The thread would get it a second time.
-    if holder.as_ref().is_some_and(|h| h.names.contains(name)) {
+    if claim_thread
+        .as_ref()
+        .is_some_and(|h| h.names.contains(name))
+    {
         return Ok(None);
     }
-    let thread = match &mut *holder {
+    let thread = match &mut *claim_thread {
         Some(thread) => thread,
-        None => holder.insert(Holder::start()?),
+        None => claim_thread.insert(ClaimThread::start()?),
     };
     let taken = thread.ask(|answer| Request::Take {
         name: name.to_owned(),
@@ -63,7 +65,7 @@ pub(super) fn hold(name: &str, mutex: OwnedHandle) -> io::Result<Option<Held>> {
     if matches!(taken, Ok(Ok(true))) {
         thread.names.insert(name.to_owned());
     }
-    stop_if_idle(&mut holder);
+    stop_if_idle(&mut claim_thread);
     Ok(taken??.then(|| Held {
         name: name.to_owned(),
     }))
@@ -71,29 +73,29 @@ pub(super) fn hold(name: &str, mutex: OwnedHandle) -> io::Result<Option<Held>> {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut holder = holder();
-        if let Some(thread) = &mut *holder {
+        let mut claim_thread = claim_thread();
+        if let Some(thread) = &mut *claim_thread {
             thread.names.remove(&self.name);
             let name = self.name.clone();
             // It fails only if the thread has ended, and all its mutexes with it.
             let _ = thread.ask(|answer| Request::Release { name, answer });
         }
-        stop_if_idle(&mut holder);
+        stop_if_idle(&mut claim_thread);
     }
 }
 
 /// The thread, while it holds anything.
-fn holder() -> MutexGuard<'static, Option<Holder>> {
-    static HOLDER: Mutex<Option<Holder>> = Mutex::new(None);
+fn claim_thread() -> MutexGuard<'static, Option<ClaimThread>> {
+    static CLAIM_THREAD: Mutex<Option<ClaimThread>> = Mutex::new(None);
     // Nothing can panic while it is held.
-    HOLDER.lock().unwrap_or_else(PoisonError::into_inner)
+    CLAIM_THREAD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn stop_if_idle(holder: &mut Option<Holder>) {
-    if holder.as_ref().is_some_and(|h| h.names.is_empty())
-        && let Some(Holder {
-            requests, thread, ..
-        }) = holder.take()
+fn stop_if_idle(claim_thread: &mut Option<ClaimThread>) {
+    let idle = claim_thread.take_if(|thread| thread.names.is_empty());
+    if let Some(ClaimThread {
+        requests, thread, ..
+    }) = idle
     {
         drop(requests);
         // It does not panic.
@@ -101,11 +103,11 @@ fn stop_if_idle(holder: &mut Option<Holder>) {
     }
 }
 
-struct Holder {
-    /// Gone, it makes the thread end.
+struct ClaimThread {
+    /// Dropping it ends the thread.
     requests: Sender<Request>,
     thread: JoinHandle<()>,
-    /// What it holds.
+    /// The names that it holds.
     names: HashSet<String>,
 }
 
@@ -121,10 +123,10 @@ enum Request {
     },
 }
 
-impl Holder {
-    fn start() -> io::Result<Holder> {
+impl ClaimThread {
+    fn start() -> io::Result<ClaimThread> {
         let (requests, asked) = mpsc::channel();
-        Ok(Holder {
+        Ok(ClaimThread {
             requests,
             thread: thread::Builder::new()
                 .name("twinring-claim".to_owned())
@@ -145,7 +147,7 @@ impl Holder {
 fn serve(asked: &Receiver<Request>) {
     let mut held = HashMap::new();
     while let Ok(request) = asked.recv() {
-        // Whoever asks waits for the answer.
+        // The caller waits for the answer.
         match request {
             Request::Take {
                 name,
@@ -174,7 +176,7 @@ fn take(mutex: &OwnedHandle) -> io::Result<bool> {
     let look = || unsafe { WaitForSingleObject(mutex.as_raw_handle(), 0) };
     match call("WaitForSingleObject", look, |result| result == WAIT_FAILED)? {
         // Abandoned: the last host ended without a goodbye. The mutex guards no state that could
-        // have been left half-way.
+        // be half changed.
         WAIT_OBJECT_0 | WAIT_ABANDONED_0 => Ok(true),
         WAIT_TIMEOUT => Ok(false),
         other => Err(io::Error::other(format!("a wait ended with {other:#x}"))),

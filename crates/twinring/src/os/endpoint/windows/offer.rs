@@ -1,28 +1,29 @@
-//! Handing over the memory and the bells: DuplicateHandle, by whichever side may open the other.
+//! Handing over the memory and the doorbells: DuplicateHandle, by the side that may open the other.
 //!
-//! The area that a packet has for it:
+//! The part of a packet for it:
 //!
 //! ```text
 //!  0       4       8                                    64             72       128
 //!  ├ form ─┼─ zero ┼─ seven handles, 64 bits each ──────┼ one handle ──┼─ zero ──┤
-//!                    memory │ guest's bells │ host's bells  host's process (GIVEN; or zero)
+//!                    memory │ guest's doorbells │ host's doorbells  host's process (GIVEN; or zero)
 //! ```
 //!
 //! All numbers are little-endian. A handle has 32 significant bits in processes of every kind, so a
 //! 32-bit guest and a 64-bit host understand each other.
 //!
-//! A guest that may open the host says so (`WILL_TAKE`, no handles), is told where they are
-//! (`TO_BE_TAKEN`, the numbers are the host's) and takes them: nothing is ever in the guest that it
-//! does not know of, and a host can name nothing but what is its own. Otherwise the host gives them
-//! to the guest (`GIVEN`, the numbers are the guest's), as a service does to the program of a user.
-//! Such a guest may not even wait for the host's process to end, so it is given that, too, and no
+//! A guest that may open the host says so (`WILL_TAKE`, no handles), is told which handles to take
+//! (`TO_BE_TAKEN`, numbers of the host) and takes them: the guest never has a handle that it does not
+//! know of, and a host can name only its own. Otherwise the host gives the handles to the guest
+//! (`GIVEN`, numbers of the guest), as a service does for a user's program. Such a guest may not even
+//! wait for the host's process to end, so it is given a handle for that, too, with no other right. If
+//! neither may open the other, they cannot be linked.
 //! other right over it. If neither may open the other, they cannot be linked.
 
 use std::io;
 use std::ops::Range;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use windows_sys::Wdk::Foundation::{NtQueryObject, ObjectBasicInformation, ObjectTypeInformation};
 use windows_sys::Win32::Foundation::{
@@ -35,8 +36,8 @@ use windows_sys::Win32::System::Threading::{
 };
 use windows_sys::Win32::System::WindowsProgramming::PUBLIC_OBJECT_BASIC_INFORMATION;
 
-use super::{Channel, HANDOVER, Side, refused};
-use crate::os::event::{Bells, Chimes};
+use crate::os::endpoint::common::{HANDOVER, refused};
+use crate::os::event::{DoorbellEvents, Doorbells};
 use crate::os::memory::{Memory, Pages};
 use crate::os::process::Process;
 use crate::os::windows::{is_code, ok, status};
@@ -50,13 +51,13 @@ const WILL_TAKE: u32 = 1;
 const TO_BE_TAKEN: u32 = 2;
 const GIVEN: u32 = 3;
 
-/// The memory, three bells of the guest, three of the host; given, also the host's process.
+/// The memory, three doorbells of the guest, three of the host; if given, also the host's process.
 const COUNT: usize = 8;
 /// How many of them the guest takes itself.
 const TAKEN: usize = 7;
 
 /// What one of the handles must be.
-struct Kind {
+struct HandleKind {
     /// The kernel's name for the type of object.
     object: &'static str,
     /// Its rights when it is given.
@@ -65,86 +66,87 @@ struct Kind {
     taken: u32,
 }
 
-const MEMORY: Kind = Kind {
+const MEMORY: HandleKind = HandleKind {
     object: "Section",
     given: SECTION_MAP_READ | SECTION_MAP_WRITE | SECTION_QUERY,
     taken: SECTION_MAP_READ | SECTION_MAP_WRITE | SECTION_QUERY,
 };
-const TO_HEAR: Kind = Kind {
+const TO_AWAIT: HandleKind = HandleKind {
     object: "Event",
     given: SYNCHRONIZATION_SYNCHRONIZE | EVENT_MODIFY_STATE,
     taken: SYNCHRONIZATION_SYNCHRONIZE,
 };
-const TO_RING: Kind = Kind {
+const TO_RING: HandleKind = HandleKind {
     taken: EVENT_MODIFY_STATE,
-    ..TO_HEAR
+    ..TO_AWAIT
 };
-const TO_WATCH: Kind = Kind {
+const TO_WATCH: HandleKind = HandleKind {
     object: "Process",
     given: PROCESS_SYNCHRONIZE,
     taken: PROCESS_SYNCHRONIZE,
 };
-const KINDS: [Kind; COUNT] = [
-    MEMORY, TO_HEAR, TO_HEAR, TO_HEAR, TO_RING, TO_RING, TO_RING, TO_WATCH,
+const KINDS: [HandleKind; COUNT] = [
+    MEMORY, TO_AWAIT, TO_AWAIT, TO_AWAIT, TO_RING, TO_RING, TO_RING, TO_WATCH,
 ];
 
 #[derive(Debug)]
 pub(crate) struct Offer {
     memory: OwnedHandle,
-    /// Bells, which hang up when they are dropped: so a guest that has got the last packet, although
-    /// the host was told that it could not be written or came too late, learns that nobody is there.
-    bells: Bells,
-    /// The guest's process, by which handles are given to it; `None` if it takes them itself.
-    guest: Option<OwnedHandle>,
+    /// Doorbells, which hang up when dropped. So a guest that has got the last packet, although the host
+    /// was told that it could not be written or it came too late, learns that nobody is there.
+    doorbells: Doorbells,
+    /// The guest's process, for giving handles to it; `None` if it takes them itself.
+    guest: Option<Arc<OwnedHandle>>,
 }
 
-/// The bells.
+/// The doorbells.
 #[derive(Debug)]
-pub(crate) struct Blank {
-    bells: Bells,
+pub(crate) struct PreparedOffer {
+    doorbells: Doorbells,
 }
 
-impl Blank {
-    pub(crate) fn new() -> io::Result<Blank> {
-        Ok(Blank {
-            bells: Bells::new(Chimes::new()?, Chimes::new()?),
+impl PreparedOffer {
+    pub(crate) fn new() -> io::Result<PreparedOffer> {
+        Ok(PreparedOffer {
+            doorbells: Doorbells::new(DoorbellEvents::new()?, DoorbellEvents::new()?),
         })
     }
 }
 
 impl Offer {
-    pub(crate) fn make(
-        Blank { bells }: Blank,
-        channel: &Channel,
+    /// `guest_takes`: whether it takes the handles itself.
+    pub(super) fn make(
+        PreparedOffer { doorbells }: PreparedOffer,
+        guest_takes: bool,
         guest: &Process,
         memory: OwnedHandle,
     ) -> io::Result<Offer> {
         if !guest.is_watched() {
             return Err(not_opened(
                 guest,
-                io::Error::from_raw_os_error(ERROR_ACCESS_DENIED.cast_signed()),
+                io::Error::from_raw_os_error(ERROR_ACCESS_DENIED as i32),
             ));
         }
-        let guest = match &channel.side {
-            Side::Host { guest_takes } if guest_takes.load(Ordering::Relaxed) => None,
-            _ => Some(guest.open_for_handles().map_err(|e| not_opened(guest, e))?),
+        let guest = match guest_takes {
+            true => None,
+            false => {
+                let opened = guest.open_for_handles();
+                Some(Arc::new(opened.map_err(|e| not_opened(guest, e))?))
+            }
         };
         Ok(Offer {
             memory,
-            bells,
+            doorbells,
             guest,
         })
     }
 
-    /// Closes the pipe. What has been written to it can still be read (DisconnectNamedPipe would
-    /// throw it away). The guest's handles are its own; ours to its bells are for ringing them.
-    pub(crate) fn accepted(self, channel: Channel) -> io::Result<Bells> {
-        drop(channel);
-        Ok(self.bells)
+    pub(super) fn into_doorbells(self) -> Doorbells {
+        self.doorbells
     }
 
-    /// Gives the guest its handles, for the packet that tells it of them.
-    pub(super) fn give(&self) -> io::Result<Given<'_>> {
+    /// Gives the guest its handles, for the packet that tells it which.
+    pub(super) fn give(&self) -> io::Result<Given> {
         let handles = self.handles().map(|handle| handle.as_raw_handle());
         let mut given = Given {
             values: [0; COUNT],
@@ -157,7 +159,7 @@ impl Offer {
             return Ok(given);
         };
         // From here on, `given` closes in the guest what it has been given so far.
-        given.guest = Some(guest);
+        given.guest = Some(guest.clone());
         let handles = handles.into_iter().chain([this_process()]);
         for ((handle, kind), value) in handles.zip(&KINDS).zip(&mut given.values) {
             let copy = copy(this_process(), handle, guest.as_raw_handle(), kind.given, 0)?;
@@ -168,7 +170,7 @@ impl Offer {
 
     /// In the order of [`KINDS`].
     fn handles(&self) -> [BorrowedHandle<'_>; TAKEN] {
-        let [hosts, guests] = self.bells.chimes();
+        let [hosts, guests] = self.doorbells.doorbell_events();
         [
             &self.memory,
             &guests.data,
@@ -184,16 +186,17 @@ impl Offer {
 
 /// Handles on their way to the guest.
 ///
-/// A guest takes them when it has read the whole packet, and must not find them closed by us (or,
-/// worse, others in their place). So we close them only if the packet was not written as a whole,
-/// which the guest then cannot have read. Once it was, they are the guest's to close.
-pub(super) struct Given<'a> {
+/// A guest takes them when it has read the whole packet, and must not find that we have closed them
+/// (or, worse, that others are in their place). So we close them only if the packet was not written
+/// completely, so that the guest cannot have read it. Once it was, they are the guest's to close.
+#[derive(Debug)]
+pub(super) struct Given {
     values: [u64; COUNT],
-    /// Whose handles they are; `None` if they are ours, or no longer our business.
-    guest: Option<&'a OwnedHandle>,
+    /// Whose handles they are; `None` if they are ours, or no longer our concern.
+    guest: Option<Arc<OwnedHandle>>,
 }
 
-impl Given<'_> {
+impl Given {
     pub(super) fn area(&self) -> [u8; AREA] {
         let mut area = area(if self.guest.is_some() {
             GIVEN
@@ -212,9 +215,9 @@ impl Given<'_> {
     }
 }
 
-impl Drop for Given<'_> {
+impl Drop for Given {
     fn drop(&mut self) {
-        let Some(guest) = self.guest else { return };
+        let Some(guest) = &self.guest else { return };
         for value in self.values.iter().filter(|value| **value != 0) {
             // Fails only if the guest has ended, and its handles with it.
             // SAFETY: a live process handle; no copy is made, the source is closed in the guest.
@@ -240,7 +243,7 @@ pub(super) fn area(form: u32) -> [u8; AREA] {
     area
 }
 
-/// What a guest says that may open the host.
+/// The area of a guest that may open the host.
 pub(super) fn will_take() -> [u8; AREA] {
     area(WILL_TAKE)
 }
@@ -261,27 +264,27 @@ fn not_opened(guest: &Process, e: io::Error) -> io::Error {
     )
 }
 
-/// What came with a packet. A guest has taken it by then.
+/// What came with a packet. On a guest, it has been taken by then.
 #[derive(Debug)]
 pub(crate) struct Handover {
     found: io::Result<Option<Handles>>,
 }
 
-/// What the guest has of an offer.
+/// The guest's part of an offer.
 #[derive(Debug)]
 struct Handles {
     memory: OwnedHandle,
-    /// Those that the guest hears.
-    guests: Chimes,
+    /// Those that the guest waits for.
+    guests: DoorbellEvents,
     /// Those that it rings.
-    hosts: Chimes,
+    hosts: DoorbellEvents,
     /// The host's process, if it was given.
     process: Option<OwnedHandle>,
 }
 
 impl Handover {
-    /// What the area of a packet says to a guest. `host` is the process to take handles from, for a
-    /// guest that has said that it will.
+    /// What the area of a packet says to a guest. `host` is the process to take handles from, if the
+    /// guest has said that it will.
     pub(super) fn of_host(area: &[u8], host: Option<&OwnedHandle>) -> Handover {
         let said = parse(area);
         let found = said.and_then(|said| match (said, host) {
@@ -294,7 +297,7 @@ impl Handover {
     }
 
     /// What the area of a packet says to a host, and whether the guest will take what it is
-    /// offered. It has no handles to send.
+    /// offered. A guest has no handles to send.
     pub(super) fn of_guest(bytes: &[u8]) -> (Handover, bool) {
         let takes = bytes == will_take();
         let found = if takes || bytes.iter().all(|byte| *byte == 0) {
@@ -315,7 +318,6 @@ impl Handover {
 
     pub(crate) fn open(
         self,
-        _: &Channel,
         host: &mut Process,
         len: usize,
         pages: Pages,
@@ -326,27 +328,26 @@ impl Handover {
             host.watch_by(process);
         }
         let memory = Memory::open(handles.memory, len, pages)?;
-        let bells = Bells::new(handles.guests, handles.hosts);
-        Ok((memory, Taken { bells }))
+        let doorbells = Doorbells::new(handles.guests, handles.hosts);
+        Ok((memory, Taken { doorbells }))
     }
 }
 
-/// Bells, which hang up when they are dropped: so a host that is connected already, to a guest that
-/// broke the handshake off at the last moment, learns that nobody is there.
+/// Doorbells, which hang up when dropped. So a host that is connected already, to a guest that broke
+/// the handshake off at the last moment, learns that nobody is there.
 #[derive(Debug)]
 pub(crate) struct Taken {
-    bells: Bells,
+    doorbells: Doorbells,
 }
 
 impl Taken {
     /// Closes the pipe; its work is done.
-    pub(crate) fn accepted(self, channel: Channel) -> io::Result<Bells> {
-        drop(channel);
-        Ok(self.bells)
+    pub(super) fn into_doorbells(self) -> Doorbells {
+        self.doorbells
     }
 }
 
-/// The form and the handles that the area holds, or `None` if it is empty.
+/// The form and the handles in the area, or `None` if it is empty.
 fn parse(area: &[u8]) -> io::Result<Option<(u32, [u64; COUNT])>> {
     if area.iter().all(|byte| *byte == 0) {
         return Ok(None);
@@ -361,8 +362,7 @@ fn parse(area: &[u8]) -> io::Result<Option<(u32, [u64; COUNT])>> {
         .iter()
         .chain(&area[VALUES.end..]);
     // Numbers that no handle of an object has; -1 and the like stand for the process itself.
-    let plausible =
-        |value: u64| value != 0 && value.is_multiple_of(4) && i32::try_from(value).is_ok();
+    let plausible = |value: u64| value != 0 && value % 4 == 0 && i32::try_from(value).is_ok();
     let repeated = |i: usize| values[..i].contains(&values[i]);
     let count = if form == GIVEN { COUNT } else { TAKEN };
     if unused.any(|byte| *byte != 0)
@@ -374,11 +374,11 @@ fn parse(area: &[u8]) -> io::Result<Option<(u32, [u64; COUNT])>> {
     Ok(Some((form, values)))
 }
 
-/// Takes handles that the host says it has made in this process.
+/// Takes handles that the host says it has created in this process.
 ///
-/// It may be lying: a host that cannot make any could name handles of ours, and have us use and
-/// close them. What a host makes has exactly the rights in [`KINDS`], which handles that a process
-/// makes for itself do not have, nor these ones once they are taken. So nothing else is touched.
+/// That may be false: a host that cannot create any could name handles of ours, and have us use and
+/// close them. What a host creates has exactly the rights in [`KINDS`], which handles that a process
+/// creates for itself do not have, nor these ones once they are taken. So nothing else is touched.
 fn take_given(values: &[u64; COUNT]) -> io::Result<Handles> {
     for (value, kind) in values.iter().zip(&KINDS) {
         let rights = rights(handle_of(*value))?
@@ -396,7 +396,7 @@ fn take_given(values: &[u64; COUNT]) -> io::Result<Handles> {
     })
 }
 
-/// Takes handles out of the process `host`, whose numbers they are.
+/// Takes handles out of the process `host`; the numbers are that process's.
 fn take(values: &[u64; COUNT], host: &OwnedHandle) -> io::Result<Handles> {
     collect(values, |value, kind| {
         let copy = copy_from(host.as_raw_handle(), value, kind.taken, 0)?;
@@ -407,7 +407,7 @@ fn take(values: &[u64; COUNT], host: &OwnedHandle) -> io::Result<Handles> {
 
 fn collect(
     values: &[u64; COUNT],
-    take: impl Fn(u64, &Kind) -> io::Result<OwnedHandle>,
+    take: impl Fn(u64, &HandleKind) -> io::Result<OwnedHandle>,
 ) -> io::Result<Handles> {
     // All are taken, so that all are closed, even if one of them turns out to be wrong.
     let taken = values
@@ -422,8 +422,8 @@ fn collect(
             .unwrap_or_else(|| Err(refused("a handle is missing")))
     };
     let memory = next()?;
-    let mut chimes = || {
-        Ok::<_, io::Error>(Chimes {
+    let mut doorbell_events = || {
+        Ok::<_, io::Error>(DoorbellEvents {
             data: next()?,
             space: next()?,
             hang_up: next()?,
@@ -431,8 +431,8 @@ fn collect(
     };
     Ok(Handles {
         memory,
-        guests: chimes()?,
-        hosts: chimes()?,
+        guests: doorbell_events()?,
+        hosts: doorbell_events()?,
         process: taken.next().transpose()?,
     })
 }
@@ -443,11 +443,11 @@ fn copy_from(process: HANDLE, value: u64, rights: u32, options: u32) -> io::Resu
     Ok(unsafe { OwnedHandle::from_raw_handle(copy) })
 }
 
-/// Makes a handle in the process `to` from one of the process `from`. `handle` may be any number.
+/// Creates a handle in the process `to` from one of the process `from`. `handle` may be any number.
 fn copy(from: HANDLE, handle: HANDLE, to: HANDLE, rights: u32, options: u32) -> io::Result<HANDLE> {
     let mut copy = ptr::null_mut();
-    // SAFETY: two handles of live processes, and room for the result; what is made is not
-    // inheritable. A number that is no handle is refused.
+    // SAFETY: two handles of live processes, and room for the result; the new handle is not
+    // inheritable. A number that is not a handle is refused.
     let copied = ok("DuplicateHandle", || unsafe {
         DuplicateHandle(from, handle, to, &mut copy, rights, 0, options)
     });
@@ -456,7 +456,7 @@ fn copy(from: HANDLE, handle: HANDLE, to: HANDLE, rights: u32, options: u32) -> 
         Err(e) if is_code(&e, &[ERROR_INVALID_HANDLE]) => {
             Err(refused("the host sent a number that is no handle"))
         }
-        // We may, or could not have opened the process: so it is about to end.
+        // We have the right, or could not have opened the process: so it is about to end.
         Err(e) if is_code(&e, &[ERROR_ACCESS_DENIED]) => {
             Err(io::Error::new(io::ErrorKind::ConnectionReset, e))
         }
@@ -465,7 +465,7 @@ fn copy(from: HANDLE, handle: HANDLE, to: HANDLE, rights: u32, options: u32) -> 
 }
 
 fn this_process() -> HANDLE {
-    // SAFETY: the call gives a constant that stands for this process.
+    // SAFETY: the call returns a constant that stands for this process.
     unsafe { GetCurrentProcess() }
 }
 
@@ -481,12 +481,12 @@ fn handle_of(value: u64) -> HANDLE {
 const PROTECTED: u32 = 1;
 const INHERITABLE: u32 = 2;
 
-/// The rights of a handle, which may be any number; `None` if it is no handle, or one that is
+/// The rights of a handle, which may be any number; `None` if it is not a handle, or one that is
 /// inheritable or protected from being closed.
 fn rights(handle: HANDLE) -> io::Result<Option<u32>> {
     let mut info = PUBLIC_OBJECT_BASIC_INFORMATION::default();
-    // SAFETY: `info` is what this class of information fills in, and of the length given. A number
-    // that is no handle is refused.
+    // SAFETY: `info` is what this class of information fills in, and has the given length. A number
+    // that is not a handle is refused.
     let asked = status("NtQueryObject", || unsafe {
         NtQueryObject(
             handle,
@@ -500,8 +500,8 @@ fn rights(handle: HANDLE) -> io::Result<Option<u32>> {
     Ok((is_handle(asked)? && plain).then_some(info.GrantedAccess))
 }
 
-/// Whether a number is a handle, by what the system answers to a question about it. That it could
-/// not answer says nothing against whoever sent the number.
+/// Whether a number is a handle, from the system's answer to a question about it. If the system
+/// could not answer, that says nothing against the side that sent the number.
 fn is_handle(asked: io::Result<()>) -> io::Result<bool> {
     match asked {
         Ok(()) => Ok(true),
@@ -510,7 +510,7 @@ fn is_handle(asked: io::Result<()>) -> io::Result<bool> {
     }
 }
 
-fn check_object(handle: HANDLE, kind: &Kind) -> io::Result<()> {
+fn check_object(handle: HANDLE, kind: &HandleKind) -> io::Result<()> {
     let object = object_type(handle)?;
     if object.as_deref() == Some(kind.object) {
         return Ok(());
@@ -534,7 +534,7 @@ fn object_type(handle: HANDLE) -> io::Result<Option<String>> {
         name: UNICODE_STRING::default(),
         rest: [0; 128],
     };
-    // SAFETY: room for the number of bytes given. A number that is no handle is refused.
+    // SAFETY: room for the number of bytes given. A number that is not a handle is refused.
     let asked = status("NtQueryObject", || unsafe {
         NtQueryObject(
             handle,

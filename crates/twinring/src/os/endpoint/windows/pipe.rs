@@ -1,11 +1,11 @@
-//! The named pipe: its instances, and reading and writing with a deadline.
+//! The named pipe: its instances, and the packets that go through it.
 //!
-//! All of it is overlapped: the kernel goes on with an operation after the call has returned, and
-//! writes to memory of ours when it is done. So an [`Operation`] is never let go of before the
-//! kernel has.
+//! Everything is overlapped: the kernel goes on with an operation after the call has returned, and
+//! writes to our memory when it is done. So an [`Operation`] is never released before the kernel is
+//! done with it.
 
 use std::io;
-use std::os::windows::io::{AsHandle, AsRawHandle, OwnedHandle};
+use std::os::windows::io::{AsRawHandle, OwnedHandle};
 use std::ptr;
 use std::sync::Arc;
 
@@ -25,30 +25,32 @@ use windows_sys::Win32::System::Pipes::{
 };
 use windows_sys::core::BOOL;
 
-use super::{PACKET, READ_CONTROL};
-use crate::os::event::{Deadline, Sleeper, Source, new_event, reset, set};
-use crate::os::windows::{Access, is_code, is_end_of_pipe, may_fail, ok, own, wide};
+use crate::os::endpoint::common::{PACKET, Packet};
+use crate::os::event::{reset, set};
+use crate::os::windows::{
+    AccessList, READ_CONTROL, is_code, is_end_of_pipe, may_fail, ok, own, wide,
+};
 
-/// What a guest does with the pipe. Named one by one, because the right to write in general
-/// includes the one to add instances.
+/// The rights that a guest needs. Named one by one, because the general right to write
+/// includes that of adding instances.
 pub(super) const GUEST_RIGHTS: u32 =
     FILE_READ_DATA | FILE_WRITE_DATA | FILE_READ_ATTRIBUTES | READ_CONTROL | SYNCHRONIZE;
 
-/// A handshake never has more than this on its way, so a host does not wait for a guest to read.
+/// A handshake never has more than this in transit, so a host does not wait for a guest to read.
 const BUFFER: u32 = 4 * PACKET as u32;
 
 const MODE: u32 = PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS;
-/// Nobody comes over the network. Nothing tells of a pipe whether it was made so.
+/// Nobody connects over the network. There is no way to ask whether a pipe was created like this.
 const _: () = assert!(MODE & PIPE_REJECT_REMOTE_CLIENTS != 0);
 
 /// A new instance of the pipe, of which we are the server. `first`: only if there is none yet.
-pub(super) fn instance(name: &str, access: &Access, first: bool) -> io::Result<OwnedHandle> {
+pub(super) fn instance(name: &str, access: &AccessList, first: bool) -> io::Result<OwnedHandle> {
     let first = if first {
         FILE_FLAG_FIRST_PIPE_INSTANCE
     } else {
         0
     };
-    // SAFETY: a string that ends with a zero, and attributes that live as long as the call.
+    // SAFETY: a zero-terminated string, and attributes that live as long as the call.
     unsafe {
         own("CreateNamedPipeW", || {
             CreateNamedPipeW(
@@ -65,12 +67,12 @@ pub(super) fn instance(name: &str, access: &Access, first: bool) -> io::Result<O
     }
 }
 
-/// Connects to the pipe as a client, or returns `None` if no instance of it waits for one.
+/// Connects to the pipe as a client; `None` if no instance of it waits for one.
 pub(super) fn open(name: &str) -> io::Result<Option<OwnedHandle>> {
-    // The server may find out who we are, and nothing more: whoever has taken the name must not be
-    // able to act as us.
+    // The server may find out who we are, and nothing more: a process that has taken the name must
+    // not be able to act as us.
     let flags = FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION;
-    // SAFETY: a string that ends with a zero, and NULL; the handle is not inheritable.
+    // SAFETY: a zero-terminated string, and NULL; the handle is not inheritable.
     let pipe = unsafe {
         own("CreateFileW", || {
             CreateFileW(
@@ -94,7 +96,7 @@ pub(super) fn open(name: &str) -> io::Result<Option<OwnedHandle>> {
 /// Whether at least `len` bytes are there to be read.
 pub(super) fn holds(pipe: &OwnedHandle, len: usize) -> bool {
     let mut available = 0;
-    // SAFETY: a live handle, and room for the only result that is asked for.
+    // SAFETY: a live handle, and room for the only result that is requested.
     let looked = ok("PeekNamedPipe", || unsafe {
         PeekNamedPipe(
             pipe.as_raw_handle(),
@@ -108,65 +110,97 @@ pub(super) fn holds(pipe: &OwnedHandle, len: usize) -> bool {
     looked.is_ok() && available as usize >= len
 }
 
-/// Reads at least one byte, and returns how many.
-pub(super) fn read(
-    pipe: &OwnedHandle,
-    bytes: &mut [u8],
-    deadline: Deadline,
-    sleeper: &dyn Sleeper,
-) -> io::Result<usize> {
-    let (start, len) = (bytes.as_mut_ptr(), bytes.len() as u32);
-    loop {
-        // SAFETY: `bytes` is ours alone until this returns.
-        let n = unsafe {
-            transfer(pipe, deadline, sleeper, "ReadFile", |pipe, overlapped| {
-                ReadFile(pipe, start, len, ptr::null_mut(), overlapped)
-            })
-        }?;
-        match n {
-            // The peer wrote nothing, which a byte pipe passes on. One that does nothing else must
-            // not keep us beyond the deadline.
-            0 if deadline.passed() => return Err(io::ErrorKind::TimedOut.into()),
-            0 => {}
-            n => return Ok(n),
+/// One packet on its way through the pipe, in or out.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    /// What the kernel is working on. Dropped before what that uses.
+    operation: Option<Operation>,
+    packet: Box<Packet>,
+    done: usize,
+    pipe: Arc<OwnedHandle>,
+    /// Set when the operation has ended.
+    ended: Arc<OwnedHandle>,
+}
+
+impl Transfer {
+    pub(super) fn new(pipe: &Arc<OwnedHandle>, ended: &Arc<OwnedHandle>) -> Transfer {
+        Transfer {
+            operation: None,
+            packet: Box::new([0; PACKET]),
+            done: 0,
+            pipe: pipe.clone(),
+            ended: ended.clone(),
         }
     }
-}
 
-/// Writes some of `bytes`, usually all, and returns how many.
-pub(super) fn write(
-    pipe: &OwnedHandle,
-    bytes: &[u8],
-    deadline: Deadline,
-    sleeper: &dyn Sleeper,
-) -> io::Result<usize> {
-    let (start, len) = (bytes.as_ptr(), bytes.len() as u32);
-    // SAFETY: `bytes` does not change until this returns.
-    unsafe {
-        transfer(pipe, deadline, sleeper, "WriteFile", |pipe, overlapped| {
-            WriteFile(pipe, start, len, ptr::null_mut(), overlapped)
+    /// Whether an operation has begun.
+    pub(super) fn has_begun(&self) -> bool {
+        self.operation.is_some() || self.done > 0
+    }
+
+    /// Writes a packet. `WouldBlock` until all of it has gone: call it again when `ended` is set, with
+    /// the same packet.
+    pub(super) fn write(&mut self, packet: &Packet) -> io::Result<()> {
+        if !self.has_begun() {
+            *self.packet = *packet;
+        }
+        self.go_on("WriteFile", |pipe, bytes, len, overlapped| {
+            // SAFETY: the packet does not change before the operation has ended.
+            unsafe { WriteFile(pipe, bytes, len, ptr::null_mut(), overlapped) }
         })
     }
-}
 
-/// One operation on the pipe from beginning to end; the number of bytes.
-///
-/// # Safety
-/// As for [`Operation::start`], until this returns.
-unsafe fn transfer(
-    pipe: &OwnedHandle,
-    deadline: Deadline,
-    sleeper: &dyn Sleeper,
-    name: &'static str,
-    call: impl FnOnce(HANDLE, *mut OVERLAPPED) -> BOOL,
-) -> io::Result<usize> {
-    let done = new_event(true)?;
-    // SAFETY: `pipe` and `done` outlive the operation, which does not leave this function; the rest
-    // is the caller's promise.
-    let operation = unsafe { Operation::start(pipe, &done, name, call) }.map_err(end_of_pipe)?;
-    match sleeper.sleep(Source::Handle(done.as_handle()), deadline) {
-        Err(e) if e.kind() != io::ErrorKind::Interrupted || operation.is_running() => Err(e),
-        Ok(()) | Err(_) => operation.result().map_err(end_of_pipe),
+    /// Reads a packet, in the same way.
+    pub(super) fn read(&mut self) -> io::Result<Packet> {
+        self.go_on("ReadFile", |pipe, bytes, len, overlapped| {
+            // SAFETY: nobody touches the packet before the operation has ended.
+            unsafe { ReadFile(pipe, bytes, len, ptr::null_mut(), overlapped) }
+        })?;
+        Ok(*self.packet)
+    }
+
+    fn go_on(
+        &mut self,
+        name: &'static str,
+        call: impl Fn(HANDLE, *mut u8, u32, *mut OVERLAPPED) -> BOOL,
+    ) -> io::Result<()> {
+        // The peer can write nothing, which a byte pipe passes on; others must not wait for one that
+        // does so again and again.
+        for _ in 0..PACKET {
+            let operation = match self.operation.take() {
+                Some(operation) => operation,
+                None => {
+                    let rest = &mut self.packet[self.done..];
+                    let (bytes, len) = (rest.as_mut_ptr(), rest.len() as u32);
+                    // SAFETY: `self` owns everything the operation uses, and drops the operation first.
+                    unsafe {
+                        Operation::start(&self.pipe, &self.ended, name, |pipe, overlapped| {
+                            call(pipe, bytes, len, overlapped)
+                        })
+                    }
+                    .map_err(end_of_pipe)?
+                }
+            };
+            match operation.result() {
+                Err(e) if is_code(&e, &[ERROR_IO_INCOMPLETE]) => {
+                    self.operation = Some(operation);
+                    break;
+                }
+                ended => self.done += ended.map_err(end_of_pipe)?,
+            }
+            if self.done == PACKET {
+                self.done = 0;
+                return Ok(());
+            }
+        }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Stops a read that has begun. Returns the packet if all of it had come by then.
+    pub(super) fn stop_reading(&mut self) -> Option<Packet> {
+        let operation = self.operation.take()?;
+        self.done += operation.stop().ok()?;
+        (self.done == PACKET).then_some(*self.packet)
     }
 }
 
@@ -186,12 +220,12 @@ struct Operation {
     overlapped: *mut OVERLAPPED,
 }
 
-// SAFETY: the kernel does not care from which thread it is asked about an operation. (If the thread
-// that started it ends, the operation does too, as one that failed.)
+// SAFETY: the kernel does not care which thread asks about an operation. (If the thread that
+// started it ends, the operation ends too, as a failed one.)
 unsafe impl Send for Operation {}
 
 impl Operation {
-    /// Starts what `call` does by the function of this name, on `pipe`; `done` is set when it is over.
+    /// Starts what `call` does with the function of this name, on `pipe`; `done` is set when it is over.
     ///
     /// # Safety
     /// * `pipe`, `done` and all memory that `call` passes to the kernel must stay valid until the
@@ -213,7 +247,7 @@ impl Operation {
             let e = io::Error::last_os_error();
             if !is_code(&e, &[ERROR_IO_PENDING]) {
                 // Refused before it began. (The structure may say "pending" all the same, and
-                // whoever waited for its end would wait for ever.)
+                // waiting for its end would last for ever.)
                 // SAFETY: it came from a Box, and the kernel has no use for it.
                 drop(unsafe { Box::from_raw(overlapped) });
                 return Err(e);
@@ -225,13 +259,26 @@ impl Operation {
     /// The number of bytes, or why there are none; `ERROR_IO_INCOMPLETE` while it is running.
     fn result(&self) -> io::Result<usize> {
         let bytes = self.outcome(false)?;
-        // It has ended: a test may only say that it has failed.
+        // It has ended: a test may only make it look failed.
         may_fail("GetOverlappedResult")?;
         Ok(bytes)
     }
 
     fn is_running(&self) -> bool {
         matches!(self.result(), Err(e) if is_code(&e, &[ERROR_IO_INCOMPLETE]))
+    }
+
+    /// Ends it as soon as possible; returns its result.
+    fn stop(&self) -> io::Result<usize> {
+        // SAFETY: as in `outcome`. It fails if the operation has ended by now.
+        unsafe { CancelIoEx(self.pipe, self.overlapped) };
+        // The kernel writes to our memory until the operation has ended, cancelled or not.
+        loop {
+            match self.outcome(true) {
+                Err(e) if is_code(&e, &[ERROR_IO_INCOMPLETE]) => {}
+                ended => return ended,
+            }
+        }
     }
 
     fn outcome(&self, wait: bool) -> io::Result<usize> {
@@ -249,19 +296,14 @@ impl Operation {
 impl Drop for Operation {
     fn drop(&mut self) {
         if self.is_running() {
-            // SAFETY: as in `outcome`. It fails if the operation has ended by now.
-            unsafe { CancelIoEx(self.pipe, self.overlapped) };
-            // The kernel writes to our memory until the operation has ended, cancelled or not.
-            while self.is_running() {
-                let _ = self.outcome(true);
-            }
+            let _ = self.stop();
         }
         // SAFETY: it came from a Box, and the kernel is done with it.
         drop(unsafe { Box::from_raw(self.overlapped) });
     }
 }
 
-/// An instance of the pipe that waits for a guest, or has got one.
+/// An instance of the pipe that waits for a guest, or has one.
 #[derive(Debug)]
 pub(super) struct Call {
     /// `None` if the guest was there at once. Dropped before what it uses.
@@ -270,11 +312,11 @@ pub(super) struct Call {
     called: Arc<OwnedHandle>,
 }
 
-pub(super) enum State {
+pub(super) enum CallState {
     Waiting,
     /// A guest is there, or was.
     Called,
-    /// It waits no more, and has to be started again.
+    /// It no longer waits, and has to be started again.
     Failed,
 }
 
@@ -304,20 +346,20 @@ impl Call {
         };
         match started {
             Ok(operation) => self.operation = Some(operation),
-            // A guest was faster than we were; maybe it has left again.
+            // A guest was faster than we were; it may have left again.
             Err(e) if is_code(&e, &[ERROR_PIPE_CONNECTED, ERROR_NO_DATA]) => set(&self.called),
             Err(e) => return Err(e),
         }
         Ok(())
     }
 
-    pub(super) fn state(&self) -> State {
+    pub(super) fn state(&self) -> CallState {
         match self.operation.as_ref().map(Operation::result) {
-            Some(Err(e)) if is_code(&e, &[ERROR_IO_INCOMPLETE]) => State::Waiting,
-            // What happens when the thread ends that started it.
-            Some(Err(e)) if is_code(&e, &[ERROR_OPERATION_ABORTED]) => State::Failed,
-            // With any other error it is for whoever uses the pipe to see what is wrong.
-            None | Some(_) => State::Called,
+            Some(Err(e)) if is_code(&e, &[ERROR_IO_INCOMPLETE]) => CallState::Waiting,
+            // This happens when the thread that started it ends.
+            Some(Err(e)) if is_code(&e, &[ERROR_OPERATION_ABORTED]) => CallState::Failed,
+            // Any other error shows when the pipe is used.
+            None | Some(_) => CallState::Called,
         }
     }
 

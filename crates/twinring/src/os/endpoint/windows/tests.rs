@@ -1,8 +1,9 @@
-//! Host and guest as two threads, and where it matters as two processes.
+//! Host and guest as two threads and, where it matters, as two processes.
 
 use std::io::{self, BufRead, BufReader};
-use std::os::windows::io::AsRawHandle;
+use std::os::windows::io::{AsHandle, AsRawHandle, OwnedHandle};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -10,9 +11,16 @@ use std::time::Duration;
 use windows_sys::Win32::Foundation::GetHandleInformation;
 
 use super::offer::{area, will_take};
-use super::*;
-use crate::os::event::{Bells, wait};
+use super::rendezvous::{name_of, pipe_name};
+use super::{
+    Channel, Handover, Listener, NameClaim, Offer, PreparedOffer, Rendezvous, claim, pipe,
+};
+use crate::error::ErrorKind;
+use crate::os::endpoint::common::{HANDOVER, PACKET, Packet, RendezvousOptions};
+use crate::os::event::{Deadline, Doorbells, Source, new_event, set, wait};
 use crate::os::memory::{Memory, Pages};
+use crate::os::process::{self, Process, User};
+use crate::os::windows::{AccessList, is_code, own, owner, wide};
 
 #[path = "access_tests.rs"]
 mod access;
@@ -28,26 +36,42 @@ fn key() -> String {
     )
 }
 
-/// A guest's place, which can do all that a host's can, too.
-fn place(key: &str) -> Place {
+/// A guest's place, which can also do everything that a host's can.
+fn place(key: &str) -> Rendezvous {
     place_for(key, process::Access::SameUser)
 }
 
-fn place_for(key: &str, access: process::Access) -> Place {
-    let options = PlaceOptions {
+fn place_for(key: &str, access: process::Access) -> Rendezvous {
+    let options = RendezvousOptions {
         is_guest: true,
         access,
-        ..PlaceOptions::default()
+        ..RendezvousOptions::default()
     };
-    Place::new(key, &options).unwrap()
+    Rendezvous::new(key, &options).unwrap()
 }
 
 fn soon() -> Deadline {
     Deadline::after(Duration::from_secs(10))
 }
 
-fn quiet() -> Alarm {
-    Alarm::new().unwrap()
+fn send(channel: &Channel, packet: &Packet, offer: Option<&Offer>) -> io::Result<()> {
+    until_done(channel, || channel.send(packet, offer))
+}
+
+fn receive(channel: &Channel) -> io::Result<(Packet, Handover)> {
+    until_done(channel, || channel.receive())
+}
+
+fn until_done<T>(channel: &Channel, go_on: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let deadline = soon();
+    loop {
+        match go_on() {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && !deadline.passed() => {
+                wait(&[channel.source()], deadline)?;
+            }
+            done => return done,
+        }
+    }
 }
 
 fn packet(byte: u8) -> Packet {
@@ -67,10 +91,10 @@ fn answer(listener: &Listener) -> Channel {
 
 struct Host {
     listener: Listener,
-    _claim: Claim,
+    _claim: NameClaim,
 }
 
-fn host(place: &Place) -> Host {
+fn host(place: &Rendezvous) -> Host {
     let claim = place.claim("test").unwrap().expect("the name is free");
     Host {
         listener: claim.listen().unwrap(),
@@ -78,36 +102,34 @@ fn host(place: &Place) -> Host {
     }
 }
 
-fn connected(place: &Place, host: &Host) -> (Channel, Channel) {
+fn connected(place: &Rendezvous, host: &Host) -> (Channel, Channel) {
     let guest = place.connect().unwrap().expect("a host listens");
     (answer(&host.listener), guest)
 }
 
-/// The host's half of a handshake.
-fn be_host(channel: Channel, len: usize) -> io::Result<(Memory, Bells)> {
+/// The host's side of a handshake.
+fn be_host(channel: Channel, len: usize) -> io::Result<(Memory, Doorbells)> {
     let (offer, memory) = send_all(&channel, len)?;
-    Ok((memory, offer.accepted(channel)?))
+    Ok((memory, channel.finish_host(offer)?))
 }
 
-/// All that a host sends and receives.
+/// Everything that a host sends and receives.
 fn send_all(channel: &Channel, len: usize) -> io::Result<(Offer, Memory)> {
-    let stop = quiet();
     let (process, _) = channel.identify()?;
-    channel.receive(soon(), &stop)?.handover.none_expected()?;
+    receive(channel)?.1.none_expected()?;
     let (memory, section) = Memory::create(len, Pages::Reserved)?;
-    let offer = Offer::make(Blank::new()?, channel, &process, section)?;
-    channel.send(&packet(2), Some(&offer), soon(), &stop)?;
-    channel.receive(soon(), &stop)?.handover.none_expected()?;
-    channel.send(&packet(4), None, soon(), &stop)?;
+    let offer = channel.make_offer(PreparedOffer::new()?, &process, section)?;
+    send(channel, &packet(2), Some(&offer))?;
+    receive(channel)?.1.none_expected()?;
+    send(channel, &packet(4), None)?;
     Ok((offer, memory))
 }
 
-/// What the guest's half has in the end.
-type Guest = (Memory, Bells, Process);
+/// What the guest's side has in the end.
+type Guest = (Memory, Doorbells, Process);
 
-/// The guest's half; `open`: whether it may open the host's process, and take the handles itself.
+/// The guest's side; `open`: whether it may open the host's process and take the handles itself.
 fn be_guest(channel: Channel, len: usize, open: bool) -> io::Result<Guest> {
-    let stop = quiet();
     let mut process = if open {
         channel.identify()?.0
     } else {
@@ -116,43 +138,41 @@ fn be_guest(channel: Channel, len: usize, open: bool) -> io::Result<Guest> {
             .closed_to_us()
     };
     assert_eq!(process.is_watched(), open);
-    channel.send(&packet(1), None, soon(), &stop)?;
-    let offered = channel.receive(soon(), &stop)?;
-    let (memory, taken) = offered
-        .handover
-        .open(&channel, &mut process, len, Pages::Reserved)?;
-    channel.send(&packet(3), None, soon(), &stop)?;
-    channel.receive(soon(), &stop)?.handover.none_expected()?;
+    send(&channel, &packet(1), None)?;
+    let offered = receive(&channel)?;
+    let (memory, taken) = offered.1.open(&mut process, len, Pages::Reserved)?;
+    send(&channel, &packet(3), None)?;
+    receive(&channel)?.1.none_expected()?;
     assert!(process.is_watched() && !process.has_ended());
-    Ok((memory, taken.accepted(channel)?, process))
+    Ok((memory, channel.finish_guest(taken)?, process))
 }
 
-fn check_link(a: &(Memory, Bells), b: &(Memory, Bells)) {
+fn check_link(a: &(Memory, Doorbells), b: &(Memory, Doorbells)) {
     // SAFETY: both views have LEN bytes, and nobody else uses them now.
     unsafe {
         a.0.base().add(LEN - 1).write(42);
         assert_eq!(b.0.base().add(LEN - 1).read(), 42);
     }
     for (a, b) in [(&a.1, &b.1), (&b.1, &a.1)] {
-        let heard = || wait(&[b.data(), b.space(), b.hung_up()], Deadline::Now).unwrap();
-        assert_eq!(heard(), None);
+        let rung = || wait(&[b.data(), b.space(), b.hung_up()], Deadline::Now).unwrap();
+        assert_eq!(rung(), None);
         a.ring_space();
         a.ring_data();
-        assert_eq!(heard(), Some(0));
-        assert_eq!(heard(), Some(1));
+        assert_eq!(rung(), Some(0));
+        assert_eq!(rung(), Some(1));
         a.hang_up();
-        assert_eq!(heard(), Some(2));
-        assert_eq!(heard(), None);
+        assert_eq!(rung(), Some(2));
+        assert_eq!(rung(), None);
     }
 }
 
-fn shake_hands(place: &Place, host: &Host, identify: bool) {
+fn shake_hands(place: &Rendezvous, host: &Host, identify: bool) {
     let (ours, theirs) = connected(place, host);
     thread::scope(|scope| {
         let guest = scope.spawn(|| be_guest(theirs, LEN, identify).unwrap());
         let host = be_host(ours, LEN).unwrap();
-        let (memory, bells, _process) = guest.join().unwrap();
-        check_link(&host, &(memory, bells));
+        let (memory, doorbells, _process) = guest.join().unwrap();
+        check_link(&host, &(memory, doorbells));
     });
 }
 
@@ -161,7 +181,7 @@ fn a_name_has_one_owner_at_a_time() {
     let place = place(&key());
     let first = place.claim("first").unwrap().expect("the name is free");
     assert!(place.claim("second").unwrap().is_none());
-    // On another thread than the one that made it.
+    // On another thread than the one that created it.
     thread::spawn(move || drop(first)).join().unwrap();
     assert!(place.claim("third").unwrap().is_some());
 }
@@ -169,7 +189,7 @@ fn a_name_has_one_owner_at_a_time() {
 #[test]
 fn a_name_taken_by_somebody_else_is_an_error() {
     let place = place(&key());
-    let foreign = Access::parse("D:P(A;;GA;;;S-1-5-21-1-2-3-1001)").unwrap();
+    let foreign = AccessList::parse("D:P(A;;GA;;;S-1-5-21-1-2-3-1001)").unwrap();
     let _squatter = claim::open(&format!(r"Global\{}", place.name), &foreign).unwrap();
     let e = place.claim("test").unwrap_err();
     assert_eq!(e.kind(), ErrorKind::AccessDenied, "{e}");
@@ -229,19 +249,18 @@ fn each_knows_the_other_by_the_kernel() {
 fn guests_are_served_in_turn() {
     let place = place(&key());
     let host = host(&place);
-    let stop = quiet();
     assert!(host.listener.accept().unwrap().is_none());
     for round in 0..3 {
         let (ours, theirs) = connected(&place, &host);
         assert!(host.listener.accept().unwrap().is_none());
-        theirs.send(&packet(round), None, soon(), &stop).unwrap();
-        let received = ours.receive(soon(), &stop).unwrap();
-        assert_eq!(received.packet, packet(round));
-        received.handover.none_expected().unwrap();
+        send(&theirs, &packet(round), None).unwrap();
+        let received = receive(&ours).unwrap();
+        assert_eq!(received.0, packet(round));
+        received.1.none_expected().unwrap();
     }
-    // One that has left before it was accepted is handed out all the same.
+    // One that has left before it was accepted is returned all the same.
     drop(place.connect().unwrap().unwrap());
-    let e = answer(&host.listener).receive(soon(), &stop).err().unwrap();
+    let e = receive(&answer(&host.listener)).err().unwrap();
     assert_eq!(e.kind(), io::ErrorKind::UnexpectedEof, "{e}");
 }
 
@@ -255,7 +274,7 @@ fn a_guest_may_be_faster_than_the_listener() {
         let _guest = stays.then_some(guest);
         let called = Arc::new(new_event(true).unwrap());
         let call = pipe::Call::begin(pipe, &called).unwrap();
-        assert!(matches!(call.state(), pipe::State::Called));
+        assert!(matches!(call.state(), pipe::CallState::Called));
         let source = [Source::Handle(called.as_handle())];
         assert_eq!(wait(&source, Deadline::Now).unwrap(), Some(0));
     }
@@ -277,7 +296,7 @@ fn listening_survives_the_thread_that_began_it() {
                     thread::sleep(Duration::from_millis(1));
                 }
             });
-            // The next wait for a guest is begun by a thread that ends, too.
+            // The next wait for a guest is also begun by a thread that ends.
             scope.spawn(|| answer(&host.listener)).join().unwrap();
             guest.join().unwrap();
         });
@@ -299,44 +318,66 @@ fn the_host_gives_to_a_guest_that_cannot_take() {
 }
 
 #[test]
-fn a_receive_ends_at_its_deadline_or_when_it_is_stopped() {
+fn a_receive_that_would_block_goes_on_when_something_has_come() {
     let place = place(&key());
     let host = host(&place);
     let (ours, theirs) = connected(&place, &host);
-    let stop = quiet();
-    let kind = |deadline| ours.receive(deadline, &stop).err().unwrap().kind();
-    let deadline = Deadline::after(Duration::from_millis(20));
-    assert_eq!(kind(deadline), io::ErrorKind::TimedOut);
-    assert!(deadline.passed());
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            thread::sleep(Duration::from_millis(20));
-            stop.set();
-        });
-        assert_eq!(kind(Deadline::Never), io::ErrorKind::Interrupted);
-    });
-    // What is there is received even so; and the pipe is still good.
-    theirs.send(&packet(9), None, soon(), &quiet()).unwrap();
-    assert_eq!(
-        ours.receive(Deadline::Now, &stop).unwrap().packet,
-        packet(9)
-    );
+    let blocked = || ours.receive().err().unwrap().kind();
+    let is_ready = || wait(&[ours.source()], Deadline::Now).unwrap() == Some(0);
+    for _ in 0..3 {
+        assert_eq!(blocked(), io::ErrorKind::WouldBlock);
+        assert!(!is_ready());
+    }
+    // Half a packet is no packet.
+    let (half, rest) = (vec![9; PACKET / 2], packet(9)[PACKET / 2..].to_vec());
+    write_bytes(&theirs, &half);
+    wait(&[ours.source()], soon()).unwrap();
+    assert_eq!(blocked(), io::ErrorKind::WouldBlock);
+    write_bytes(&theirs, &rest);
+    assert_eq!(receive(&ours).unwrap().0, packet(9));
+    // A send that was begun and given up leaves the pipe as it was.
+    assert_eq!(blocked(), io::ErrorKind::WouldBlock);
+    ours.reset();
+    send(&theirs, &packet(8), None).unwrap();
+    assert_eq!(receive(&ours).unwrap().0, packet(8));
     drop(theirs);
-    assert_eq!(kind(Deadline::Never), io::ErrorKind::UnexpectedEof);
+    assert_eq!(
+        receive(&ours).err().unwrap().kind(),
+        io::ErrorKind::UnexpectedEof
+    );
+}
+
+fn write_bytes(channel: &Channel, bytes: &[u8]) {
+    use windows_sys::Win32::Storage::FileSystem::WriteFile;
+    use windows_sys::Win32::System::IO::OVERLAPPED;
+    let event = new_event(true).unwrap();
+    let mut overlapped = OVERLAPPED {
+        hEvent: event.as_raw_handle(),
+        ..OVERLAPPED::default()
+    };
+    let (start, len) = (bytes.as_ptr(), bytes.len() as u32);
+    let pipe = channel.pipe.as_raw_handle();
+    // SAFETY: all of it outlives the operation, which has ended when the event is set.
+    unsafe { WriteFile(pipe, start, len, std::ptr::null_mut(), &mut overlapped) };
+    let ended = wait(&[Source::Handle(event.as_handle())], soon()).unwrap();
+    assert_eq!(ended, Some(0));
 }
 
 #[test]
-fn a_send_ends_at_its_deadline_when_nobody_reads() {
+fn a_send_would_block_when_nobody_reads() {
     let place = place(&key());
     let host = host(&place);
     let (ours, _theirs) = connected(&place, &host);
-    let deadline = Deadline::after(Duration::from_millis(50));
     let e = loop {
-        if let Err(e) = ours.send(&packet(1), None, deadline, &quiet()) {
+        if let Err(e) = ours.send(&packet(1), None)
+            && wait(&[ours.source()], Deadline::after(Duration::from_millis(50)))
+                .unwrap()
+                .is_none()
+        {
             break e;
         }
     };
-    assert_eq!(e.kind(), io::ErrorKind::TimedOut, "{e}");
+    assert_eq!(e.kind(), io::ErrorKind::WouldBlock, "{e}");
 }
 
 #[test]
@@ -353,7 +394,7 @@ fn lies_about_handles_are_refused() {
         bytes
     };
     let theirs_to_watch = this_process_to_watch();
-    // What a host offers, but with the rights of one who made it for himself.
+    // What a host offers, but with the rights of handles that a process creates for itself.
     let (_memory, section) = Memory::create(LEN, Pages::Reserved).unwrap();
     let events: [_; 6] = std::array::from_fn(|_| new_event(false).unwrap());
     let numbers = [&section]
@@ -365,7 +406,7 @@ fn lies_about_handles_are_refused() {
     let seven = |n: u64| count(n)[..7].to_vec();
     let this_process = u64::MAX;
     let cases = [
-        // Given: nothing, handles of ours, numbers of no handles, one too few.
+        // Given: nothing, our own handles, numbers that are no handles, one too few.
         (false, of(3, &[0; 8])),
         (false, of(3, &[number; 8])),
         (false, of(3, &count(number))),
@@ -374,7 +415,7 @@ fn lies_about_handles_are_refused() {
         (false, of(3, &count(1))),
         (false, of(3, &count(1 << 40))),
         (false, of(3, &numbers[..7])),
-        // To be taken: likewise, and one too many.
+        // To be taken: the same, and one too many.
         (true, of(2, &[this_process; 7])),
         (true, of(2, &seven(number))),
         (true, of(2, &seven(0x7fff_0000))),
@@ -392,32 +433,26 @@ fn lies_about_handles_are_refused() {
         }
         let mut lying = packet(2);
         lying[HANDOVER].copy_from_slice(&lie);
-        let stop = quiet();
-        ours.send(&lying, None, soon(), &stop).unwrap();
-        let handover = theirs.receive(soon(), &stop).unwrap().handover;
+        send(&ours, &lying, None).unwrap();
+        let handover = receive(&theirs).unwrap().1;
         assert!(handover.none_expected().is_err(), "case {i}");
         let mut process = theirs.identify().unwrap().0;
         let e = handover
-            .open(&theirs, &mut process, LEN, Pages::Reserved)
+            .open(&mut process, LEN, Pages::Reserved)
             .err()
             .unwrap();
         assert_eq!(e.kind(), io::ErrorKind::InvalidData, "case {i}: {e}");
         // A guest has no handles to send, and nothing else to say here.
         lying[HANDOVER].copy_from_slice(&lie);
-        let pipe = &theirs.pipe;
-        assert_eq!(pipe::write(pipe, &lying, soon(), &stop).unwrap(), PACKET);
-        let e = ours
-            .receive(soon(), &stop)
-            .unwrap()
-            .handover
-            .none_expected();
+        write_bytes(&theirs, &lying);
+        let e = receive(&ours).unwrap().1.none_expected();
         assert_eq!(
             e.unwrap_err().kind(),
             io::ErrorKind::InvalidData,
             "case {i}"
         );
     }
-    // What was named by the lies is still ours, and unharmed.
+    // What the false numbers named is still ours, and unharmed.
     for event in [&mine].into_iter().chain(&events) {
         set(event);
         let source = [Source::Handle(event.as_handle())];
@@ -443,12 +478,12 @@ fn the_wrong_length_is_refused() {
     }
 }
 
-/// How many handles this process has, by trying all numbers that they can have in so small a one.
+/// How many handles this process has, by trying all numbers that they can have in so small a process.
 /// (GetProcessHandleCount says 0 under Wine.)
 fn handles() -> usize {
     let is_open = |number: usize| {
         let mut flags = 0;
-        // SAFETY: room for the result; a number that is no handle is refused.
+        // SAFETY: room for the result; a number that is not a handle is refused.
         unsafe { GetHandleInformation(number as _, &mut flags) != 0 }
     };
     let count = (4..0x8000)
@@ -459,7 +494,7 @@ fn handles() -> usize {
     count
 }
 
-/// Run by the test below in a process of its own: other tests make and close handles, too.
+/// Run by the test below in a process of its own, because other tests also open and close handles.
 #[test]
 #[ignore = "run by no_handle_is_lost"]
 fn count_handles() {
@@ -471,22 +506,23 @@ fn count_handles() {
         // Broken off: by both sides before and after handles have been given.
         for identify in [true, false] {
             let (ours, theirs) = connected(&place, &host);
-            let stop = quiet();
             if identify {
                 theirs.identify().unwrap();
             }
-            theirs.send(&packet(1), None, soon(), &stop).unwrap();
-            ours.receive(soon(), &stop).unwrap();
+            send(&theirs, &packet(1), None).unwrap();
+            receive(&ours).unwrap();
             let (process, _) = ours.identify().unwrap();
             let (_memory, section) = Memory::create(LEN, Pages::Reserved).unwrap();
-            let offer = Offer::make(Blank::new().unwrap(), &ours, &process, section).unwrap();
-            ours.send(&packet(2), Some(&offer), soon(), &stop).unwrap();
+            let offer = ours
+                .make_offer(PreparedOffer::new().unwrap(), &process, section)
+                .unwrap();
+            send(&ours, &packet(2), Some(&offer)).unwrap();
             if i.is_multiple_of(3) {
-                theirs.receive(soon(), &stop).unwrap();
+                receive(&theirs).unwrap();
             }
             if i % 3 == 1 {
                 drop(theirs);
-                assert!(ours.send(&packet(2), Some(&offer), soon(), &stop).is_err());
+                assert!(send(&ours, &packet(2), Some(&offer)).is_err());
             }
         }
         drop(notice);
@@ -524,7 +560,7 @@ fn no_handle_is_lost() {
     );
 }
 
-/// The host's half in another process, which waits to be killed. With the key `KEY+` it is a guest.
+/// The host's side in another process, which waits to be killed. With the key `KEY+` it is a guest.
 #[test]
 #[ignore = "run by the tests of two processes"]
 fn other_process() {
@@ -548,7 +584,7 @@ fn other_process() {
     }
 }
 
-/// A handle of this process that can do nothing but wait for its end, as a host gives one.
+/// A handle of this process that can only wait for its end, as a host gives one.
 fn this_process_to_watch() -> OwnedHandle {
     use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_SYNCHRONIZE};
     // SAFETY: plain numbers; the handle is nobody else's.
@@ -581,12 +617,12 @@ fn a_killed_host_is_noticed_and_its_name_is_free() {
         let channel = place.connect().unwrap().unwrap();
         let (_, peer) = Process::server_of(channel.pipe.as_handle()).unwrap();
         assert_eq!(peer.pid, child.id());
-        let (_memory, bells, process) = be_guest(channel, LEN, open).unwrap();
+        let (_memory, doorbells, process) = be_guest(channel, LEN, open).unwrap();
         expect_line(&mut output, "connected");
         assert!(!process.has_ended());
 
         child.kill().unwrap();
-        let sources = [bells.hung_up(), process.ended()];
+        let sources = [doorbells.hung_up(), process.ended()];
         assert_eq!(wait(&sources, soon()).unwrap(), Some(1));
         let deadline = soon();
         while place.claim("test").unwrap().is_none() {
@@ -607,8 +643,8 @@ fn a_guest_learns_of_a_host_that_gave_up_at_the_last_moment() {
     thread::scope(|scope| {
         let guest = scope.spawn(|| be_guest(theirs, LEN, true).unwrap());
         drop(send_all(&ours, LEN).unwrap());
-        let (_memory, bells, _process) = guest.join().unwrap();
-        assert_eq!(wait(&[bells.hung_up()], soon()).unwrap(), Some(0));
+        let (_memory, doorbells, _process) = guest.join().unwrap();
+        assert_eq!(wait(&[doorbells.hung_up()], soon()).unwrap(), Some(0));
     });
 }
 
@@ -619,10 +655,10 @@ fn handles_are_given_to_another_process() {
     let host = host(&place);
     let mut child = this_test_binary("other_process", &format!("{key}+"));
     let mut output = BufReader::new(child.stdout.take().unwrap());
-    let (memory, bells) = be_host(answer(&host.listener), LEN).unwrap();
+    let (memory, doorbells) = be_host(answer(&host.listener), LEN).unwrap();
     expect_line(&mut output, "connected");
     assert_eq!(memory.len(), LEN);
-    assert_eq!(wait(&[bells.hung_up()], Deadline::Now).unwrap(), None);
+    assert_eq!(wait(&[doorbells.hung_up()], Deadline::Now).unwrap(), None);
     child.kill().unwrap();
     child.wait().unwrap();
 }

@@ -1,7 +1,7 @@
 //! Linux 5.16 and later: futex_waitv(2), which waits for several futexes at once.
 //!
-//! The word is shared with the peer, the alarms are this process's own. A hostile peer can wake us for
-//! nothing, or not wake us, as with any bell; it cannot keep an alarm from waking us.
+//! The word is shared with the peer, the events are this process's own. A hostile peer can wake us
+//! without a reason, or not wake us, as with any doorbell; it cannot keep an event from waking us.
 
 use std::io;
 use std::sync::OnceLock;
@@ -14,33 +14,27 @@ use rustix::thread::futex::{
 };
 use rustix::time::clock_gettime;
 
-use super::{Deadline, Source};
+use crate::os::event::{Deadline, Source};
 
-/// A receiver waits for its word, the end of the connection and an interruption.
+/// A receiver waits for its word, the end of the connection and an interrupt.
 const MOST: usize = 4;
 
-pub(super) fn can_wait() -> bool {
+pub(crate) fn can_wait_on_words() -> bool {
     static CAN: OnceLock<bool> = OnceLock::new();
-    // Nothing to wait for is refused as such by a kernel that knows the call.
+    // A kernel that knows the call refuses an empty list as invalid.
     *CAN.get_or_init(|| {
         let refused = waitv(&[], WaitvFlags::empty(), None, ClockId::Monotonic);
         refused == Err(Errno::INVAL)
     })
 }
 
-pub(super) fn wake(word: &AtomicU32) {
-    // One, the thread whose turn it is to send or to receive: a peer that has others sleep there only
-    // harms itself. Cannot fail for an address that is mapped.
+pub(crate) fn wake_word(word: &AtomicU32) {
+    // One: the thread that has the right to send or to receive. A peer that lets others sleep there
+    // only harms itself. Cannot fail for a mapped address.
     let _ = futex_wake(word, Flags::empty(), 1);
 }
 
-/// Wakes those of this process who sleep on a word of its own.
-pub(in crate::os::event) fn wake_private(word: &AtomicU32) {
-    // As above.
-    let _ = futex_wake(word, Flags::PRIVATE, i32::MAX as u32);
-}
-
-pub(super) fn wait(
+pub(crate) fn wait_on_word(
     word: &AtomicU32,
     expected: u32,
     sources: &[Source<'_>],
@@ -56,8 +50,8 @@ pub(super) fn wait(
     };
     add(word, expected, WaitFlags::SIZE_U32);
     for source in sources {
-        if let Source::Alarm(alarm) = source {
-            add(alarm.word(), 0, WaitFlags::SIZE_U32 | WaitFlags::PRIVATE);
+        if let Source::LocalEvent(event) = source {
+            add(event.word(), 0, WaitFlags::SIZE_U32 | WaitFlags::PRIVATE);
         }
     }
     let until = deadline.left().map(after_now);
@@ -67,20 +61,20 @@ pub(super) fn wait(
         until.as_ref(),
         ClockId::Monotonic,
     );
-    let set = |source: &Source<'_>| matches!(source, Source::Alarm(alarm) if alarm.word().load(Ordering::Acquire) != 0);
+    let set = |source: &Source<'_>| matches!(source, Source::LocalEvent(event) if event.word().load(Ordering::Acquire) != 0);
     match woken {
         Err(Errno::TIMEDOUT) if deadline.passed() => Ok(None),
-        // Woken, or something had changed before we slept, or for nothing: what is set tells.
+        // Woken, or something had changed before we slept, or no reason at all: see what is set.
         Ok(_) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => {
             Ok(Some(sources.iter().position(set).unwrap_or(sources.len())))
         }
-        // A filter that was set up after the first question.
+        // A filter that was installed after `can_wait_on_words` asked.
         Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS) => Err(io::ErrorKind::Unsupported.into()),
         Err(e) => Err(e.into()),
     }
 }
 
-/// The moment so far from now, by the clock that the call is told.
+/// The moment `left` from now, by the clock that the call uses.
 fn after_now(left: std::time::Duration) -> Timespec {
     let now = clock_gettime(ClockId::Monotonic);
     let nanos = now.tv_nsec + i64::from(left.subsec_nanos());

@@ -3,15 +3,15 @@
 use std::io;
 use std::sync::atomic::AtomicU32;
 
-use super::{Deadline, Source};
+use crate::os::event::{Deadline, Source};
 
-pub(super) fn can_wait() -> bool {
+pub(crate) fn can_wait_on_words() -> bool {
     false
 }
 
-pub(super) fn wake(_word: &AtomicU32) {}
+pub(crate) fn wake_word(_word: &AtomicU32) {}
 
-pub(super) fn wait(
+pub(crate) fn wait_on_word(
     _word: &AtomicU32,
     _expected: u32,
     _sources: &[Source<'_>],

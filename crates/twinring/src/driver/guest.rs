@@ -1,0 +1,276 @@
+//! A guest in the event loop: looks for the host and connects to it.
+
+use std::io;
+use std::sync::Arc;
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+
+use super::core::{Core, FinishGuard};
+use super::handshake_task::{HandshakeTask, Rest};
+use super::link_task::{LinkTask, NextStep, Readiness};
+use super::peer_watch::PeerWatch;
+use super::registration::Registration;
+use super::threads::{Job, fault};
+use crate::error::{Error, Result};
+use crate::handshake::GuestHandshake;
+use crate::os::endpoint::{Channel, NameWatch, Rendezvous};
+use crate::os::event::{Deadline, wait};
+use crate::os::system_error;
+use crate::segment::Side;
+use crate::transfer::{Name, Options};
+
+/// The first pause between two attempts.
+const RETRY_FIRST: Duration = Duration::from_millis(1);
+/// The longest pause while a new host would not be reported, or the host is busy.
+const RETRY_LONGEST: Duration = Duration::from_millis(100);
+/// The longest pause while a new host is reported; only a lost report costs this much.
+const RETRY_WATCHED: Duration = Duration::from_secs(1);
+
+/// How long the thread that opens a link waits for the host in all; after that the driver goes on
+/// with the handshake. A host that is not held up needs a tenth of it.
+const PATIENCE: Duration = Duration::from_millis(2);
+
+/// Where to look for the host.
+pub(super) struct GuestEndpoint {
+    rendezvous: Rendezvous,
+    watch: NameWatch,
+}
+
+impl GuestEndpoint {
+    /// Takes everything that can fail at once.
+    pub(super) fn new(
+        registration: &Registration,
+        name: &Name,
+        options: &Options,
+    ) -> Result<GuestEndpoint> {
+        let rendezvous = Rendezvous::new(&name.key(), &options.rendezvous())?;
+        let watch = registration
+            .name_watches()
+            .watch(&rendezvous, Side::Guest)?;
+        Ok(GuestEndpoint { rendezvous, watch })
+    }
+
+    fn call(&mut self) -> io::Result<Option<Channel>> {
+        // Before the look, so that a host that comes after it is noticed.
+        self.watch.renew();
+        self.rendezvous.connect()
+    }
+}
+
+/// Dropped in this order.
+pub(super) struct Guest {
+    phase: Phase,
+    /// `None` while a job has it.
+    endpoint: Option<GuestEndpoint>,
+    pause: Duration,
+    /// Too much of earlier connections was unread at the last look: look again whenever notified.
+    full: bool,
+    core: Arc<Core>,
+    _finish: FinishGuard,
+    registration: Registration,
+}
+
+enum Phase {
+    /// There is no host, or none that accepts us. Looks again at this deadline.
+    Looking(Deadline),
+    /// A job looks for it.
+    Calling(Job<(GuestEndpoint, io::Result<Option<Channel>>)>),
+    Handshaking(Box<HandshakeTask<GuestHandshake>>),
+    Connected(PeerWatch),
+}
+
+impl Guest {
+    pub(super) fn new(
+        core: &Arc<Core>,
+        endpoint: GuestEndpoint,
+        registration: Registration,
+    ) -> Guest {
+        Guest {
+            phase: Phase::Looking(Deadline::Now),
+            endpoint: Some(endpoint),
+            pause: RETRY_FIRST,
+            full: false,
+            core: core.clone(),
+            _finish: FinishGuard(core.clone()),
+            registration,
+        }
+    }
+
+    /// The first attempt, by the thread that opens the link, before the driver gets it: starting the
+    /// driver's thread, and being woken by it, takes longer than the handshake.
+    pub(super) fn try_at_once(&mut self) {
+        if !Rendezvous::CONNECTS_ON_ANY_THREAD {
+            return;
+        }
+        // Anything else is found by the driver when it looks, and later changes are reported to it.
+        let Some(endpoint) = &mut self.endpoint else {
+            return;
+        };
+        let Ok(Some(channel)) = endpoint.rendezvous.connect() else {
+            return;
+        };
+        self.knock(channel);
+        let until = Deadline::after(PATIENCE);
+        while !until.passed() && self.shake_hands() {
+            let Phase::Handshaking(task) = &mut self.phase else {
+                return;
+            };
+            if task.spins(task.handshake.steps()) {
+                // The host may be waiting for this processor.
+                thread::yield_now();
+            } else if wait(&[task.channel().source()], until).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Looks for a host, if it is time, and sends KNOCK.
+    fn look(&mut self) {
+        let Phase::Looking(at) = &self.phase else {
+            return;
+        };
+        if !at.passed() && !self.full {
+            return;
+        }
+        self.full = self.core.inbox.is_full();
+        if self.full {
+            return self.no_luck(self.core.inbox.full());
+        }
+        let Some(mut endpoint) = self.endpoint.take() else {
+            return self.no_luck(fault());
+        };
+        if endpoint.rendezvous.may_be_slow() {
+            let call = move || {
+                let called = endpoint.call();
+                (endpoint, called)
+            };
+            self.phase = Phase::Calling(Job::start(&self.core.link.driver, call));
+        } else {
+            let called = endpoint.call();
+            self.called(endpoint, called);
+        }
+    }
+
+    /// Goes on with what the job has found.
+    fn look_at_call(&mut self) {
+        let Phase::Calling(job) = &self.phase else {
+            return;
+        };
+        match job.poll() {
+            Poll::Pending => {}
+            Poll::Ready(Some((endpoint, called))) => self.called(endpoint, called),
+            Poll::Ready(None) => self.no_luck(fault()),
+        }
+    }
+
+    fn called(&mut self, endpoint: GuestEndpoint, called: io::Result<Option<Channel>>) {
+        let is_blind = endpoint.watch.is_blind();
+        self.endpoint = Some(endpoint);
+        match called {
+            Ok(Some(channel)) => self.knock(channel),
+            Ok(None) => {
+                self.core.link.absent();
+                self.look_again(if is_blind {
+                    RETRY_LONGEST
+                } else {
+                    RETRY_WATCHED
+                });
+            }
+            Err(e) => self.no_luck(system_error("cannot reach the host", e)),
+        }
+    }
+
+    fn knock(&mut self, channel: Channel) {
+        let options = &self.core.link.options;
+        let begin = |channel| GuestHandshake::new(channel, options);
+        self.phase = Phase::Handshaking(Box::new(HandshakeTask::new(channel, begin)));
+    }
+
+    /// Goes on with the handshake. Returns whether it still waits for the host.
+    fn shake_hands(&mut self) -> bool {
+        let Phase::Handshaking(task) = &mut self.phase else {
+            return false;
+        };
+        let link = &self.core.link;
+        let Poll::Ready(outcome) = task.handshake.poll(link.name.as_str(), &link.options) else {
+            return true;
+        };
+        self.handshake_done(outcome);
+        false
+    }
+
+    fn handshake_done(&mut self, outcome: Result<()>) {
+        let looking = Phase::Looking(Deadline::Now);
+        let Phase::Handshaking(task) = std::mem::replace(&mut self.phase, looking) else {
+            return;
+        };
+        let handshake = task.into_handshake();
+        match outcome.and_then(|()| handshake.finish()) {
+            Ok(parts) => self.phase = Phase::Connected(PeerWatch::new(parts, &self.core)),
+            Err(e) => self.no_luck(e),
+        }
+    }
+
+    fn no_luck(&mut self, e: Error) {
+        self.core.failed(e);
+        self.look_again(RETRY_LONGEST);
+    }
+
+    fn look_again(&mut self, longest: Duration) {
+        self.pause = self.pause.min(longest);
+        self.phase = Phase::Looking(Deadline::after(self.pause));
+        self.pause *= 2;
+    }
+}
+
+impl LinkTask for Guest {
+    fn poll(&mut self, ready: &Readiness) -> NextStep {
+        // Asked once: the thread that closes the link notifies the driver again.
+        let closing = self.core.link.is_closing();
+        if let Phase::Connected(watch) = &mut self.phase {
+            if !watch.poll(ready, &self.core, &self.registration, closing) {
+                return NextStep::Wait(watch.due());
+            }
+            self.pause = RETRY_FIRST;
+            self.phase = Phase::Looking(Deadline::Now);
+        }
+        if closing {
+            return match &self.phase {
+                // Otherwise it would reach a host that the link has nothing to do with any more.
+                Phase::Calling(job) if job.poll().is_pending() => NextStep::Wait(Deadline::Never),
+                _ => NextStep::Finished,
+            };
+        }
+        self.look_at_call();
+        if ready.name && matches!(self.phase, Phase::Looking(_)) {
+            self.pause = RETRY_FIRST;
+            self.phase = Phase::Looking(Deadline::Now);
+        }
+        self.look();
+        let waits = self.shake_hands();
+        if let (true, Phase::Handshaking(task)) = (waits, &mut self.phase) {
+            return match task.rest(task.handshake.steps(), &self.registration) {
+                Ok(Rest::Spin) => NextStep::Spin,
+                Ok(Rest::Watched) => NextStep::Wait(task.handshake.deadline()),
+                Err(e) => {
+                    self.handshake_done(Err(e));
+                    self.poll(&Readiness::default())
+                }
+            };
+        }
+        match &mut self.phase {
+            Phase::Looking(again) => NextStep::Wait(*again),
+            // It has been created this moment and has to be watched.
+            Phase::Connected(watch) => {
+                watch.poll(&Readiness::default(), &self.core, &self.registration, false);
+                NextStep::Wait(watch.due())
+            }
+            Phase::Calling(_) | Phase::Handshaking(_) => NextStep::Wait(Deadline::Never),
+        }
+    }
+
+    fn failed(&self, e: Error) {
+        self.core.failed(e);
+    }
+}

@@ -1,0 +1,105 @@
+//! The slot for a host's one guest, and the memory for it.
+
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::threads::{Job, fault};
+use crate::error::Result;
+use crate::handshake::{GuestSlot, NewMemory, make_memory, may_make_ahead};
+use crate::os::memory::Pages;
+use crate::transfer::LinkState;
+
+pub(super) struct Slot {
+    link: Arc<LinkState>,
+    /// A live guest is connected.
+    taken: bool,
+    /// For a guest that is being welcomed.
+    reserved: bool,
+    spare: Option<NewMemory>,
+    making: Option<Job<Result<NewMemory>>>,
+}
+
+impl Slot {
+    /// Memory for the first guest is created before there is one. If that fails, the handshake tries
+    /// again and reports the error.
+    pub(super) fn new(link: &Arc<LinkState>) -> Slot {
+        let options = &link.options;
+        let spare = may_make_ahead(options).then(|| make_memory(options, Pages::Reserved));
+        Slot {
+            link: link.clone(),
+            taken: false,
+            reserved: false,
+            spare: spare.and_then(Result::ok),
+            making: None,
+        }
+    }
+
+    pub(super) fn set_taken(&mut self, taken: bool) {
+        self.taken = taken;
+    }
+
+    /// The guest that was being welcomed has been accepted, or has failed.
+    pub(super) fn unreserve(&mut self) {
+        self.reserved = false;
+    }
+
+    /// Starts creating memory for the next guest.
+    pub(super) fn make_ahead(&mut self) {
+        if may_make_ahead(&self.link.options)
+            && self.spare.is_none()
+            && self.making.is_none()
+            && !self.is_taken()
+        {
+            self.make();
+        }
+    }
+
+    fn make(&mut self) {
+        let link = self.link.clone();
+        let make = move || make_memory(&link.options, Pages::Reserved);
+        self.making = Some(Job::start(&self.link.driver, make));
+    }
+
+    /// No guest waits for memory: releases what has been created for one that has gone.
+    pub(super) fn tidy(&mut self) {
+        if self
+            .making
+            .as_ref()
+            .is_some_and(|job| job.poll().is_ready())
+        {
+            self.making = None;
+        }
+    }
+}
+
+impl GuestSlot for Slot {
+    fn is_taken(&self) -> bool {
+        self.taken || self.reserved
+    }
+
+    fn reserve(&mut self) -> bool {
+        let free = !self.is_taken();
+        self.reserved |= free;
+        free
+    }
+
+    fn memory(&mut self, pages: Pages) -> Poll<Result<NewMemory>> {
+        if let Some(memory) = self.spare.take() {
+            return Poll::Ready(Ok(memory));
+        }
+        if pages == Pages::OnDemand {
+            return Poll::Ready(make_memory(&self.link.options, pages));
+        }
+        if self.making.is_none() {
+            self.make();
+        }
+        let made = match &self.making {
+            Some(job) => job.poll(),
+            None => Poll::Pending,
+        };
+        if made.is_ready() {
+            self.making = None;
+        }
+        made.map(|made| made.unwrap_or_else(|| Err(fault())))
+    }
+}

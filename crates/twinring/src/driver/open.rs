@@ -1,0 +1,63 @@
+//! Opening a link.
+
+use std::sync::Arc;
+
+use super::callbacks::{self, Callbacks};
+use super::core::Core;
+use super::guest::{Guest, GuestEndpoint};
+use super::host::Host;
+use super::host_endpoint::HostEndpoint;
+use super::link_task::{LinkTask, Readiness};
+use super::registration::Registration;
+use super::threads::spawn;
+use crate::error::Result;
+use crate::segment::Side;
+use crate::transfer::{Name, Options};
+
+/// Opens a link. The claim on the name, or the place of it, is taken here, so that errors with them
+/// are returned at once, and a guest makes its first attempt; the driver does the rest.
+pub(crate) fn open(name: Name, options: Options, callbacks: Callbacks) -> Result<Arc<Core>> {
+    let registration = Registration::new()?;
+    match options.side {
+        Side::Host => {
+            // The thread is running by the time the memory for the first guest has been created.
+            registration.start_thread()?;
+            let endpoint = HostEndpoint::open(&registration, &name, &options)?;
+            let core = make_core(&registration, name, options, callbacks)?;
+            let starter = registration.starter();
+            starter.begin(Host::new(&core, endpoint, registration));
+            Ok(core)
+        }
+        Side::Guest => {
+            let endpoint = GuestEndpoint::new(&registration, &name, &options)?;
+            let core = make_core(&registration, name, options, callbacks)?;
+            let starter = registration.starter();
+            let mut guest = Guest::new(&core, endpoint, registration);
+            guest.try_at_once();
+            if let Err(e) = starter.start_thread() {
+                core.begin_to_close();
+                // Says goodbye, if there is a peer already.
+                guest.poll(&Readiness::default());
+                return Err(e);
+            }
+            starter.begin(guest);
+            Ok(core)
+        }
+    }
+}
+
+fn make_core(
+    registration: &Registration,
+    name: Name,
+    options: Options,
+    callbacks: Callbacks,
+) -> Result<Arc<Core>> {
+    let kinds = (callbacks.any(), callbacks.take_messages());
+    let core = Core::new(name, options, registration.notifier(), kinds)?;
+    let core = Arc::new(core);
+    if callbacks.any() {
+        let core = core.clone();
+        spawn("twinring-calls", move || callbacks::run(&core, callbacks))?;
+    }
+    Ok(core)
+}

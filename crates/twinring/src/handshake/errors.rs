@@ -1,0 +1,70 @@
+//! The errors of the work that is done for the machines.
+
+use std::io;
+
+use crate::error::{Error, ErrorKind};
+use crate::os::system_error;
+
+pub(super) fn wrong(e: io::Error) -> Error {
+    system_error("the other side handed over the wrong objects", e)
+}
+
+pub(super) fn unidentified(e: io::Error) -> Error {
+    match e.kind() {
+        // It has gone already.
+        io::ErrorKind::ConnectionReset => broken_off(e),
+        _ => system_error("cannot tell who the other side is", e),
+    }
+}
+
+pub(super) fn unoffered(e: io::Error) -> Error {
+    system_error("cannot create what is handed to the guest", e)
+}
+
+pub(super) fn unusable(e: io::Error) -> Error {
+    system_error("cannot use the connection", e)
+}
+
+/// The channel failed before the handshake was over.
+pub(super) fn broken_off(e: io::Error) -> Error {
+    match e.kind() {
+        io::ErrorKind::TimedOut => Error::new(
+            ErrorKind::TimedOut,
+            "the other side did not answer in time during the handshake",
+        ),
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe => Error::new(
+            ErrorKind::PeerGone,
+            "the other side went away during the handshake",
+        )
+        .with_source(e),
+        _ => system_error("the handshake failed", e),
+    }
+}
+
+/// Why one side of a handshake does not go on.
+pub(super) enum Stop {
+    /// It waits until the channel is ready, or the memory has been created.
+    Pending,
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(e: Error) -> Stop {
+        Stop::Failed(e)
+    }
+}
+
+/// Why the channel does not go on.
+pub(super) fn stopped(e: io::Error) -> Stop {
+    match e.kind() {
+        io::ErrorKind::WouldBlock => Stop::Pending,
+        _ => broken_off(e).into(),
+    }
+}
+
+/// The deadline has passed.
+pub(super) fn too_late() -> Error {
+    broken_off(io::ErrorKind::TimedOut.into())
+}

@@ -1,0 +1,163 @@
+//! The guest's side of a handshake: carries out what the machine says, on a real channel, without waiting.
+
+use std::io;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::act::{Act, not_asked, refusal};
+use super::errors::{Stop, broken_off, stopped, too_late, unidentified, unusable, wrong};
+use super::guest::{GuestMachine, GuestState};
+use super::memory::new_event;
+use crate::error::{Error, ErrorKind, Result};
+use crate::os::endpoint::{Channel, Handover, Taken};
+use crate::os::event::{Deadline, LocalEvent};
+use crate::os::memory::Pages;
+use crate::os::process::{Peer, Process};
+use crate::segment::{Segment, Shape, Side};
+use crate::transfer::{Options, Parts};
+
+pub(crate) struct GuestHandshake {
+    channel: Arc<Channel>,
+    deadline: Deadline,
+    state: GuestState,
+    /// Counts what the machine has asked for.
+    steps: u32,
+    identity: Option<(Process, Peer)>,
+    over: Option<LocalEvent>,
+    offered: Option<Handover>,
+    mapped: Option<Mapped>,
+}
+
+/// What a guest takes of what the host created.
+struct Mapped {
+    taken: Taken,
+    segment: Arc<Segment>,
+}
+
+impl GuestHandshake {
+    pub(crate) fn new(channel: Arc<Channel>, options: &Options) -> GuestHandshake {
+        GuestHandshake {
+            channel,
+            deadline: Deadline::after(options.handshake_timeout),
+            state: GuestState::Identify,
+            steps: 0,
+            identity: None,
+            over: None,
+            offered: None,
+            mapped: None,
+        }
+    }
+
+    /// How far it has come.
+    pub(crate) fn steps(&self) -> u32 {
+        self.steps
+    }
+
+    /// When it ends at the latest.
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// Goes on as far as possible; pending until the channel is ready. Must be called with the same `name`
+    /// and `options` each time; any thread may call it. Once it is ready, both sides are connected or it
+    /// has failed.
+    pub(crate) fn poll(&mut self, name: &str, options: &Options) -> Poll<Result<()>> {
+        let mut machine = GuestMachine::new(name, options);
+        machine.state = self.state;
+        let worked = self.work(&mut machine);
+        self.state = machine.state;
+        match worked {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(Stop::Pending) if !self.deadline.passed() => Poll::Pending,
+            Err(Stop::Pending) => Poll::Ready(Err(too_late())),
+            Err(Stop::Failed(e)) => {
+                if machine.refuses() {
+                    // The host waits for an answer, and has room for it. It may have gone already;
+                    // then there is nobody to tell.
+                    let _ = self.channel.send(&refusal(&e), None);
+                }
+                Poll::Ready(Err(e))
+            }
+        }
+    }
+
+    fn work(&mut self, machine: &mut GuestMachine<'_>) -> Result<(), Stop> {
+        let channel = &self.channel;
+        loop {
+            match (machine.next(), &mut self.identity) {
+                (Act::Identify, identity) => {
+                    let (_, peer) = identity.insert(channel.identify().map_err(unidentified)?);
+                    machine.identified(peer)?;
+                }
+                (Act::Send(message), _) => {
+                    channel.send(&message.encode(), None).map_err(stopped)?;
+                    machine.sent();
+                }
+                // Meanwhile the host is at work.
+                (Act::ReceiveOffer, Some((process, peer))) if self.over.is_none() => {
+                    self.over = Some(new_event()?);
+                    process.complete(peer);
+                }
+                (Act::ReceiveOffer, _) => {
+                    let (packet, handover) = channel.receive().map_err(stopped)?;
+                    machine.received(&packet)?;
+                    self.offered = Some(handover);
+                }
+                (Act::Receive, _) => {
+                    let (packet, handover) = channel.receive().map_err(stopped)?;
+                    machine.received(&packet)?;
+                    handover.none_expected().map_err(wrong)?;
+                }
+                (Act::Check, _) => machine.check()?,
+                (Act::TakeHandover(shape, pages), Some((process, _))) => {
+                    let handover = self.offered.take().unwrap_or_else(|| not_asked());
+                    self.mapped = Some(map(handover, process, shape, pages)?);
+                    machine.taken();
+                }
+                (Act::Done, _) => return Ok(()),
+                _ => not_asked(),
+            }
+            self.steps += 1;
+        }
+    }
+
+    /// The parts of the connection, after [`GuestHandshake::poll`] was ready. By then, nobody else may have
+    /// the channel.
+    pub(crate) fn finish(self) -> Result<Parts> {
+        let (GuestState::Up(host, _), Some((process, peer)), Some(mapped), Some(over)) =
+            (self.state, self.identity, self.mapped, self.over)
+        else {
+            not_asked()
+        };
+        let channel = Arc::into_inner(self.channel).unwrap_or_else(|| not_asked());
+        Ok(Parts {
+            side: Side::Guest,
+            segment: mapped.segment,
+            doorbells: channel.finish_guest(mapped.taken).map_err(unusable)?,
+            process,
+            peer,
+            peer_max_message: host.max_message,
+            over,
+        })
+    }
+}
+
+fn map(handover: Handover, host: &mut Process, shape: Shape, pages: Pages) -> Result<Mapped> {
+    // Checked before the machine asks for this, so it has a length.
+    let len = shape.len().unwrap_or_else(|| not_asked());
+    let (memory, taken) = handover.open(host, len, pages).map_err(|e| {
+        // On Windows, handles cannot be taken from a host that was killed.
+        if host.has_ended() {
+            broken_off(io::ErrorKind::ConnectionReset.into())
+        } else {
+            wrong(e)
+        }
+    })?;
+    let segment = Segment::attach(memory, shape).map_err(|what| {
+        Error::new(
+            ErrorKind::Protocol,
+            format!("the memory handed over is not a valid segment: {what}"),
+        )
+    })?;
+    Ok(Mapped { taken, segment })
+}

@@ -1,0 +1,182 @@
+//! The host's side of the handshake, as a state machine without input or output: it says what to do
+//! next and is told the result. `docs/lifecycle.md` has the same states.
+//!
+//! ```text
+//! Identify ─► AwaitKnock ─► Ask ─► Make ─► Hello ─► AwaitAck ─► Ready ─► (driver: Welcome, Up)
+//!     │            │         │       │       │          │          │
+//!     └────────────┴─────────┴───────┴───────┴──────────┴──────────┴──► an error, and REFUSE
+//! ```
+
+use super::act::{Act, busy, decoded, not_asked, unexpected};
+use super::packet::{Message, agree};
+use crate::error::{Error, ErrorKind, Result};
+use crate::os::endpoint::Packet;
+use crate::os::memory::Pages;
+use crate::os::process::Peer;
+use crate::segment::Shape;
+use crate::transfer::Options;
+
+/// The state of the host's side. Each state has what the later ones need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum HostState {
+    /// Nothing is known of the guest yet.
+    Identify,
+    /// It may connect; nothing it says has been received yet.
+    AwaitKnock,
+    /// It wants this link and speaks a common version. Next: is there a live guest?
+    Ask(GuestTerms),
+    /// The slot is free. Next: memory and doorbells for this connection alone.
+    Make(GuestTerms),
+    Hello(GuestTerms, Shape),
+    AwaitAck(GuestTerms, Shape),
+    /// It has mapped the memory.
+    Ready(Ready),
+}
+
+/// A guest that has done its part. The driver decides whether to take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Ready {
+    /// The longest message that it accepts.
+    pub(super) max_message: u64,
+    pub(super) id: [u8; 16],
+}
+
+impl Ready {
+    /// The answer if it is taken; with it both sides are connected.
+    pub(super) fn welcome(&self) -> Message {
+        Message::Welcome { id: self.id }
+    }
+}
+
+/// The content of a KNOCK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct GuestTerms {
+    version: u32,
+    /// How to create the memory.
+    pages: Pages,
+    /// The longest message that it accepts.
+    max_message: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HostMachine<'a> {
+    name: &'a str,
+    options: &'a Options,
+    pub(super) state: HostState,
+}
+
+impl<'a> HostMachine<'a> {
+    pub(super) fn new(name: &'a str, options: &'a Options) -> HostMachine<'a> {
+        HostMachine {
+            name,
+            options,
+            state: HostState::Identify,
+        }
+    }
+
+    /// What to do now. The method that its documentation names takes the answer.
+    pub(super) fn next(&self) -> Act {
+        match self.state {
+            HostState::Identify => Act::Identify,
+            HostState::AwaitKnock | HostState::AwaitAck(..) => Act::Receive,
+            HostState::Ask(_) => Act::AskOccupied,
+            HostState::Make(guest) => Act::MakeOffer(guest.pages),
+            HostState::Hello(guest, shape) => Act::SendOffer(Message::Hello {
+                version: guest.version,
+                max_message: self.options.max_message,
+                shape,
+            }),
+            HostState::Ready(_) => Act::Done,
+        }
+    }
+
+    /// Answers [`Act::Identify`]: what the kernel says about the guest, and whether the link's access
+    /// lets it in.
+    pub(super) fn identified(&mut self, peer: &Peer, let_in: bool) -> Result<()> {
+        if !let_in {
+            // The guest gets this text too, and it is not to know who may connect.
+            return Err(Error::new(
+                ErrorKind::WrongOwner,
+                format!(
+                    "{peer} wants to connect, which this host's access does not allow; to let that \
+                     user in, name it in the host's Access::Users"
+                ),
+            ));
+        }
+        self.state = HostState::AwaitKnock;
+        Ok(())
+    }
+
+    /// Answers [`Act::Receive`].
+    pub(super) fn received(&mut self, packet: &Packet) -> Result<()> {
+        let message = decoded(packet)?;
+        self.state = match self.state {
+            HostState::AwaitKnock => HostState::Ask(self.knocked(message)?),
+            HostState::AwaitAck(guest, shape) => match message {
+                Message::Ack { id } if id == shape.id => HostState::Ready(Ready {
+                    max_message: guest.max_message,
+                    id,
+                }),
+                other => return Err(unexpected(other, "ACK")),
+            },
+            _ => not_asked(),
+        };
+        Ok(())
+    }
+
+    fn knocked(&self, message: Message) -> Result<GuestTerms> {
+        let Message::Knock {
+            versions,
+            pages,
+            max_message,
+            name,
+        } = message
+        else {
+            return Err(unexpected(message, "KNOCK"));
+        };
+        let version = agree(versions)?;
+        if name != self.name {
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                format!("the guest wants a link with another name, {name:?}"),
+            ));
+        }
+        Ok(GuestTerms {
+            version,
+            // Either side may insist on pages that cannot be missing later.
+            pages: match self.options.pages {
+                Pages::OnDemand => pages,
+                Pages::Reserved => Pages::Reserved,
+            },
+            max_message,
+        })
+    }
+
+    /// Answers [`Act::AskOccupied`].
+    pub(super) fn asked(&mut self, occupied: bool) -> Result<()> {
+        if occupied {
+            return Err(busy());
+        }
+        let HostState::Ask(guest) = self.state else {
+            not_asked()
+        };
+        self.state = HostState::Make(guest);
+        Ok(())
+    }
+
+    /// Answers [`Act::MakeOffer`]: the memory that has been created.
+    pub(super) fn made(&mut self, shape: Shape) {
+        let HostState::Make(guest) = self.state else {
+            not_asked()
+        };
+        self.state = HostState::Hello(guest, shape);
+    }
+
+    /// Answers [`Act::SendOffer`].
+    pub(super) fn sent(&mut self) {
+        let HostState::Hello(guest, shape) = self.state else {
+            not_asked()
+        };
+        self.state = HostState::AwaitAck(guest, shape);
+    }
+}

@@ -1,0 +1,228 @@
+//! The host's side of one handshake: carries out what the machine says, on a real channel, without waiting.
+
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::act::{Act, busy, not_asked, refusal};
+use super::errors::{Stop, stopped, too_late, unidentified, unoffered, unusable, wrong};
+use super::host::{HostMachine, HostState};
+use super::memory::NewMemory;
+use crate::error::{Error, Result};
+use crate::os::endpoint::{Channel, Offer, Packet};
+use crate::os::event::{Deadline, LocalEvent};
+use crate::os::memory::Pages;
+use crate::os::process::{Peer, Process};
+use crate::segment::{Segment, Side};
+use crate::transfer::{Options, Parts};
+
+/// How long the chosen guest may take to accept 512 bytes.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The slot for the one guest, for which several may be doing handshakes.
+pub(crate) trait GuestSlot {
+    /// Whether a live guest is connected, or is being welcomed, right now.
+    fn is_taken(&self) -> bool;
+
+    /// Keeps the slot for the guest that is to be welcomed; `false` if it is taken.
+    fn reserve(&mut self) -> bool;
+
+    /// Memory for a connection. Pending while it is being created.
+    fn memory(&mut self, pages: Pages) -> Poll<Result<NewMemory>>;
+}
+
+pub(crate) struct HostHandshake {
+    channel: Arc<Channel>,
+    deadline: Deadline,
+    state: HostState,
+    /// Counts what the machine has asked for.
+    steps: u32,
+    identity: Option<(Process, Peer)>,
+    made: Option<Made>,
+    /// The slot is kept for this guest, which is being welcomed.
+    welcoming: bool,
+    /// A packet has been sent in part.
+    sending: bool,
+    /// It has failed, and the guest is being told so.
+    refusing: Option<(Error, Packet)>,
+}
+
+/// What a host creates for one connection.
+struct Made {
+    offer: Offer,
+    segment: Arc<Segment>,
+    over: LocalEvent,
+}
+
+impl HostHandshake {
+    pub(crate) fn new(channel: Arc<Channel>, options: &Options) -> HostHandshake {
+        HostHandshake {
+            channel,
+            deadline: Deadline::after(options.handshake_timeout),
+            state: HostState::Identify,
+            steps: 0,
+            identity: None,
+            made: None,
+            welcoming: false,
+            sending: false,
+            refusing: None,
+        }
+    }
+
+    /// How far it has come.
+    pub(crate) fn steps(&self) -> u32 {
+        self.steps
+    }
+
+    /// Whether it waits for memory, and not for the guest: that may have gone, or sent anything.
+    pub(crate) fn awaits_memory(&self) -> bool {
+        self.refusing.is_none() && matches!(self.state, HostState::Make(_))
+    }
+
+    /// When it ends at the latest.
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// Whether the slot is kept for this guest.
+    pub(crate) fn has_slot(&self) -> bool {
+        self.welcoming
+    }
+
+    /// Goes on as far as possible; pending until the channel, or the memory, is ready. Must be called with
+    /// the same `name` and `options` each time. Once it is ready, both sides are connected or it has failed.
+    pub(crate) fn poll(
+        &mut self,
+        name: &str,
+        options: &Options,
+        slot: &mut dyn GuestSlot,
+    ) -> Poll<Result<()>> {
+        if self.refusing.is_none() {
+            let mut machine = HostMachine::new(name, options);
+            machine.state = self.state;
+            let worked = self.work(&mut machine, options, slot);
+            self.state = machine.state;
+            let e = match worked {
+                Ok(()) => return Poll::Ready(Ok(())),
+                Err(Stop::Pending) if !self.deadline.passed() => return Poll::Pending,
+                Err(Stop::Pending) => too_late(),
+                Err(Stop::Failed(e)) => e,
+            };
+            if self.sending {
+                // Nothing else can follow half a packet.
+                return Poll::Ready(Err(e));
+            }
+            let packet = refusal(&e);
+            self.channel.reset();
+            self.deadline = Deadline::after(WELCOME_TIMEOUT);
+            self.refusing = Some((e, packet));
+        }
+        self.refuse()
+    }
+
+    fn work(
+        &mut self,
+        machine: &mut HostMachine<'_>,
+        options: &Options,
+        slot: &mut dyn GuestSlot,
+    ) -> Result<(), Stop> {
+        loop {
+            match (machine.next(), &mut self.identity, &self.made) {
+                (Act::Identify, identity, _) => {
+                    let found = self.channel.identify().map_err(unidentified)?;
+                    let (process, peer) = identity.insert(found);
+                    machine.identified(peer, options.access.lets_in(process, peer))?;
+                }
+                (Act::Receive, ..) => {
+                    let (packet, handover) = self.channel.receive().map_err(stopped)?;
+                    machine.received(&packet)?;
+                    handover.none_expected().map_err(wrong)?;
+                }
+                (Act::AskOccupied, ..) => machine.asked(slot.is_taken())?,
+                (Act::MakeOffer(pages), Some((process, _)), _) => {
+                    let Poll::Ready(memory) = slot.memory(pages) else {
+                        return Err(Stop::Pending);
+                    };
+                    let memory = memory?;
+                    let shape = memory.shape;
+                    self.made = Some(make(&self.channel, process, memory)?);
+                    machine.made(shape);
+                }
+                (Act::SendOffer(hello), Some((process, peer)), Some(made)) => {
+                    self.sending = true;
+                    let sent = self.channel.send(&hello.encode(), Some(&made.offer));
+                    sent.map_err(stopped)?;
+                    self.sending = false;
+                    machine.sent();
+                    // Meanwhile the guest is at work.
+                    process.complete(peer);
+                }
+                (Act::Done, ..) => return self.welcome(machine.state, slot),
+                _ => not_asked(),
+            }
+            self.steps += 1;
+        }
+    }
+
+    /// Takes the guest, unless another was first: from here on both sides are connected.
+    fn welcome(&mut self, state: HostState, slot: &mut dyn GuestSlot) -> Result<(), Stop> {
+        let HostState::Ready(ready) = state else {
+            not_asked()
+        };
+        if !self.welcoming {
+            if !slot.reserve() {
+                return Err(busy().into());
+            }
+            self.welcoming = true;
+            self.deadline = Deadline::after(WELCOME_TIMEOUT);
+        }
+        self.sending = true;
+        let sent = self.channel.send(&ready.welcome().encode(), None);
+        sent.map_err(stopped)
+    }
+
+    fn refuse(&mut self) -> Poll<Result<()>> {
+        let Some((e, packet)) = self.refusing.take() else {
+            not_asked()
+        };
+        // It may have gone already; then there is nobody to tell.
+        match self.channel.send(&packet, None).map_err(stopped) {
+            Err(Stop::Pending) if !self.deadline.passed() => {
+                self.refusing = Some((e, packet));
+                Poll::Pending
+            }
+            _ => Poll::Ready(Err(e)),
+        }
+    }
+
+    /// The parts of the connection, after [`HostHandshake::poll`] was ready. By then, nobody else may have
+    /// the channel.
+    pub(crate) fn finish(self) -> Result<Parts> {
+        let (HostState::Ready(ready), Some((process, peer)), Some(made)) =
+            (self.state, self.identity, self.made)
+        else {
+            not_asked()
+        };
+        let channel = Arc::into_inner(self.channel).unwrap_or_else(|| not_asked());
+        Ok(Parts {
+            side: Side::Host,
+            segment: made.segment,
+            doorbells: channel.finish_host(made.offer).map_err(unusable)?,
+            process,
+            peer,
+            peer_max_message: ready.max_message,
+            over: made.over,
+        })
+    }
+}
+
+fn make(channel: &Channel, guest: &Process, memory: NewMemory) -> Result<Made> {
+    let offer = channel
+        .make_offer(memory.prepared, guest, memory.handle)
+        .map_err(unoffered)?;
+    Ok(Made {
+        offer,
+        segment: memory.segment,
+        over: memory.over,
+    })
+}

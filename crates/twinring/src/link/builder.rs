@@ -1,0 +1,341 @@
+//! How a link is opened.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Link;
+use crate::driver::{Callback, Callbacks, Core, open};
+use crate::error::{Error, Result};
+use crate::os::memory::Pages;
+use crate::os::process::Access;
+use crate::segment::Side;
+use crate::transfer::{Name, Options, Status, Wait};
+
+/// Options for opening a link; made by [`Link::host`] and [`Link::guest`].
+///
+/// ```
+/// use std::time::Duration;
+/// use twinring::{Link, Wait};
+///
+/// # let name = twinring::testing::unique_name();
+/// let link = Link::host(&name)
+///     .ring_capacity(64 * 1024)
+///     .max_message(16 << 20)
+///     .wait(Wait::Sleep)
+///     .handshake_timeout(Duration::from_secs(2))
+///     .on_status(|_link, status| println!("{status}"))
+///     .open()?;
+/// # link.close();
+/// # Ok::<(), twinring::Error>(())
+/// ```
+#[must_use = "nothing happens before `open`"]
+pub struct Builder {
+    name: String,
+    options: Options,
+    callbacks: Callbacks,
+}
+
+impl Link {
+    /// Starts building the end that owns the name. There is one host per name and user.
+    ///
+    /// `name` is any text of 1 to [`MAX_NAME_LEN`](crate::MAX_NAME_LEN) bytes without control
+    /// characters. Both ends must use the same name, byte for byte. [`Builder::open`] checks it.
+    ///
+    /// ```
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let link = Link::host(&name).open()?;
+    /// assert_eq!(link.name(), name);
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn host(name: &str) -> Builder {
+        Builder::new(Side::Host, name)
+    }
+
+    /// Starts building the end that connects to the name.
+    ///
+    /// ```
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let link = Link::guest(&name).open()?;
+    /// assert_eq!(link.status(), Status::Waiting); // no host yet
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn guest(name: &str) -> Builder {
+        Builder::new(Side::Guest, name)
+    }
+}
+
+impl Builder {
+    pub(crate) fn new(side: Side, name: &str) -> Builder {
+        Builder {
+            name: name.to_owned(),
+            options: Options::new(side),
+            callbacks: Callbacks::default(),
+        }
+    }
+
+    /// Capacity of each of the two rings in bytes: a power of two from 4 KiB to 1 GiB,
+    /// [`DEFAULT_RING_CAPACITY`](crate::DEFAULT_RING_CAPACITY) by default. Only the host's value
+    /// counts; a guest takes what the host offers.
+    ///
+    /// It does not limit the length of messages. A larger ring lets a sender run further ahead of the
+    /// receiver. The memory of both rings is reserved whenever a connection is made, unless
+    /// [`reserve_memory`](Builder::reserve_memory) says otherwise.
+    ///
+    /// ```
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let link = Link::host(&name).ring_capacity(4 << 20).open()?;
+    ///
+    /// let error = Link::host(&name).ring_capacity(5000).open().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidOption);
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn ring_capacity(mut self, bytes: u64) -> Builder {
+        self.options.ring_capacity = bytes;
+        self
+    }
+
+    /// The longest message that this side receives, in bytes;
+    /// [`DEFAULT_MAX_MESSAGE`](crate::DEFAULT_MAX_MESSAGE) by default.
+    /// The peer learns it, so that its `send` of a longer message fails at once with
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let host = Link::host(&name).max_message(100).open()?;
+    /// let guest = Link::guest(&name).open()?;
+    /// guest.wait_connected(Duration::from_secs(5))?;
+    /// assert_eq!(guest.send(&[0; 101]).unwrap_err().kind(), ErrorKind::TooLarge);
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn max_message(mut self, bytes: u64) -> Builder {
+        self.options.max_message = bytes;
+        self
+    }
+
+    /// How calls on this side wait for the peer; [`Wait::Adaptive`] by default.
+    ///
+    /// ```
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let link = Link::host(&name).wait(Wait::Spin).open()?;
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn wait(mut self, wait: Wait) -> Builder {
+        self.options.wait = wait;
+        self
+    }
+
+    /// Which users the link may connect; [`Access::SameUser`] by default. A host lets in only these
+    /// users, and a guest trusts only a host of these users.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// # let directory = std::env::temp_dir().join(&name);
+    /// let friend = User::current().unwrap(); // or, from a configuration, "1000".parse()
+    /// let access = Access::Users(vec![friend]);
+    /// # let directory = &directory;
+    /// let host = Link::host(&name).directory(directory).access(access.clone()).open()?;
+    /// let guest = Link::guest(&name).directory(directory).access(access).open()?;
+    /// let peer = guest.wait_connected(Duration::from_secs(5))?;
+    /// println!("the host is {peer}");
+    /// # drop((host, guest));
+    /// # let _ = std::fs::remove_dir_all(directory);
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn access(mut self, access: Access) -> Builder {
+        self.options.access = access;
+        self
+    }
+
+    /// How long a handshake may take before it is given up;
+    /// [`DEFAULT_HANDSHAKE_TIMEOUT`](crate::DEFAULT_HANDSHAKE_TIMEOUT) by default. A host serves other
+    /// guests meanwhile.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let link = Link::host(&name).handshake_timeout(Duration::from_secs(1)).open()?;
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Builder {
+        self.options.handshake_timeout = timeout;
+        self
+    }
+
+    /// Absolute path of the directory for the link's lock and socket, instead of the user's runtime
+    /// directory. Both sides must name the same one. It is created if it does not exist (between
+    /// different users, by the host only). It must belong to this user, to root or, for a guest, to
+    /// a user whose hosts it trusts, and nobody else may be able to write to it. Ignored on Windows,
+    /// where a link has no files.
+    ///
+    /// ```
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let link = Link::host(&name).directory(std::env::temp_dir().join(&name)).open()?;
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn directory(mut self, path: impl Into<PathBuf>) -> Builder {
+        self.options.directory = Some(path.into());
+        self
+    }
+
+    /// Whether the memory of both rings is reserved when a connection is made (or, by a host with
+    /// rings of up to 4 MiB for its first guest, when it is opened). The default is `true`.
+    /// Pages are reserved unless both sides say `false`.
+    ///
+    /// Reserved: if the system lacks memory, the connection fails to form, with
+    /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory); one that has formed never runs out. (In a
+    /// Linux control group whose limit is too low, the system kills the process that reserves.)
+    ///
+    /// Not reserved: a ring takes memory only as messages first pass through its pages, in order, so a
+    /// link that carries little costs little and connects sooner. But if the system is out of memory by
+    /// then, it kills the process that touches the page (on Linux by SIGBUS or its out-of-memory killer).
+    /// `docs/performance.md` has the figures.
+    ///
+    /// Ignored on Windows and macOS, which promise the memory at once and allocate each page when it is
+    /// first touched.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let host = Link::host(&name).ring_capacity(64 << 20).reserve_memory(false).open()?;
+    /// let guest = Link::guest(&name).reserve_memory(false).open()?;
+    /// guest.wait_connected(Duration::from_secs(5))?;
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn reserve_memory(mut self, reserve: bool) -> Builder {
+        self.options.pages = if reserve {
+            Pages::Reserved
+        } else {
+            Pages::OnDemand
+        };
+        self
+    }
+
+    /// Calls `f` with each message, on a thread of the link's own. All methods that receive then return
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    ///
+    /// The callbacks of a link run one at a time, in the order of the events, with no lock held: they
+    /// may call anything, `send` and `close` included. While one runs, the next waits, and so does
+    /// the peer once its ring is full. The `&Link` that they get does not keep the link open.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let host = Link::host(&name)
+    ///     .on_message(|link, message| {
+    ///         let _ = link.send(message); // an echo
+    ///     })
+    ///     .open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// # guest.wait_connected(Duration::from_secs(5))?;
+    /// # guest.send(b"hello")?;
+    /// # assert_eq!(guest.recv()?, b"hello");
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn on_message(mut self, f: impl FnMut(&Link, &[u8]) + Send + 'static) -> Builder {
+        self.callbacks.on_message = Some(with_link(f));
+        self
+    }
+
+    /// Calls `f` with each change of the link's status, once and in order, on the same thread as
+    /// [`on_message`](Builder::on_message). With `on_message`, a status is reported in order with the
+    /// messages: `Disconnected` after the last message of that connection.
+    ///
+    /// ```
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let (tell, told) = std::sync::mpsc::channel();
+    /// let host = Link::host(&name)
+    ///     .on_status(move |_link, status| {
+    ///         let _ = tell.send(status.clone());
+    ///     })
+    ///     .open()?;
+    /// assert_eq!(told.recv(), Ok(Status::Waiting));
+    /// host.close();
+    /// assert_eq!(told.recv(), Ok(Status::Closed));
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn on_status(mut self, f: impl FnMut(&Link, &Status) + Send + 'static) -> Builder {
+        self.callbacks.on_status = Some(with_link(f));
+        self
+    }
+
+    /// Calls `f` with errors outside of any call: a handshake that failed (once for each kind of
+    /// failure in a row), a message that the peer gave up, a violation of the protocol.
+    ///
+    /// ```
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let host = Link::host(&name).on_error(|_link, error| eprintln!("{error}")).open()?;
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn on_error(mut self, f: impl FnMut(&Link, &Error) + Send + 'static) -> Builder {
+        self.callbacks.on_error = Some(with_link(f));
+        self
+    }
+
+    /// Opens the link, without waiting for a peer: the link connects by itself as soon as there is one,
+    /// and again whenever the peer comes back. [`Link::wait_connected`] waits.
+    ///
+    /// A guest whose host is there already is usually connected when this returns (but not on
+    /// Windows). It does the handshake itself, as far as it gets within 2 ms; with a host that is not
+    /// held up it takes about 0.1 ms. The rest is done in the background.
+    ///
+    /// # Errors
+    /// * [`InvalidName`](crate::ErrorKind::InvalidName), [`InvalidOption`](crate::ErrorKind::InvalidOption);
+    /// * [`NameInUse`](crate::ErrorKind::NameInUse): a live process hosts this name already, and still does after
+    ///   100 ms. (A process that was just killed keeps its name until the system has cleaned it up.)
+    /// * [`RuntimeDirectory`](crate::ErrorKind::RuntimeDirectory), [`WrongOwner`](crate::ErrorKind::WrongOwner),
+    ///   [`AccessDenied`](crate::ErrorKind::AccessDenied): there is no safe place for the link's objects;
+    /// * [`OutOfHandles`](crate::ErrorKind::OutOfHandles), [`OutOfMemory`](crate::ErrorKind::OutOfMemory),
+    ///   [`Os`](crate::ErrorKind::Os): the system has no thread, event or socket left.
+    ///
+    /// ```
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let host = Link::host(&name).open()?;
+    /// assert_eq!(Link::host(&name).open().unwrap_err().kind(), ErrorKind::NameInUse);
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn open(self) -> Result<Link> {
+        let name = Name::new(&self.name)?;
+        self.options
+            .check()
+            .and_then(|()| open(name.clone(), self.options, self.callbacks))
+            .map(Link::owning)
+            .map_err(|e| e.of_link(name.as_str()))
+    }
+}
+
+/// A callback that gets the link as a handle which does not keep it open.
+fn with_link<T: ?Sized + 'static>(mut f: impl FnMut(&Link, &T) + Send + 'static) -> Callback<T> {
+    let mut link = None;
+    Box::new(move |core: &Arc<Core>, what: &T| {
+        f(
+            link.get_or_insert_with(|| Link::passing(core.clone())),
+            what,
+        );
+    })
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

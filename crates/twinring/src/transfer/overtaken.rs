@@ -1,0 +1,63 @@
+//! Messages that have overtaken one that is being read as a stream.
+
+use std::collections::VecDeque;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::segment::{RingMemory, Span};
+
+/// Once they have this many bytes in all, no more are kept.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// Whole messages in memory of our own, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Overtaken {
+    messages: VecDeque<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Overtaken {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Keeps a copy of the message.
+    pub(crate) fn push(&mut self, memory: &RingMemory, span: Span) -> Result<()> {
+        if self.bytes >= MAX_BYTES {
+            return Err(Error::new(
+                ErrorKind::Full,
+                format!(
+                    "messages of {MAX_BYTES} bytes have overtaken the stream and wait to be \
+                     received; take them with `overtaking`"
+                ),
+            ));
+        }
+        let len = span.len();
+        let mut message = Vec::new();
+        message.try_reserve_exact(len).map_err(|_| {
+            Error::new(
+                ErrorKind::OutOfMemory,
+                format!(
+                    "a message of {len} bytes has overtaken the stream, and there is no memory to \
+                     keep it in"
+                ),
+            )
+        })?;
+        message.resize(len, 0);
+        span.read(memory, 0, &mut message);
+        self.bytes += taken_by(&message);
+        self.messages.push_back(message);
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<Vec<u8>> {
+        let message = self.messages.pop_front()?;
+        self.bytes -= taken_by(&message);
+        Some(message)
+    }
+}
+
+fn taken_by(message: &Vec<u8>) -> usize {
+    message.len() + size_of_val(message)
+}
