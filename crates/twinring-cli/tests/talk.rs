@@ -339,7 +339,7 @@ fn a_second_guest_is_told_that_the_host_is_busy() {
         .wait()
         .code(4)
         .says("the host is connected to another guest; trying again");
-    // One that waits longer gets its turn.
+    // One that waits longer is connected then.
     let second = place.start("connect", &[]);
     second.says("trying again");
     first.killed();

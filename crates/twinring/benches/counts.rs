@@ -17,7 +17,7 @@ const BATCH: usize = 16;
 const LARGE: usize = 64 * 1024;
 
 /// What is counted: from the call to the return, each function and all that it calls. What is called
-/// back lies outside this module: callgrind turns counting on and off by these names. No two are
+/// back is outside this module: callgrind turns counting on and off by these names. No two are
 /// alike, or the compiler would make one of them.
 mod measured {
     use super::*;

@@ -92,7 +92,7 @@ mod copy {
     const LENS: [usize; 6] = [64, 256, 1024, 4096, 16 * 1024, 32 * 1024];
     const PAGE: usize = 4096;
 
-    /// How many bytes, and how far the shared ones lie behind the beginning of a page, where ours
+    /// How many bytes, and how far the shared ones are from the beginning of a page, where ours
     /// begin: 8 is where a payload begins that follows a header.
     struct Case {
         len: usize,

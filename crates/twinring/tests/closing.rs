@@ -1,4 +1,4 @@
-//! Closing: whoever waits is woken, from whichever side and however many at once.
+//! Closing: every waiting call is woken, whichever side closes and however many wait at once.
 
 mod common;
 

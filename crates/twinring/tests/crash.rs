@@ -108,7 +108,7 @@ fn sleeper(parent: &'static Parent) {
 /// A call that is expected to fail.
 type Call = fn(&Link) -> twinring::Result<()>;
 
-/// Whoever waits for a peer that is killed is told: a sender beside a full ring, in the middle of
+/// A call that waits for a peer that is killed is told: a sender beside a full ring, in the middle of
 /// a large message as well, and a receiver beside an empty one.
 #[test]
 fn whoever_waits_for_the_dead_is_woken() {

@@ -1,5 +1,5 @@
-//! Messages filled and read where they lie in the ring: whole, in order, and nobody is held up for
-//! longer than something is held.
+//! Messages filled and read where they are in the ring: whole, in order, and other calls wait only for as
+//! long as something is held.
 
 mod common;
 
@@ -455,7 +455,7 @@ fn kind_or_ok<T>(result: Result<T>) -> Option<ErrorKind> {
     result.err().map(|e| e.kind())
 }
 
-/// `close` waits for nothing that is held, and whoever holds it is told.
+/// `close` waits for nothing that is held, and the thread that holds it is told.
 #[test]
 fn close_waits_for_no_guard() {
     let _watchdog = Watchdog::new(120);

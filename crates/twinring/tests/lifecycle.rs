@@ -45,8 +45,8 @@ fn either_side_may_be_first_and_either_may_close_first() {
         let mut random = Random::new(1);
         for round in 0..rounds(60, 30) {
             let open = || place.builder(side).open().unwrap();
-            // Whoever is first is sure to have been alone for a while only if it is this side;
-            // over the rounds the child is as well.
+            // Only this side, if it is first, is sure to have been alone for a while; over the
+            // rounds the child is as well.
             let link = match round % 3 {
                 0 => {
                     let link = open();
@@ -505,7 +505,7 @@ fn a_dead_guest_does_not_keep_its_place() {
     assert_eq!(log.lines(), [""; 0]);
 }
 
-/// Whoever is told by a call that the peer has gone, and waits for one, waits for the next.
+/// A program that is told by a call that the peer has gone, and then waits for one, waits for the next.
 #[test]
 fn who_knows_of_the_end_does_not_find_the_old_peer() {
     let _watchdog = Watchdog::new(120);

@@ -1,6 +1,6 @@
 //! A process runs out of memory: in a control group that may have little (Linux, by root).
 //!
-//! The system ends it then. It cannot be asked for an error instead, nor can whoever shares the memory;
+//! The system ends it then. It cannot be asked for an error instead, nor can the other side of the memory;
 //! but the peer is told, and has the next one.
 #![cfg(target_os = "linux")]
 

@@ -134,8 +134,8 @@ fn deadlines_hold_beside_a_frozen_peer() {
     }
 }
 
-/// `close` ends at once whatever the peer was doing when it was frozen; whoever comes next is
-/// served, and the frozen one is told when it runs again.
+/// `close` ends at once whatever the peer was doing when it was frozen; the next peer is served,
+/// and the frozen one is told when it runs again.
 #[test]
 fn close_does_not_wait_for_the_frozen() {
     let _watchdog = Watchdog::new(240);
@@ -209,7 +209,7 @@ fn somewhere_in_the_handshake(random: &mut Random) -> Duration {
     Duration::from_micros(random.below(rounds(2000, 20_000)) as u64)
 }
 
-/// A guest that is frozen while it shakes hands holds up nobody. One that is frozen once it is
+/// A guest that is frozen in its handshake holds up nobody. One that is frozen once it is
 /// connected keeps its place, being alive; killed while it is frozen, it makes room.
 #[test]
 fn a_guest_frozen_at_any_moment() {
@@ -257,7 +257,7 @@ fn a_guest_frozen_at_any_moment() {
     println!("{passed} were not held up, {busy} were told busy");
 }
 
-/// A host that is frozen while it shakes hands: the guest's deadlines hold, it can close, and the
+/// A host that is frozen in a handshake: the guest's deadlines hold, it can close, and the
 /// next guest is served once the host runs again.
 #[test]
 fn a_host_frozen_at_any_moment() {

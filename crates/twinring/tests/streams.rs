@@ -48,7 +48,7 @@ impl Pattern {
         }
     }
 
-    /// The next bytes that lie together in the table, at most so many.
+    /// The next bytes that are together in the table, at most so many.
     fn next(&mut self, most: usize) -> &'static [u8] {
         static TABLE: LazyLock<Vec<u8>> = LazyLock::new(|| message(0, 0, PERIOD));
         let rest = &TABLE[(self.at % PERIOD as u64) as usize..];
@@ -238,7 +238,7 @@ fn keeps(parent: &'static Parent) {
     for at in next..FLOOD as u64 {
         check(&link.recv().unwrap(), 1, at, CHUNK);
     }
-    // Left when it can keep no more: whoever receives next gets what was kept, then what was not.
+    // Left when it can keep no more: the next receiver gets what was kept, then what was not.
     let mut stream = link.recv_stream().unwrap();
     stream.read_exact(&mut bytes).unwrap();
     Pattern::new(0).check(&bytes);
@@ -382,8 +382,8 @@ fn end(child: &mut common::Child) {
     assert_eq!(child.next_line_or_end(), None);
 }
 
-/// Whoever receives what is given up half-way is told, and the next message is whole. Nobody learns
-/// of a stream that was given up before its first chunk.
+/// The receiver of what is given up half-way is told, and the next message is whole. No receiver
+/// learns of a stream that was given up before its first chunk.
 #[test]
 fn given_up() {
     let _watchdog = Watchdog::new(120);
@@ -468,8 +468,7 @@ fn a_skipped_stream_is_given_up() {
     });
 }
 
-/// Messages that overtake a stream come by `overtaking`, and to whoever receives after it, in their
-/// order.
+/// Messages that overtake a stream come by `overtaking`, and to later receivers, in their order.
 #[test]
 fn overtaken() {
     let _watchdog = Watchdog::new(120);
@@ -600,7 +599,7 @@ fn the_sender_goes() {
     }
 }
 
-/// The receiver goes, or takes no message so long: whoever sends the stream is told.
+/// The receiver goes, or takes no message so long: the sender of the stream is told.
 #[test]
 fn the_receiver_goes() {
     let _watchdog = Watchdog::new(120);
@@ -679,7 +678,7 @@ fn a_late_stream_cannot_be_finished() {
     });
 }
 
-/// Whoever holds a stream gets an error instead of waiting for itself; others wait, or pass.
+/// A thread that holds a stream gets an error instead of waiting for itself; others wait, or pass.
 #[test]
 fn what_would_wait_for_itself() {
     let _watchdog = Watchdog::new(120);

@@ -50,7 +50,7 @@ impl Place {
         }
     }
 
-    /// Where the links of this test lie (not on Windows).
+    /// Where the links of this test are (not on Windows).
     pub(crate) fn runtime(&self) -> &Path {
         &self.runtime
     }

@@ -67,7 +67,7 @@ fn a_squatter_gets_nothing() {
     }
 }
 
-/// A service lets its own user in, too, whoever is logged on.
+/// A service lets its own user in too, whichever user is logged on.
 #[test]
 fn a_service_lets_its_own_user_in() {
     let _watchdog = Watchdog::new(120);

@@ -73,7 +73,7 @@ fn unsafe_directories_are_refused() {
     }
 }
 
-/// Locks the link's lock file, made by whoever, and holds it.
+/// Locks the link's lock file, of any user, and holds it.
 pub(crate) fn locker(parent: &'static Parent) {
     let file = File::options()
         .write(true)
@@ -127,7 +127,7 @@ fn a_lock_of_another_user_is_none() {
     host.expect("opened");
 }
 
-/// What lies where the socket should be is not even connected to unless it is the host's.
+/// A guest does not even connect to what is in the place of the socket unless it is the host's.
 #[test]
 fn what_is_no_socket_is_not_connected_to() {
     let _watchdog = Watchdog::new(120);

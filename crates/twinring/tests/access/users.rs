@@ -44,7 +44,7 @@ fn check_connected(host: &mut Child, of_host: u32, guest: &mut Child, of_guest: 
     guest.wait_for_line(|line| line == format!("greetings from {of_host}"));
 }
 
-/// Hears until an error of this kind; it has to say all these things.
+/// Waits for an error of this kind; its text must contain all these parts.
 #[track_caller]
 pub(crate) fn check_error(child: &mut Child, kind: &str, parts: &[&str]) -> String {
     let told = child.wait_for_line(|line| {

@@ -1,4 +1,4 @@
-//! Where the files of links may lie on Unix, and whose they are.
+//! Where the files of links may be on Unix, and whom they belong to.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};

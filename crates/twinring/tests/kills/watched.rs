@@ -144,7 +144,7 @@ impl Watched {
         self.moment
     }
 
-    /// Waits for its moment; the random ones are for whoever kills.
+    /// Waits for its moment; the killer chooses the random ones.
     pub(crate) fn come_to_its_moment(&mut self) {
         while !self.at && self.moment != Moment::Any {
             self.take_line();

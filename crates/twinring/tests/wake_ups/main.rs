@@ -366,7 +366,7 @@ fn the_net_catches_a_wake_up_that_is_lost() {
     }
 }
 
-/// After the net's one look whoever waits sleeps, and is not run any more.
+/// After the net's one look a waiting thread sleeps, and is not run any more.
 #[cfg(target_os = "linux")]
 #[test]
 fn who_waits_for_long_takes_no_processor_time() {
