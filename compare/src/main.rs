@@ -13,7 +13,7 @@ mod payload;
 mod report;
 mod results;
 mod transports;
-mod work;
+mod workloads;
 
 use clap::{Parser, Subcommand};
 

@@ -4,7 +4,7 @@ use crate::cell::{Spec, Workload};
 use crate::common::{MIB, Result};
 use crate::control::{Control, Role};
 use crate::link::Transport;
-use crate::work::play;
+use crate::workloads::play;
 
 /// How a transport waits; tells what it is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
