@@ -120,6 +120,22 @@ fn what_comes_back_is_removed_again() {
     }
 }
 
+/// Removed at once, again and again: also while the host still looks at what it has just put back.
+#[test]
+fn a_socket_that_is_removed_all_the_time_comes_back() {
+    let _watchdog = Watchdog::new(240);
+    let place = Place::new();
+    let host = place.host().open().unwrap();
+    let socket = file(&place, "sock");
+    for round in 0..amount(300, 3000) {
+        let start = Instant::now();
+        while fs::remove_file(&socket).is_err() {
+            assert!(start.elapsed() < LIMIT, "it is not back in round {round}");
+        }
+    }
+    is_found(&place, &host);
+}
+
 /// A connection that is up does not notice; the next guest finds the host again.
 #[test]
 fn the_connected_notice_nothing() {

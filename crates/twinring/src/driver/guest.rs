@@ -17,7 +17,6 @@ use crate::handshake::GuestHandshake;
 use crate::os::endpoint::{Channel, NameWatch, Rendezvous};
 use crate::os::event::{Deadline, wait};
 use crate::os::system_error;
-use crate::segment::Side;
 use crate::transfer::{Name, Options};
 
 /// The first pause between two attempts.
@@ -45,9 +44,7 @@ impl GuestEndpoint {
         options: &Options,
     ) -> Result<GuestEndpoint> {
         let rendezvous = Rendezvous::new(&name.key(), &options.rendezvous())?;
-        let watch = registration
-            .name_watches()
-            .watch(&rendezvous, Side::Guest)?;
+        let watch = registration.name_watches().watch(&rendezvous)?;
         Ok(GuestEndpoint { rendezvous, watch })
     }
 
@@ -64,6 +61,8 @@ pub(super) struct Guest {
     /// `None` while a job has it.
     endpoint: Option<GuestEndpoint>,
     pause: Duration,
+    /// A change was reported while a job looked, which may have seen it or not.
+    changed: bool,
     /// Too much of earlier connections was unread at the last look: look again whenever notified.
     full: bool,
     core: Arc<Core>,
@@ -90,6 +89,7 @@ impl Guest {
             phase: Phase::Looking(Deadline::Now),
             endpoint: Some(endpoint),
             pause: RETRY_FIRST,
+            changed: false,
             full: false,
             core: core.clone(),
             _finish: FinishGuard(core.clone()),
@@ -228,6 +228,10 @@ impl LinkTask for Guest {
     fn poll(&mut self, ready: &Readiness) -> NextStep {
         // Asked once: the thread that closes the link notifies the driver again.
         let closing = self.core.link.is_closing();
+        if closing {
+            // The host may have accepted us by now: then it is told that we close.
+            self.shake_hands();
+        }
         if let Phase::Connected(watch) = &mut self.phase {
             if !watch.poll(ready, &self.core, &self.registration, closing) {
                 return NextStep::Wait(watch.due());
@@ -243,9 +247,12 @@ impl LinkTask for Guest {
             };
         }
         self.look_at_call();
-        if ready.name && matches!(self.phase, Phase::Looking(_)) {
-            self.pause = RETRY_FIRST;
-            self.phase = Phase::Looking(Deadline::Now);
+        self.changed |= ready.name;
+        if let Phase::Looking(at) = &mut self.phase {
+            if std::mem::take(&mut self.changed) {
+                self.pause = RETRY_FIRST;
+                *at = Deadline::Now;
+            }
         }
         self.look();
         let waits = self.shake_hands();

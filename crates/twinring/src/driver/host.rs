@@ -40,6 +40,8 @@ pub(super) struct Host {
     retry: Option<Deadline>,
     /// When to look at the place, unless a change is reported before.
     look: Deadline,
+    /// A change was reported while a job looked, which may have seen it or not.
+    changed: bool,
     /// The last attempt to restore the place failed.
     lost: bool,
     slot: Slot,
@@ -66,6 +68,7 @@ impl Host {
             next: None,
             retry: None,
             look: Deadline::Now,
+            changed: false,
             lost: false,
             slot: Slot::new(&core.link),
             core: core.clone(),
@@ -96,11 +99,14 @@ impl Host {
         if closing {
             return match (&self.watch, endpoint.is_here()) {
                 (None, true) => NextStep::Finished,
-                (Some(watch), true) => NextStep::Wait(watch.due()),
-                (_, false) => NextStep::Wait(Deadline::Never),
+                (Some(watch), _) => NextStep::Wait(watch.due()),
+                // The job notifies the driver.
+                (None, false) => NextStep::Wait(Deadline::Never),
             };
         }
-        if ready.name || self.look.passed() {
+        self.changed |= ready.name;
+        if endpoint.is_here() && (self.changed || self.look.passed()) {
+            self.changed = false;
             self.look = Deadline::Never;
             endpoint.look(&self.core.link);
             if let Some(looked) = endpoint.looked(registration) {
@@ -170,14 +176,14 @@ impl Host {
 
     /// Takes the calls of waiting guests, unless there is too much to do already.
     fn take_calls(&mut self, endpoint: &mut HostEndpoint) {
+        self.retry = self.retry.filter(|at| !at.passed());
         // While too much is unread no newcomer is served, unless only to be told "busy".
         if self.watch.is_none() && self.core.inbox.is_full() {
             return self.core.failed(self.core.inbox.full());
         }
-        if self.retry.is_some_and(|at| !at.passed()) || endpoint.is_armed() {
+        if self.retry.is_some() || endpoint.is_armed() {
             return;
         }
-        self.retry = None;
         while self.handshakes.len() < MAX_HANDSHAKES {
             match endpoint.accept() {
                 Ok(Some(channel)) => {

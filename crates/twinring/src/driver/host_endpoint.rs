@@ -12,7 +12,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::os::endpoint::{Channel, Listener, NameClaim, NameWatch, Rendezvous};
 use crate::os::event::{Deadline, Watched};
 use crate::os::system_error;
-use crate::segment::Side;
 use crate::transfer::{LinkState, Name, Options};
 
 /// How long opening a link waits for a name that is taken. A process that was killed may keep it
@@ -70,7 +69,7 @@ impl HostEndpoint {
             listener,
             place: Place::Here(Box::new(Claimed {
                 claim,
-                watch: watches.watch(&rendezvous, Side::Host)?,
+                watch: watches.watch(&rendezvous)?,
                 watches,
                 is_slow: rendezvous.may_be_slow(),
             })),
@@ -181,7 +180,7 @@ impl Claimed {
         if self.claim.is_lost() {
             let rendezvous = Rendezvous::new(&name.key(), &options.rendezvous())?;
             self.claim = claim(&rendezvous, name)?;
-            self.watch = self.watches.watch(&rendezvous, Side::Host)?;
+            self.watch = self.watches.watch(&rendezvous)?;
             self.watch.renew();
         }
         Ok(Arc::new(self.claim.listen()?))

@@ -14,7 +14,6 @@ use crate::os::endpoint::{NameWatch, Rendezvous};
 use crate::os::event::{Source, Watched};
 use crate::os::process::{count_forks, forks};
 use crate::os::system_error;
-use crate::segment::Side;
 use crate::transfer::NotifyDriver;
 
 /// How many nested forks deep a process still has a driver of its own.
@@ -156,16 +155,13 @@ pub(super) struct NameWatches {
 }
 
 impl NameWatches {
-    pub(super) fn watch(&self, rendezvous: &Rendezvous, side: Side) -> Result<NameWatch> {
+    pub(super) fn watch(&self, rendezvous: &Rendezvous) -> Result<NameWatch> {
         let Driver {
             poller,
             name_watcher,
             ..
         } = &*self.driver;
-        let watch = match side {
-            Side::Host => name_watcher.for_host(poller, rendezvous, self.token),
-            Side::Guest => name_watcher.for_guest(poller, rendezvous, self.token),
-        };
+        let watch = name_watcher.watch(poller, rendezvous, self.token);
         watch.map_err(|e| system_error("cannot watch the place of the link's name", e))
     }
 }

@@ -62,32 +62,19 @@ impl NameWatcher {
         })
     }
 
-    pub(crate) fn for_host(
+    pub(crate) fn watch(
         &self,
         _: &Poller,
         rendezvous: &Rendezvous,
         token: u64,
     ) -> io::Result<NameWatch> {
-        Ok(self.watch(rendezvous, token))
-    }
-
-    pub(crate) fn for_guest(
-        &self,
-        _: &Poller,
-        rendezvous: &Rendezvous,
-        token: u64,
-    ) -> io::Result<NameWatch> {
-        Ok(self.watch(rendezvous, token))
-    }
-
-    fn watch(&self, rendezvous: &Rendezvous, token: u64) -> NameWatch {
-        NameWatch {
+        Ok(NameWatch {
             inotify: self.inotify.as_ref().map(|(inotify, _)| inotify.clone()),
             directory: rendezvous.directory().to_owned(),
             file: rendezvous.key().to_owned(),
             token,
             descriptor: None,
-        }
+        })
     }
 
     pub(crate) fn changed(&self, tokens: &mut Vec<u64>) {

@@ -35,31 +35,18 @@ impl NameWatcher {
         Ok(NameWatcher { notices, watched })
     }
 
-    pub(crate) fn for_host(
+    pub(crate) fn watch(
         &self,
         _: &Poller,
         place: &Rendezvous,
         token: u64,
     ) -> io::Result<NameWatch> {
-        Ok(self.watch(place, token))
-    }
-
-    pub(crate) fn for_guest(
-        &self,
-        _: &Poller,
-        place: &Rendezvous,
-        token: u64,
-    ) -> io::Result<NameWatch> {
-        Ok(self.watch(place, token))
-    }
-
-    fn watch(&self, place: &Rendezvous, token: u64) -> NameWatch {
-        NameWatch {
+        Ok(NameWatch {
             notices: self.notices.clone(),
             path: place.directory().to_owned(),
             token,
             directory: None,
-        }
+        })
     }
 
     pub(crate) fn changed(&self, tokens: &mut Vec<u64>) {

@@ -15,9 +15,8 @@ mod sys;
 ///
 /// * `new(&Poller, token: u64) -> io::Result<NameWatcher>`: the poller reports `token` when
 ///   [`changed`](NameWatcher::changed) has something to report;
-/// * `for_host(&self, &Poller, &Rendezvous, token) -> io::Result<NameWatch>`: `token` when the place was
-///   changed by someone else;
-/// * `for_guest(&self, &Poller, &Rendezvous, token) -> io::Result<NameWatch>`: `token` when there may be a host;
+/// * `watch(&self, &Poller, &Rendezvous, token) -> io::Result<NameWatch>`: reports `token` to a host when
+///   someone else has changed its place, to a guest when there may be a host;
 /// * `changed(&self, &mut Vec<u64>)`: appends the tokens of places at which something happened.
 ///
 /// A token may be reported without a reason; callers check the place.

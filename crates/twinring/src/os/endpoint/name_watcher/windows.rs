@@ -16,24 +16,21 @@ impl NameWatcher {
         Ok(NameWatcher)
     }
 
-    pub(crate) fn for_host(&self, _: &Poller, _: &Rendezvous, _: u64) -> io::Result<NameWatch> {
-        Ok(NameWatch { notice: None })
-    }
-
-    pub(crate) fn for_guest(
+    pub(crate) fn watch(
         &self,
         poller: &Poller,
         place: &Rendezvous,
         token: u64,
     ) -> io::Result<NameWatch> {
+        if !place.is_guest() {
+            return Ok(NameWatch::Host);
+        }
         let Ok(notice) = place.notice() else {
-            return Ok(NameWatch { notice: None });
+            return Ok(NameWatch::Blind);
         };
         let notice = Arc::new(notice);
         let watched = poller.watch(&notice, HostNotice::source, token)?;
-        Ok(NameWatch {
-            notice: Some((notice, watched)),
-        })
+        Ok(NameWatch::Guest { notice, watched })
     }
 
     /// The poller reports the events themselves.
@@ -41,15 +38,22 @@ impl NameWatcher {
 }
 
 #[derive(Debug)]
-pub(crate) struct NameWatch {
-    notice: Option<(Arc<HostNotice>, Watched<HostNotice>)>,
+pub(crate) enum NameWatch {
+    /// There is nothing that could be changed.
+    Host,
+    Guest {
+        notice: Arc<HostNotice>,
+        watched: Watched<HostNotice>,
+    },
+    /// There can be no such event: the host may be another user's.
+    Blind,
 }
 
 impl NameWatch {
     /// Another guest may still be asleep when we clear the event that both wait for; it then finds the
     /// host at its next look.
     pub(crate) fn renew(&mut self) {
-        if let Some((notice, watched)) = &self.notice {
+        if let NameWatch::Guest { notice, watched } = self {
             notice.clear();
             // It cannot fail, and each guest looks now and then.
             let _ = watched.again();
@@ -57,6 +61,6 @@ impl NameWatch {
     }
 
     pub(crate) fn is_blind(&self) -> bool {
-        self.notice.is_none()
+        matches!(self, NameWatch::Blind)
     }
 }

@@ -61,6 +61,11 @@ impl Rendezvous {
         })
     }
 
+    /// Whether it was made for a guest.
+    pub(in crate::os::endpoint) fn is_guest(&self) -> bool {
+        !self.hosts.is_empty()
+    }
+
     /// The kernel's names are not in a file system.
     pub(crate) fn may_be_slow(&self) -> bool {
         false
