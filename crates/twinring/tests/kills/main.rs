@@ -315,8 +315,9 @@ fn check_slopes(what: &str, samples: &[(u64, Vec<u64>)]) {
         let most = if *kind == "bytes of memory" {
             BYTES + BYTES_ONCE / kills
         } else {
-            // Not one in all that time.
-            1.0 / kills
+            // One step up is no leak: the system's thread pool may start a thread, and a step in the
+            // middle has a slope of 1.5 / kills. Two steps are.
+            2.0 / kills
         };
         assert!(slope < most, "{what}: {kind} grow: {points:?}");
     }
