@@ -303,7 +303,7 @@ impl Listener {
 
 /// Set when a host begins to listen.
 #[derive(Debug)]
-pub(in crate::os::endpoint) struct HostNotice {
+pub(crate) struct HostNotice {
     pub(super) event: OwnedHandle,
 }
 
