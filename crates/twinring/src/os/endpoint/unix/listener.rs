@@ -1,0 +1,44 @@
+//! The socket on which a host takes the calls of guests.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+use rustix::net::accept;
+
+use super::channel::Channel;
+use super::files::leads_to;
+use super::socket::prepare;
+use crate::os::event::Source;
+use crate::os::process::NotInChildren;
+
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(super) socket: NotInChildren,
+    pub(super) path: PathBuf,
+    /// The identity of the socket's file.
+    pub(super) file: (u64, u64),
+}
+
+impl Listener {
+    pub(crate) fn is_lost(&self) -> bool {
+        !leads_to(&self.path, self.file)
+    }
+
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source::Readable(self.socket.as_fd())
+    }
+
+    pub(crate) fn accept(&self) -> io::Result<Option<Channel>> {
+        match accept(&self.socket) {
+            Ok(fd) => match prepare(&fd) {
+                Ok(()) => Ok(Some(Channel::new(fd))),
+                Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => Ok(None),
+                Err(e) => Err(e),
+            },
+            Err(Errno::AGAIN | Errno::CONNABORTED | Errno::INTR) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
