@@ -13,7 +13,10 @@ use common::{LIMIT, Parent, Place, Side, Watchdog, connected, peers};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use twinring::{Error, ErrorKind, Link, Status};
 
-peers!(echo, forker, with_guards, bereaved, calling);
+#[cfg(target_os = "linux")]
+peers!(echo, forker, with_guards, bereaved, calling, cloner, nested);
+#[cfg(not(target_os = "linux"))]
+peers!(echo, forker, with_guards, bereaved, calling, nested);
 
 /// Sends back what comes, until the peer closes.
 fn echo(parent: &'static Parent) {
@@ -266,6 +269,114 @@ fn a_forked_child_cannot_touch_the_link() {
         peer.expect("Closed");
         forker.finish();
         peer.finish();
+    }
+}
+
+/// Forks as no C library does: none of its handlers is called in the child.
+#[cfg(target_os = "linux")]
+fn in_raw_child(child: impl FnOnce() -> i32) -> i32 {
+    // SAFETY: a child with a copy of the memory, which runs `child` and ends.
+    match unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } {
+        0 => {
+            let code = child();
+            // SAFETY: ends the child at once.
+            unsafe { libc::_exit(code) }
+        }
+        pid => {
+            let pid = Pid::from_raw(pid as i32).expect("a child");
+            let (_, status) = waitpid(Some(pid), WaitOptions::empty()).unwrap().unwrap();
+            status.exit_status().unwrap_or(-1)
+        }
+    }
+}
+
+/// As `forker`, with a child that the C library does not know of.
+#[cfg(target_os = "linux")]
+fn cloner(parent: &'static Parent) {
+    let link = parent.builder().open().unwrap();
+    connected(&link);
+    for round in 0..20u32 {
+        let handle = link.clone();
+        let code = in_raw_child(move || all_refused(handle));
+        assert_eq!(code, 0, "the child's call of this number did not refuse");
+        link.send(&round.to_le_bytes()).unwrap();
+        assert_eq!(link.recv().unwrap(), round.to_le_bytes());
+        assert_eq!(link.generation(), 1, "the peer noticed nothing");
+    }
+    // A child that opens a link lets go of the name at the latest then, and has a driver of its own.
+    let place = Place::at(
+        &format!("{} of a child", parent.place.name()),
+        parent.place.directory(),
+    );
+    let code = in_raw_child(|| {
+        drop(link.clone());
+        let host = place.host().open().unwrap();
+        let guest = place.guest().open().unwrap();
+        connected(&guest);
+        guest.send(b"in the child").unwrap();
+        i32::from(host.recv().unwrap() != b"in the child")
+    });
+    assert_eq!(code, 0);
+    link.send(b"still here").unwrap();
+    assert_eq!(link.recv().unwrap(), b"still here");
+    link.close();
+    parent.say("done");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_child_that_the_c_library_does_not_know() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let mut peer = place.start("echo", side.opposite());
+        let mut cloner = place.start("cloner", side);
+        cloner.expect("done");
+        peer.expect("Closed");
+        cloner.finish();
+        peer.finish();
+    }
+}
+
+/// Forks a child, which forks a child, and so on; each has its own link with the peer, the last at the end.
+fn nested(parent: &'static Parent) {
+    fn generation(parent: &'static Parent, left: u32) -> i32 {
+        let link = parent.builder().open().unwrap();
+        connected(&link);
+        link.send(&left.to_le_bytes()).unwrap();
+        if link.recv().unwrap() != left.to_le_bytes() {
+            return 1;
+        }
+        drop(link);
+        if left == 0 {
+            return 0;
+        }
+        in_child(|| generation(parent, left - 1))
+    }
+    assert_eq!(generation(parent, 70), 0);
+    parent.say("done");
+}
+
+#[test]
+fn however_deep_the_forks_links_form() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let link = place.builder(side.opposite()).open().unwrap();
+        let mut child = place.start("nested", side);
+        for left in (0..=70u32).rev() {
+            connected(&link);
+            let number = loop {
+                match link.recv() {
+                    Ok(bytes) => break bytes,
+                    Err(e) => assert_eq!(e.kind(), ErrorKind::Closed),
+                }
+            };
+            assert_eq!(number, left.to_le_bytes());
+            link.send(&number).unwrap();
+        }
+        child.expect("done");
+        child.finish();
     }
 }
 

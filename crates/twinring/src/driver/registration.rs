@@ -12,18 +12,15 @@ use super::token::{EventKind, MAX_LINKS, Token};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::endpoint::{NameWatch, Rendezvous};
 use crate::os::event::{Source, Watched};
-use crate::os::process::{count_forks, forks};
+use crate::os::process::{PerProcess, count_forks};
 use crate::os::system_error;
 use crate::transfer::NotifyDriver;
 
-/// How many nested forks deep a process still has a driver of its own.
-const SLOTS: usize = 64;
-
-/// Where the process's driver is, while it has links. A forked child takes the next slot: its parent's
-/// slot has a driver without a thread, and maybe a lock that nobody will unlock.
+/// The process's driver, while it has links. A forked child begins without: its parent's has no thread
+/// there.
 fn slot() -> MutexGuard<'static, Option<Arc<Driver>>> {
-    static DRIVERS: [Mutex<Option<Arc<Driver>>>; SLOTS] = [const { Mutex::new(None) }; SLOTS];
-    let slot = &DRIVERS[(forks() as usize).min(SLOTS - 1)];
+    static DRIVER: PerProcess<Mutex<Option<Arc<Driver>>>> = PerProcess::new();
+    let slot = DRIVER.get();
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

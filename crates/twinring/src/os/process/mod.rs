@@ -23,12 +23,13 @@ mod account;
 #[path = "account_windows.rs"]
 mod account;
 mod peer;
+mod per_process;
 mod user;
 
 pub use access::Access;
 
-/// Whether this process is a forked child: call `count_forks()` once, before `forks() -> u32`, which
-/// returns another number in a child than it did in its parent.
+/// Whether this process is a forked child: call `count_forks()` before a link is opened; from then on
+/// `forks() -> u32` returns another number in a child than it did in its parent.
 #[cfg(unix)]
 pub(in crate::os) use fork::NotInChildren;
 #[cfg(unix)]
@@ -49,4 +50,5 @@ pub(crate) use sys::{count_forks, forks};
 pub(crate) use sys::Process;
 
 pub use peer::Peer;
+pub(crate) use per_process::PerProcess;
 pub use user::{ParseUserError, User};
