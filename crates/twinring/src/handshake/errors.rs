@@ -3,10 +3,17 @@
 use std::io;
 
 use crate::error::{Error, ErrorKind};
-use crate::os::system_error;
+use crate::os::{memory_error, system_error};
 
+/// What came with a packet cannot be taken.
 pub(super) fn wrong(e: io::Error) -> Error {
-    system_error("the other side handed over the wrong objects", e)
+    match e.kind() {
+        io::ErrorKind::InvalidData => {
+            system_error("the other side handed over the wrong objects", e)
+        }
+        // It is this side that lacks something.
+        _ => memory_error("cannot take what the other side handed over", e),
+    }
 }
 
 pub(super) fn unidentified(e: io::Error) -> Error {

@@ -9,7 +9,7 @@ use crate::os::OsHandle;
 use crate::os::endpoint::PreparedOffer;
 use crate::os::event::LocalEvent;
 use crate::os::memory::{Memory, Pages};
-use crate::os::system_error;
+use crate::os::{memory_error, system_error};
 use crate::segment::{Segment, Shape};
 use crate::transfer::Options;
 
@@ -37,7 +37,7 @@ pub(crate) fn make_memory(options: &Options, pages: Pages) -> Result<NewMemory> 
     let too_big = || Error::new(ErrorKind::OutOfMemory, "the rings exceed the address space");
     let len = shape.len().ok_or_else(too_big)?;
     let (memory, handle) = Memory::create(len, pages)
-        .map_err(|e| system_error(&format!("cannot create {len} bytes of shared memory"), e))?;
+        .map_err(|e| memory_error(&format!("cannot create {len} bytes of shared memory"), e))?;
     Ok(NewMemory {
         shape,
         segment: Segment::format(memory, shape).ok_or_else(too_big)?,

@@ -85,8 +85,10 @@ pub(crate) enum Reason {
     Version = 2,
     WrongOwner = 3,
     Protocol = 4,
-    NoResources = 5,
+    OutOfMemory = 5,
     AccessDenied = 6,
+    OutOfHandles = 7,
+    Os = 8,
 }
 
 impl Reason {
@@ -97,8 +99,10 @@ impl Reason {
             Reason::Version => ErrorKind::Version,
             Reason::WrongOwner => ErrorKind::WrongOwner,
             Reason::Protocol => ErrorKind::Protocol,
-            Reason::NoResources => ErrorKind::OutOfMemory,
+            Reason::OutOfMemory => ErrorKind::OutOfMemory,
             Reason::AccessDenied => ErrorKind::AccessDenied,
+            Reason::OutOfHandles => ErrorKind::OutOfHandles,
+            Reason::Os => ErrorKind::Os,
         }
     }
 
@@ -109,7 +113,9 @@ impl Reason {
             ErrorKind::Version => Reason::Version,
             ErrorKind::WrongOwner => Reason::WrongOwner,
             ErrorKind::AccessDenied => Reason::AccessDenied,
-            ErrorKind::OutOfMemory | ErrorKind::OutOfHandles | ErrorKind::Os => Reason::NoResources,
+            ErrorKind::OutOfMemory => Reason::OutOfMemory,
+            ErrorKind::OutOfHandles => Reason::OutOfHandles,
+            ErrorKind::Os => Reason::Os,
             _ => Reason::Protocol,
         }
     }
@@ -248,8 +254,10 @@ impl Message {
                     1 => Reason::Busy,
                     2 => Reason::Version,
                     3 => Reason::WrongOwner,
-                    5 => Reason::NoResources,
+                    5 => Reason::OutOfMemory,
                     6 => Reason::AccessDenied,
+                    7 => Reason::OutOfHandles,
+                    8 => Reason::Os,
                     _ => Reason::Protocol,
                 },
                 text,

@@ -7,7 +7,7 @@
 //! | `process`  | who the peer is, and whether the kernel says that it still lives   |
 //! | `endpoint` | claiming a name, listening on it, reaching its owner, the handshake's channel |
 //!
-//! The `mod.rs` of each is the contract; each system is one file beside it (Linux and macOS share
+//! The `mod.rs` of each is the contract; each system is one file or folder beside it (Linux and macOS share
 //! `unix.rs` where they agree). `cfg(windows)`, `cfg(target_os)` and the like are used only here.
 
 pub(crate) mod endpoint;
@@ -15,12 +15,14 @@ mod error;
 pub(crate) mod event;
 #[cfg(twinring_faults)]
 pub mod faults;
+#[cfg(unix)]
+mod file_size;
 pub(crate) mod memory;
 pub(crate) mod process;
 #[cfg(windows)]
 mod windows;
 
-pub(crate) use error::system_error;
+pub(crate) use error::{memory_error, system_error};
 
 /// An operating-system object that we own: a file descriptor or a handle.
 #[cfg(unix)]

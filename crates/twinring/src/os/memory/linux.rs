@@ -14,6 +14,7 @@ use rustix::mm::{Advice, madvise};
 use super::pages::{Pages, refused};
 use super::unix::map;
 pub(super) use super::unix::unmap;
+use crate::os::file_size;
 
 /// What keeps a mapping of the memory valid: nobody can shrink it under a reader (SIGBUS) or remove
 /// the seals.
@@ -26,6 +27,9 @@ const TMPFS_MAGIC: i64 = 0x0102_1994;
 
 pub(super) fn create(len: usize, pages: Pages) -> io::Result<(NonNull<u8>, OwnedFd)> {
     let size = u64::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    if !file_size::is_allowed(size) {
+        return Err(Errno::FBIG.into());
+    }
     let base = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let fd = match memfd_create(c"twinring", base | MemfdFlags::NOEXEC_SEAL) {
         // Kernels before 6.3 do not know the flag.
@@ -90,5 +94,10 @@ pub(super) fn open(fd: OwnedFd, len: usize, pages: Pages) -> io::Result<NonNull<
             "the memory handed over is not reserved (it has holes)",
         ));
     }
-    map_here(&fd, len)
+    map_here(&fd, len).map_err(|e| match e.kind() {
+        io::ErrorKind::PermissionDenied => {
+            refused("the memory handed over can only be read, not written to")
+        }
+        _ => e,
+    })
 }

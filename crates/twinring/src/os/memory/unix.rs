@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::{self, NonNull};
 
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 pub(super) fn map(fd: &OwnedFd, len: usize) -> io::Result<NonNull<u8>> {
@@ -17,7 +18,14 @@ pub(super) fn map(fd: &OwnedFd, len: usize) -> io::Result<NonNull<u8>> {
             fd.as_fd(),
             0,
         )
-    }?;
+    }
+    .map_err(|e| match e {
+        Errno::NOMEM => io::Error::new(
+            io::ErrorKind::OutOfMemory,
+            format!("this process has no address space for {len} bytes"),
+        ),
+        e => e.into(),
+    })?;
     NonNull::new(base.cast::<u8>()).ok_or_else(|| io::Error::other("mmap gave address zero"))
 }
 
