@@ -116,10 +116,10 @@ impl Host {
         if ready.called {
             endpoint.called();
         }
-        self.take_calls(endpoint);
+        self.take_calls(endpoint, registration);
         let spins = self.shake_hands(registration);
         // Watch those that are done, and take guests that have called meanwhile.
-        self.take_calls(endpoint);
+        self.take_calls(endpoint, registration);
         if self.handshakes.is_empty() {
             self.slot.tidy();
         }
@@ -175,7 +175,7 @@ impl Host {
     }
 
     /// Takes the calls of waiting guests, unless there is too much to do already.
-    fn take_calls(&mut self, endpoint: &mut HostEndpoint) {
+    fn take_calls(&mut self, endpoint: &mut HostEndpoint, registration: &Registration) {
         self.retry = self.retry.filter(|at| !at.passed());
         // While too much is unread no newcomer is served, unless only to be told "busy".
         if self.watch.is_none() && self.core.inbox.is_full() {
@@ -184,6 +184,8 @@ impl Host {
         if self.retry.is_some() || endpoint.is_armed() {
             return;
         }
+        // Without one for lack of descriptors, there is nothing more that could be done.
+        let _ = registration.spare().keep();
         while self.handshakes.len() < MAX_HANDSHAKES {
             match endpoint.accept() {
                 Ok(Some(channel)) => {
@@ -199,6 +201,12 @@ impl Host {
                     break;
                 }
                 Err(e) => {
+                    if e.kind() == ErrorKind::OutOfHandles {
+                        let channel = endpoint.accept_with(registration.spare());
+                        let refuse = |channel| HostHandshake::refusing(channel, &e);
+                        let task = channel.map(|channel| HandshakeTask::new(channel, refuse));
+                        self.handshakes.extend(task);
+                    }
                     self.core.failed(e);
                     self.retry = Some(Deadline::after(ACCEPT_RETRY));
                     break;

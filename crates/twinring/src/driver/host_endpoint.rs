@@ -9,7 +9,7 @@ use super::registration::{NameWatches, Registration};
 use super::threads::{Job, fault};
 use super::token::EventKind;
 use crate::error::{Error, ErrorKind, Result};
-use crate::os::endpoint::{Channel, Listener, NameClaim, NameWatch, Rendezvous};
+use crate::os::endpoint::{Channel, Listener, NameClaim, NameWatch, Rendezvous, Spare};
 use crate::os::event::{Deadline, Watched};
 use crate::os::system_error;
 use crate::transfer::{LinkState, Name, Options};
@@ -63,6 +63,10 @@ impl HostEndpoint {
         let rendezvous = Rendezvous::new(&name.key(), &options.rendezvous())?;
         let claim = claim_patiently(&rendezvous, name)?;
         let listener = Arc::new(claim.listen()?);
+        registration
+            .spare()
+            .keep()
+            .map_err(|e| system_error("cannot keep a descriptor in reserve", e))?;
         let watches = registration.name_watches();
         Ok(HostEndpoint {
             listening: listen(registration, &listener)?,
@@ -97,6 +101,11 @@ impl HostEndpoint {
     pub(super) fn accept(&self) -> Result<Option<Channel>> {
         let accepted = self.listener.accept();
         accepted.map_err(|e| system_error("cannot accept a guest", e))
+    }
+
+    /// Accepts a guest, if one calls, only to tell it that it cannot be served.
+    pub(super) fn accept_with(&self, spare: &Spare) -> Option<Channel> {
+        self.listener.accept_with(spare).ok().flatten()
     }
 
     /// Checks whether anyone has removed what guests find us by (a cleaner of temporary files, the end of

@@ -10,7 +10,7 @@ use super::shared::Driver;
 use super::threads::spawn;
 use super::token::{EventKind, MAX_LINKS, Token};
 use crate::error::{Error, ErrorKind, Result};
-use crate::os::endpoint::{NameWatch, Rendezvous};
+use crate::os::endpoint::{NameWatch, Rendezvous, Spare};
 use crate::os::event::{Source, Watched};
 use crate::os::process::{PerProcess, count_forks};
 use crate::os::system_error;
@@ -87,6 +87,11 @@ impl Registration {
             driver: self.driver.clone(),
             token: self.token(EventKind::Name),
         }
+    }
+
+    /// What is kept for guests that cannot be accepted any more.
+    pub(super) fn spare(&self) -> &Spare {
+        &self.driver.spare
     }
 
     /// For a task that owns this registration: a handle for handing it over.

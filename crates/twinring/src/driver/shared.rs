@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::link_task::LinkTask;
 use super::token::NAME_WATCHER;
 use crate::error::Result;
-use crate::os::endpoint::NameWatcher;
+use crate::os::endpoint::{NameWatcher, Spare};
 use crate::os::event::Poller;
 use crate::os::system_error;
 
@@ -15,6 +15,8 @@ use crate::os::system_error;
 pub(super) struct Driver {
     pub(super) poller: Poller,
     pub(super) name_watcher: NameWatcher,
+    /// For the guests of all hosts.
+    pub(super) spare: Spare,
     /// Whether the thread has been started. There are no commands before that.
     pub(super) started: Mutex<bool>,
     commands: Mutex<Commands>,
@@ -41,6 +43,7 @@ impl Driver {
         Ok(Arc::new(Driver {
             poller,
             name_watcher,
+            spare: Spare::default(),
             started: Mutex::new(false),
             commands: Mutex::default(),
             next_id: AtomicU64::new(1),

@@ -10,7 +10,7 @@ use super::host::{HostMachine, HostState};
 use super::memory::NewMemory;
 use crate::error::{Error, Result};
 use crate::os::endpoint::{Channel, Offer, Packet};
-use crate::os::event::{Deadline, LocalEvent};
+use crate::os::event::{Deadline, LocalEvent, wait};
 use crate::os::memory::Pages;
 use crate::os::process::{Peer, Process};
 use crate::segment::{Segment, Side};
@@ -45,6 +45,8 @@ pub(crate) struct HostHandshake {
     sending: bool,
     /// It has failed, and the guest is being told so.
     refusing: Option<(Error, Packet)>,
+    /// Before it is told, the guest has to have sent something: until then it may not be listening.
+    unheard: bool,
 }
 
 /// What a host creates for one connection.
@@ -66,6 +68,23 @@ impl HostHandshake {
             welcoming: false,
             sending: false,
             refusing: None,
+            unheard: false,
+        }
+    }
+
+    /// For a guest that cannot be served, which is told why.
+    pub(crate) fn refusing(channel: Arc<Channel>, e: &Error) -> HostHandshake {
+        HostHandshake {
+            channel,
+            deadline: Deadline::after(WELCOME_TIMEOUT),
+            state: HostState::Identify,
+            steps: 0,
+            identity: None,
+            made: None,
+            welcoming: false,
+            sending: false,
+            refusing: Some((Error::new(e.kind(), e.message()), refusal(e))),
+            unheard: true,
         }
     }
 
@@ -97,6 +116,13 @@ impl HostHandshake {
         options: &Options,
         slot: &mut dyn GuestSlot,
     ) -> Poll<Result<()>> {
+        if self.unheard && !self.deadline.passed() {
+            let heard = wait(&[self.channel.source()], Deadline::Now);
+            if matches!(heard, Ok(None)) {
+                return Poll::Pending;
+            }
+            self.unheard = false;
+        }
         if self.refusing.is_none() {
             let mut machine = HostMachine::new(name, options);
             machine.state = self.state;

@@ -74,6 +74,8 @@ impl Call {
             libc::SYS_write if regs.rdi > 2 && !is_eventfd(tid, regs.rdi) => {
                 ("write", &[EINTR, ENOSPC])
             }
+            libc::SYS_pread64 => ("pread64", &[EINTR, EIO]),
+            libc::SYS_getdents64 => ("getdents64", &[EIO, ENOMEM]),
             libc::SYS_getrandom => ("getrandom", &[EINTR]),
             // Frees the descriptor, also if it fails.
             libc::SYS_close => ("close", &[EINTR, EIO]),
@@ -133,6 +135,7 @@ const LEFT_OUT: &[i64] = &[
     libc::SYS_gettid,
     libc::SYS_lseek,
     libc::SYS_nanosleep,
+    libc::SYS_prlimit64,
     libc::SYS_sched_yield,
     // An eventfd: it fails only if it is set already.
     libc::SYS_write,

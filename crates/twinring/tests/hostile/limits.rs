@@ -110,8 +110,7 @@ fn too_few_descriptors() {
             loop {
                 match child.next_line().as_str() {
                     "error OutOfHandles" => {}
-                    // What the other side said, which may be our own words.
-                    "error OutOfMemory" | "error PeerGone" => {}
+                    "error PeerGone" => {}
                     "connected" => break,
                     other => panic!("with {spare} descriptors: {other}"),
                 }
@@ -119,7 +118,8 @@ fn too_few_descriptors() {
             connected(&link);
             link.send(b"hello").unwrap();
             for line in log.lines() {
-                let fine = ["error OutOfMemory", "error PeerGone"].contains(&line.as_str());
+                // What the other side says that it lacks.
+                let fine = ["error OutOfHandles", "error PeerGone"].contains(&line.as_str());
                 assert!(fine, "with {spare} descriptors: {line}");
             }
             child.say("close");
@@ -127,6 +127,93 @@ fn too_few_descriptors() {
         }
         println!("{failed} did not open, {strained} did not connect");
         assert!(failed > 0 && strained > 0, "both have to be met");
+    }
+}
+
+/// Opens the link, and from then on has no descriptor to spare until it is told.
+pub(crate) fn no_descriptors(parent: &'static Parent) {
+    let link = parent
+        .builder()
+        .on_error(|_, e| parent.say(format!("error {:?}", e.kind())))
+        .open()
+        .unwrap();
+    let _lowered = Lowered::to(Resource::Nofile, limit_with(10));
+    let taken: Vec<_> = std::iter::repeat_with(|| std::fs::File::open("/dev/null"))
+        .map_while(Result::ok)
+        .collect();
+    parent.say("opened");
+    parent.expect("lift");
+    drop(taken);
+    connected(&link);
+    parent.say("connected");
+    parent.wait_for_the_end();
+}
+
+/// A host that cannot even accept a call tells the guest what it lacks.
+#[test]
+fn a_guest_learns_that_its_host_has_no_descriptors() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let mut host = place.start("no_descriptors", Side::Host);
+    host.expect("opened");
+    for _ in 0..2 {
+        let link = place.guest().open().unwrap();
+        let e = link.wait_connected(LIMIT / 30).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::OutOfHandles, "{e}");
+        for part in [
+            "the other side refuses",
+            "Too many open files",
+            "raise the limit",
+        ] {
+            assert!(e.to_string().contains(part), "{e} does not say {part:?}");
+        }
+    }
+    host.expect("error OutOfHandles");
+    let link = place.guest().open().unwrap();
+    host.say("lift");
+    host.wait_for_line(|line| line == "connected");
+    connected(&link);
+}
+
+/// Opens the link while the size of files is limited to this.
+pub(crate) fn small_files(parent: &'static Parent) {
+    let _lowered = Lowered::to(Resource::Fsize, parent.next_as());
+    let link = parent
+        .builder()
+        .on_error(|_, e| parent.say(format!("error {:?} {e}", e.kind())))
+        .open()
+        .unwrap();
+    parent.say("opened");
+    parent.expect("go on");
+    drop(link);
+    let link = parent.builder().ring_capacity(4096).open().unwrap();
+    connected(&link);
+    link.send(b"hello").unwrap();
+    parent.wait_for_the_end();
+}
+
+/// The limit counts for shared memory too. Beyond it, the kernel would end the process by SIGXFSZ.
+#[test]
+fn a_limit_on_the_size_of_files() {
+    let _watchdog = Watchdog::new(120);
+    // The last one has room for small rings.
+    for (limit, is_enough) in [(0, false), (4096, false), (64 << 10, true)] {
+        let place = Place::new();
+        let mut host = place.start("small_files", Side::Host);
+        host.say(limit);
+        host.expect("opened");
+        let log = Log::new();
+        let guest = place.guest().on_error(log.errors()).open().unwrap();
+        let told = host.next_line();
+        assert!(told.starts_with("error OutOfMemory "), "{told}");
+        assert!(told.contains("ulimit -f"), "{told}");
+        assert_eq!(log.wait_for(1), ["error OutOfMemory"], "both are told");
+        if is_enough {
+            host.say("go on");
+            connected(&guest);
+            assert_eq!(guest.recv().unwrap(), b"hello");
+        }
+        assert!(!host.has_ended(), "with {limit}");
     }
 }
 
@@ -183,7 +270,13 @@ fn too_little_memory_for_the_rings() {
             .unwrap();
         let told = child.next_line();
         assert!(told.starts_with("error OutOfMemory "), "{told}");
+        for part in ["no address space for", "ulimit -v"] {
+            assert!(told.contains(part), "{told} does not say {part:?}");
+        }
+        assert!(!told.contains("wrong objects"), "{told}");
         assert_eq!(log.wait_for(1), ["error OutOfMemory"], "both are told");
+        let e = link.try_send(&[]).unwrap_err().to_string();
+        assert!(e.contains("no address space for"), "{e}");
         child.say("lift");
         connected(&link);
         link.send(&[0; 1000]).unwrap();

@@ -25,7 +25,7 @@ mod wrong_hosts;
 mod wrong_memory;
 
 #[cfg(target_os = "linux")]
-use limits::{few_descriptors, little_memory};
+use limits::{few_descriptors, little_memory, no_descriptors, small_files};
 #[cfg(unix)]
 use places::opener;
 use scribble::{scribbler, two_links};
@@ -40,6 +40,8 @@ common::peers!(
     opener,
     few_descriptors,
     little_memory,
+    no_descriptors,
+    small_files,
     scribbler,
     two_links,
 );

@@ -1,7 +1,7 @@
 //! Where the files of links may be on Unix, and whom they belong to.
 
 use std::fs::{self, DirBuilder, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -172,14 +172,187 @@ fn start_as_nobody(
 fn a_user_without_a_runtime_directory() {
     let _watchdog = Watchdog::new(60);
     let place = Place::new();
-    // A relative path is none.
-    let change = with_only("TWINRING_RUNTIME_DIR", Path::new("relative"));
+    // A relative path is none, says the specification of this one.
+    let change = with_only("XDG_RUNTIME_DIR", Path::new("relative"));
     let Some(mut child) = start_as_nobody(&place, Side::Host, "environment", change) else {
         return;
     };
     let told = child.next_line();
     assert!(told.starts_with("RuntimeDirectory "), "{told}");
     assert!(told.contains("TWINRING_RUNTIME_DIR"), "{told}");
+}
+
+/// As `directory("relative")` is refused.
+#[test]
+fn a_relative_runtime_directory_is_refused() {
+    let _watchdog = Watchdog::new(60);
+    let place = Place::new();
+    for path in ["", "relative", "./relative"] {
+        for side in Side::BOTH {
+            let change = with_only("TWINRING_RUNTIME_DIR", Path::new(path));
+            let told = start(&place, side, "environment", change).next_line();
+            assert!(told.starts_with("InvalidOption "), "{path:?}: {told}");
+            let said = format!("TWINRING_RUNTIME_DIR is {path:?}");
+            assert!(told.contains(&said), "{path:?}: {told}");
+            assert!(!Path::new("relative").exists());
+        }
+    }
+}
+
+/// Root with the environment of another user's login (sudo -E, su): nothing of root's is left in that
+/// user's directory, which would shut the user out.
+#[test]
+fn nothing_is_made_in_a_directory_of_another_user() {
+    let _watchdog = Watchdog::new(60);
+    let place = Place::new();
+    make(place.directory(), 0o755);
+    let nobodys = place.directory().join("login");
+    make(&nobodys, 0o700);
+    if chown(&nobodys, Some(NOBODY), Some(NOBODY)).is_err() {
+        println!("skipped: only root can make a directory another user's");
+        assert!(std::env::var_os("CI").is_none(), "skipped in CI");
+        return;
+    }
+    for (variable, path) in [
+        ("XDG_RUNTIME_DIR", nobodys.clone()),
+        ("TWINRING_RUNTIME_DIR", nobodys.join("links")),
+    ] {
+        for side in Side::BOTH {
+            let change = with_only(variable, &path);
+            let told = start(&place, side, "environment", change).next_line();
+            assert!(told.starts_with("WrongOwner "), "{told}");
+            let whose = format!("{} belongs to user {NOBODY}", nobodys.display());
+            for part in [
+                &*whose,
+                "set TWINRING_RUNTIME_DIR or XDG_RUNTIME_DIR",
+                "sudo",
+            ] {
+                assert!(told.contains(part), "{told} does not say {part:?}");
+            }
+            assert_eq!(fs::read_dir(&nobodys).unwrap().count(), 0);
+        }
+    }
+    let named = Link::host(place.name()).directory(nobodys.join("links"));
+    let e = named.open().unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::WrongOwner, "{e}");
+    assert_eq!(fs::read_dir(&nobodys).unwrap().count(), 0);
+    // The user is not shut out, and root uses what that user has not.
+    let change = with_only("XDG_RUNTIME_DIR", &nobodys);
+    let Some(mut host) = start_as_nobody(&place, Side::Host, "environment", change) else {
+        return;
+    };
+    host.expect("opened");
+    let change = with_only("XDG_RUNTIME_DIR", &nobodys);
+    let told = start(&place, Side::Guest, "environment", change).next_line();
+    assert!(told.starts_with("WrongOwner "), "{told}");
+    assert!(told.contains("sudo"), "{told}");
+}
+
+/// What the system lacks is named, and it is not a matter of the rings: a full file system, and one that is only
+/// to be read.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_directory_that_takes_no_files() {
+    use rustix::mount::{MountFlags, mount_remount};
+
+    let _watchdog = Watchdog::new(60);
+    in_a_namespace(|| {
+        let place = Place::new();
+        make(place.directory(), 0o700);
+        rustix::mount::mount(
+            "tmpfs",
+            place.directory(),
+            "tmpfs",
+            MountFlags::empty(),
+            c"mode=700,size=4k,nr_inodes=3",
+        )?;
+        // The directory itself and this one leave no room for a lock and a socket.
+        fs::write(place.directory().join("a"), "").unwrap();
+        let says = |name: &str, parts: &[&str]| {
+            let place = Place::at(name, place.directory());
+            let told = start(&place, Side::Host, "directory", |_| {}).next_line();
+            assert!(told.starts_with("RuntimeDirectory "), "{told}");
+            assert!(!told.contains("ring_capacity"), "{told}");
+            for part in parts.iter().chain(&[place.directory().to_str().unwrap()]) {
+                assert!(told.contains(part), "{told} does not say {part:?}");
+            }
+        };
+        let full = ["No space left", "use another directory"];
+        says("the socket", &full);
+        let mut files: Vec<_> = fs::read_dir(place.directory())
+            .unwrap()
+            .map(|file| file.unwrap().path().extension().map(ToOwned::to_owned))
+            .collect();
+        files.sort();
+        assert_eq!(
+            files,
+            [None, Some("lock".into())],
+            "nothing is left half done"
+        );
+        says("the lock", &full);
+        mount_remount(place.directory(), MountFlags::RDONLY, c"")?;
+        says(
+            "the lock",
+            &["Read-only file system", "use another directory"],
+        );
+        rustix::mount::unmount(place.directory(), rustix::mount::UnmountFlags::DETACH)
+    });
+}
+
+/// A service of root's that was started before root had logged in, and a program of the login: they meet.
+#[test]
+#[cfg(target_os = "linux")]
+fn roots_directory_is_always_the_same() {
+    use rustix::mount::{MountFlags, mount};
+
+    let _watchdog = Watchdog::new(60);
+    in_a_namespace(|| {
+        mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), c"mode=755")?;
+        for service in Side::BOTH {
+            let place = Place::new();
+            let without = |command: &mut Command| {
+                for name in VARIABLES {
+                    command.env_remove(name);
+                }
+            };
+            let mut early = start(&place, service, "environment", without);
+            early.expect("opened");
+            fs::create_dir("/run/user").unwrap();
+            make(Path::new("/run/user/0"), 0o700);
+            let login = with_only("XDG_RUNTIME_DIR", Path::new("/run/user/0"));
+            let mut late = start(&place, service.opposite(), "environment", login);
+            late.expect("opened");
+            early.expect("connected to user 0");
+            late.expect("connected to user 0");
+            drop(late);
+            let mut late = start(&place, service.opposite(), "environment", without);
+            late.expect("opened");
+            late.expect("connected to user 0");
+            assert_eq!(mode(Path::new("/run/twinring-0")), 0o700);
+            fs::remove_dir_all("/run/user").unwrap();
+        }
+        Ok(())
+    });
+}
+
+/// Runs it on a thread that has a mount namespace to itself, if root runs this.
+#[cfg(target_os = "linux")]
+fn in_a_namespace(run: impl FnOnce() -> rustix::io::Result<()> + Send) {
+    use rustix::mount::{MountPropagationFlags, mount_change};
+    use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+    let run = || {
+        // SAFETY: only what this thread sees of the file system changes.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        mount_change("/", private)?;
+        run()
+    };
+    let outcome = std::thread::scope(|scope| scope.spawn(run).join().unwrap());
+    if let Err(e) = outcome {
+        println!("skipped: no mount namespace: {e}");
+        assert!(std::env::var_os("CI").is_none(), "skipped in CI");
+    }
 }
 
 #[test]

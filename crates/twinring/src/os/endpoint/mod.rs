@@ -49,8 +49,17 @@ pub(crate) use sys::NameClaim;
 ///
 /// * `source(&self) -> Source`: ready when a guest calls;
 /// * `accept(&self) -> io::Result<Option<Channel>>`: never waits;
+/// * `accept_with(&self, &Spare) -> io::Result<Option<Channel>>`: the same where `accept` has no descriptor
+///   left, by the one in reserve. The channel is only for telling the guest so;
 /// * `is_lost(&self) -> bool`: someone has removed it, so that no guest finds us.
 pub(crate) use sys::Listener;
+
+/// What a process keeps so that it can tell one guest at a time that it has no descriptors left
+/// (nothing on Windows, where a listener has its handle for the next guest already).
+///
+/// `default() -> Spare` keeps nothing; `keep(&self) -> io::Result<()>`: from now on, if it does not
+/// already.
+pub(crate) use sys::Spare;
 
 pub(crate) use common::{HANDOVER, PACKET, Packet, RendezvousOptions};
 pub(crate) use name_watcher::{NameWatch, NameWatcher};

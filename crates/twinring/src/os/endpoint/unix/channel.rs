@@ -12,8 +12,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-use super::super::common::{HANDOVER, PACKET, Packet, refused};
 use super::offer::{Handover, OFFERED, Offer, PreparedOffer, Taken};
+use crate::os::endpoint::common::{HANDOVER, PACKET, Packet, refused};
 use crate::os::event::{Doorbells, Source};
 use crate::os::process::{Peer, Process};
 

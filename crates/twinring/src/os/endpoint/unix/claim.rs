@@ -1,18 +1,18 @@
-//! The claim on a name: a lock file.
+//! The claim on a name: a lock file, and the socket made under it.
 
-use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat, flock, fstat, openat, renameat,
-    statat, unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, Stat, chmodat, fstat, openat, renameat, statat, unlinkat,
 };
-use rustix::io::{Errno, read, write};
+use rustix::io::Errno;
 use rustix::net::{SocketAddrUnix, bind, listen};
 
 use super::errors::unusable;
 use super::files::{identity, leads_to, own_uid};
+use super::leftovers;
 use super::listener::Listener;
+use super::lock::{self, Locked};
 use super::rendezvous::Rendezvous;
 use super::rules::Rules;
 use super::socket::stream_socket;
@@ -29,69 +29,48 @@ impl Rendezvous {
             .rules
             .open(&self.directory)?
             .ok_or_else(|| unusable(&self.directory, Errno::NOENT))?;
-        let path = format!("{}.lock", self.key);
         loop {
-            let lock = openat(
-                &directory,
-                &path,
-                OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW,
-                Mode::RUSR | Mode::WUSR,
-            )
-            .map_err(|e| {
+            let file = lock::open(&directory, &self.key, true).map_err(|e| {
                 // If it is another user's, that is the error to report.
-                let named = statat(&directory, &path, AtFlags::SYMLINK_NOFOLLOW);
+                let name = lock::name(&self.key);
+                let named = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW);
                 named
                     .ok()
                     .and_then(|named| self.check_lock(&named).err())
                     .unwrap_or_else(|| self.failed("open the lock file", e))
             })?;
-            let ours = fstat(&lock).map_err(|e| self.failed("look at the lock file", e))?;
-            self.check_lock(&ours)?;
-            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => return Ok(None),
-                Err(Errno::INTR) => continue,
+            let stat = fstat(&file).map_err(|e| self.failed("look at the lock file", e))?;
+            self.check_lock(&stat)?;
+            match lock::lock(&file, &stat, &directory, &self.key) {
+                Ok(Locked::Ours) => {}
+                Ok(Locked::NotOurs) => return Ok(None),
+                Ok(Locked::Removed) => continue,
                 Err(e) => return Err(self.failed("lock the lock file", e)),
             }
-            // Someone may have removed the file between the two calls; a lock on a file without a
-            // name excludes nobody.
-            match statat(&directory, &path, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(named) if identity(&named) == identity(&ours) => {}
-                Ok(_) | Err(Errno::NOENT) => continue,
-                Err(e) => return Err(self.failed("look at the lock file", e)),
-            }
-            // For people only; if it fails (a full disk), that is no reason not to run.
-            let _ = rustix::fs::ftruncate(&lock, 0);
-            let _ = write(
-                &lock,
-                format!("process {}: {label}\n", std::process::id()).as_bytes(),
-            );
+            lock::write_text(&file, label);
             return Ok(Some(NameClaim {
                 place: self.clone(),
                 directory,
-                lock: NotInChildren::new(lock),
+                lock: file,
             }));
         }
     }
 
     pub(crate) fn claimant(&self) -> Option<String> {
-        let path = format!("{}.lock", self.key);
         let lock = openat(
             CWD,
-            self.directory.join(path),
+            self.directory.join(lock::name(&self.key)),
             OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK,
             Mode::empty(),
         )
         .ok()?;
-        let mut text = [0u8; 32];
-        let n = read(&lock, &mut text).ok()?;
-        let text = std::str::from_utf8(&text[..n]).ok()?;
-        Some(text.split(':').next()?.to_owned()).filter(|owner| owner.starts_with("process "))
+        lock::read_text(&lock)
     }
 
-    /// The owner of the lock file can take the lock and keep it.
+    /// The owner of the lock file can take the lock and keep it. What has another name as well may be
+    /// another program's file, and would be written to.
     fn check_lock(&self, stat: &Stat) -> Result<(), Error> {
-        let path = self.directory.join(format!("{}.lock", self.key));
+        let path = self.directory.join(lock::name(&self.key));
         let uid = own_uid();
         if stat.st_uid != uid {
             return Err(Error::new(
@@ -110,6 +89,17 @@ impl Rendezvous {
                 format!("{} is no plain file; remove it", path.display()),
             ));
         }
+        if stat.st_nlink > 1 {
+            return Err(Error::new(
+                ErrorKind::RuntimeDirectory,
+                format!(
+                    "the lock file {} has another name as well (it has {} hard links), so it may be \
+                     another program's file; remove it",
+                    path.display(),
+                    stat.st_nlink
+                ),
+            ));
+        }
         Ok(())
     }
 }
@@ -124,51 +114,51 @@ pub(crate) struct NameClaim {
 
 impl NameClaim {
     pub(crate) fn listen(&self) -> Result<Listener, Error> {
-        let place = &self.place;
-        let fresh = format!("{}.new", place.key);
-        let fail = |e: io::Error| {
-            system_error(
-                &format!("cannot listen in {}", place.directory.display()),
-                e,
-            )
-        };
-        // We hold the lock, so anything here belongs to a dead host.
-        match unlinkat(&self.directory, &fresh, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(e) => return Err(fail(e.into())),
+        let fresh = format!("{}.new", self.place.key);
+        let listener = self.listen_at(&fresh);
+        match &listener {
+            // Now guests find us, and wait for nothing else.
+            Ok(_) => leftovers::remove_some(&self.directory, &self.place.key),
+            Err(_) => {
+                let _ = unlinkat(&self.directory, &fresh, AtFlags::empty());
+            }
         }
-        let fd = stream_socket().map_err(fail)?;
-        let at = SocketAddrUnix::new(place.directory.join(&fresh)).map_err(|e| fail(e.into()))?;
-        bind(&fd, &at).map_err(|e| fail(e.into()))?;
+        listener
+    }
+
+    /// Listens under this name, and renames it to the one that guests know.
+    fn listen_at(&self, fresh: &str) -> Result<Listener, Error> {
+        let place = &self.place;
+        let fail = |e| place.failed("make the socket", e);
+        // We hold the lock, so anything here belongs to a dead host.
+        match unlinkat(&self.directory, fresh, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(e) => return Err(fail(e)),
+        }
+        let fd = stream_socket().map_err(|e| system_error("cannot make a socket", e))?;
+        let socket = NotInChildren::new(fd);
+        let at = SocketAddrUnix::new(place.directory.join(fresh)).map_err(fail)?;
+        bind(&socket, &at).map_err(fail)?;
         // For other users, the kernel's word on who calls keeps the wrong ones out.
         let mode = match place.rules {
             Rules::HostsOfOthers => 0o666,
             Rules::Private | Rules::Named | Rules::GuestsOf(_) => 0o600,
         };
-        rustix::fs::chmodat(
-            &self.directory,
-            &fresh,
-            Mode::from_raw_mode(mode),
-            AtFlags::empty(),
-        )
-        .map_err(|e| fail(e.into()))?;
-        listen(&fd, BACKLOG).map_err(|e| fail(e.into()))?;
-        let made = statat(&self.directory, &fresh, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|e| fail(e.into()))?;
+        let mode = Mode::from_raw_mode(mode);
+        chmodat(&self.directory, fresh, mode, AtFlags::empty()).map_err(fail)?;
+        listen(&socket, BACKLOG).map_err(fail)?;
+        let made = statat(&self.directory, fresh, AtFlags::SYMLINK_NOFOLLOW).map_err(fail)?;
         let name = place.socket_name();
-        renameat(&self.directory, &fresh, &self.directory, &name).map_err(|e| fail(e.into()))?;
+        renameat(&self.directory, fresh, &self.directory, &name).map_err(fail)?;
         Ok(Listener {
-            socket: NotInChildren::new(fd),
+            socket,
             path: place.directory.join(name),
             file: identity(&made),
         })
     }
 
     pub(crate) fn is_lost(&self) -> bool {
-        let path = self
-            .place
-            .directory
-            .join(format!("{}.lock", self.place.key));
+        let path = self.place.directory.join(lock::name(&self.place.key));
         !fstat(&self.lock).is_ok_and(|ours| leads_to(&path, identity(&ours)))
     }
 }
@@ -181,8 +171,6 @@ impl Drop for NameClaim {
         if !self.is_lost() {
             let _ = unlinkat(&self.directory, self.place.socket_name(), AtFlags::empty());
         }
-        // Unlocked explicitly and not only by closing it: a process that another thread is just
-        // starting has a copy of the descriptor for a moment.
-        let _ = flock(&self.lock, FlockOperation::Unlock);
+        lock::unlock(&self.lock);
     }
 }

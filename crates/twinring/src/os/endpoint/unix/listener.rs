@@ -5,11 +5,11 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
-use rustix::net::accept;
 
 use super::channel::Channel;
 use super::files::leads_to;
-use super::socket::prepare;
+use super::socket::accept;
+use super::spare::Spare;
 use crate::os::event::Source;
 use crate::os::process::NotInChildren;
 
@@ -32,13 +32,19 @@ impl Listener {
 
     pub(crate) fn accept(&self) -> io::Result<Option<Channel>> {
         match accept(&self.socket) {
-            Ok(fd) => match prepare(&fd) {
-                Ok(()) => Ok(Some(Channel::new(fd))),
-                Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => Ok(None),
-                Err(e) => Err(e),
+            Ok(fd) => Ok(Some(Channel::new(fd))),
+            Err(e) => match Errno::from_io_error(&e) {
+                Some(Errno::AGAIN | Errno::CONNABORTED | Errno::INTR) => Ok(None),
+                _ => Err(e),
             },
-            Err(Errno::AGAIN | Errno::CONNABORTED | Errno::INTR) => Ok(None),
-            Err(e) => Err(e.into()),
+        }
+    }
+
+    pub(crate) fn accept_with(&self, spare: &Spare) -> io::Result<Option<Channel>> {
+        if spare.give_up() {
+            self.accept()
+        } else {
+            Ok(None)
         }
     }
 }

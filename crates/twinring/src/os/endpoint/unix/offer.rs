@@ -4,10 +4,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{FileType, fstat};
-use rustix::net::{AddressFamily, SocketType, socketpair, sockopt};
+use rustix::net::{SocketType, sockopt};
 
-use super::super::common::refused;
-use super::socket::prepare;
+use super::socket::{pair, prepared};
+use crate::os::endpoint::common::refused;
 use crate::os::memory::{Memory, Pages};
 use crate::os::process::Process;
 
@@ -32,14 +32,7 @@ pub(crate) struct PreparedOffer {
 
 impl PreparedOffer {
     pub(crate) fn new() -> io::Result<PreparedOffer> {
-        let (ours, space) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            rustix::net::SocketFlags::empty(),
-            None,
-        )?;
-        prepare(&ours)?;
-        prepare(&space)?;
+        let (ours, space) = pair()?;
         Ok(PreparedOffer { space, ours })
     }
 }
@@ -76,7 +69,7 @@ impl Handover {
         {
             return Err(refused("the doorbell handed over is no stream socket"));
         }
-        prepare(&space)?;
+        let space = prepared(space)?;
         Ok((memory, Taken { space }))
     }
 }

@@ -13,33 +13,41 @@ const SYSTEM_DIRECTORY: &str = if cfg!(target_os = "macos") {
     "/run/twinring"
 };
 
-/// The directory for this user's links: the user's own, which lasts as long as the login.
+/// The directory for this user's links: the user's own, which lasts as long as the login. Root's is always the
+/// same: its services start before any login, and have to be found after it.
 ///
 /// Never a shared one such as /tmp, where anybody could take the name first.
 pub(super) fn runtime_directory() -> Result<PathBuf, Error> {
-    let from_env = |name: &str| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let from_env = |name: &str| std::env::var_os(name).map(PathBuf::from);
     if let Some(own) = from_env("TWINRING_RUNTIME_DIR") {
-        return Ok(own);
+        if own.is_absolute() {
+            return Ok(own);
+        }
+        return Err(Error::new(
+            ErrorKind::InvalidOption,
+            format!(
+                "TWINRING_RUNTIME_DIR is {own:?}, which is not an absolute path; set it to one, or \
+                 unset it"
+            ),
+        ));
     }
-    if let Some(xdg) = from_env("XDG_RUNTIME_DIR") {
+    let uid = own_uid();
+    let login = PathBuf::from(format!("/run/user/{uid}"));
+    // What is relative does not count, by its specification.
+    let from_env = |name: &str| from_env(name).filter(|path| path.is_absolute());
+    if let Some(xdg) = from_env("XDG_RUNTIME_DIR").filter(|xdg| uid != 0 || *xdg != login) {
         return Ok(xdg.join("twinring"));
     }
     #[cfg(target_os = "macos")]
     if let Some(own) = from_env("TMPDIR") {
         return Ok(own.join("twinring"));
     }
-    let uid = own_uid();
-    let login = PathBuf::from(format!("/run/user/{uid}"));
-    if login.is_dir() {
-        return Ok(login.join("twinring"));
-    }
     // Not the system directory itself, which others can reach.
     if uid == 0 && Path::new("/run").is_dir() {
         return Ok(PathBuf::from("/run/twinring-0"));
+    }
+    if login.is_dir() {
+        return Ok(login.join("twinring"));
     }
     Err(Error::new(
         ErrorKind::RuntimeDirectory,

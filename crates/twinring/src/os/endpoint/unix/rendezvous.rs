@@ -7,14 +7,14 @@ use rustix::fs::{AtFlags, FileType, Stat, statat};
 use rustix::io::Errno;
 use rustix::net::{SocketAddrUnix, connect};
 
-use super::super::common::RendezvousOptions;
 use super::channel::Channel;
-use super::errors::unusable;
+use super::errors::{unusable, unusable_file};
 use super::files::users;
 use super::places::{runtime_directory, shared_directory};
 use super::rules::Rules;
 use super::socket::stream_socket;
 use crate::error::{Error, ErrorKind};
+use crate::os::endpoint::common::RendezvousOptions;
 use crate::os::system_error;
 
 #[derive(Clone, Debug)]
@@ -135,10 +135,8 @@ impl Rendezvous {
         ))
     }
 
+    /// The error for one of the link's files in the directory.
     pub(super) fn failed(&self, what: &str, e: Errno) -> Error {
-        system_error(
-            &format!("cannot {what} of this link in {}", self.directory.display()),
-            e.into(),
-        )
+        unusable_file(&format!("{what} of this link"), &self.directory, e)
     }
 }

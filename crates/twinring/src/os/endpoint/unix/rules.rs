@@ -4,15 +4,13 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, Stat, fchmod, fstat, mkdirat, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, fchmod, fstat, mkdirat, openat, stat, statat};
 use rustix::io::Errno;
 
 use super::errors::{unusable, useless};
 use super::files::{own_uid, users};
 use crate::error::{Error, ErrorKind};
 
-/// What a directory must be like, so that nobody else can change what is in it. See the table at the
-/// top of this file.
 #[derive(Clone, Debug)]
 pub(super) enum Rules {
     /// This user's own: nobody else can even reach it.
@@ -32,19 +30,80 @@ impl Rules {
             Rules::GuestsOf(_) => return Ok(()),
             Rules::Private | Rules::Named | Rules::HostsOfOthers => {}
         }
+        match statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => return Ok(()),
+            Err(Errno::NOENT) => self.check_parent(path)?,
+            Err(e) => return Err(self.unusable(path, e)),
+        }
         match mkdirat(CWD, path, Mode::RWXU) {
             Ok(()) => {}
             Err(Errno::EXIST) => return Ok(()),
-            Err(e) => return Err(unusable(path, e)),
+            Err(e) => return Err(self.unusable(path, e)),
         }
         if matches!(self, Rules::HostsOfOthers) {
             // By descriptor, since the path may lead elsewhere by now. Not by `mkdirat`, because of
             // the umask.
-            let fd = openat(CWD, path, DIRECTORY, Mode::empty()).map_err(|e| unusable(path, e))?;
+            let fd =
+                openat(CWD, path, DIRECTORY, Mode::empty()).map_err(|e| self.unusable(path, e))?;
             let mode = Mode::RWXU | Mode::RGRP | Mode::XGRP | Mode::ROTH | Mode::XOTH;
-            fchmod(&fd, mode).map_err(|e| unusable(path, e))?;
+            fchmod(&fd, mode).map_err(|e| self.unusable(path, e))?;
         }
         Ok(())
+    }
+
+    /// Nothing is made in a directory of another user's: that user may be shut out by it (root with the
+    /// environment of another user), and could exchange it. One that is everybody's, like /tmp, is no such.
+    fn check_parent(&self, path: &Path) -> Result<(), Error> {
+        let Some(parent) = path.parent() else {
+            return Ok(());
+        };
+        let stat = stat(parent).map_err(|e| self.unusable(path, e))?;
+        let mode = Mode::from_raw_mode(stat.st_mode);
+        let own = own_uid();
+        if [own, 0].contains(&stat.st_uid) || mode.contains(Mode::SVTX | Mode::WOTH) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::WrongOwner,
+            format!(
+                "the runtime directory {} does not exist and is not made, because {} belongs to user {} \
+                 and this process to user {own}; {}",
+                path.display(),
+                parent.display(),
+                stat.st_uid,
+                self.other_place()
+            ),
+        ))
+    }
+
+    /// How to have the files elsewhere.
+    fn other_place(&self) -> String {
+        let own = own_uid();
+        match self {
+            Rules::Private => format!(
+                "set TWINRING_RUNTIME_DIR or XDG_RUNTIME_DIR to a directory of user {own}'s, or unset \
+                 them (sudo -E and su keep those of the user before)"
+            ),
+            Rules::Named | Rules::HostsOfOthers | Rules::GuestsOf(_) => {
+                format!("name one in a directory of user {own}'s or root's, or make it beforehand")
+            }
+        }
+    }
+
+    fn unusable(&self, path: &Path, e: Errno) -> Error {
+        match (self, e) {
+            (Rules::Private, Errno::ACCESS | Errno::PERM) => Error::new(
+                ErrorKind::AccessDenied,
+                format!(
+                    "user {} may not make or open the runtime directory {}: {e}; {}",
+                    own_uid(),
+                    path.display(),
+                    self.other_place()
+                ),
+            )
+            .with_source(e),
+            _ => unusable(path, e),
+        }
     }
 
     /// Opens the directory and checks it; `None` if there is none.
@@ -52,9 +111,9 @@ impl Rules {
         let fd = match openat(CWD, path, DIRECTORY, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
-            Err(e) => return Err(unusable(path, e)),
+            Err(e) => return Err(self.unusable(path, e)),
         };
-        let stat = fstat(&fd).map_err(|e| unusable(path, e))?;
+        let stat = fstat(&fd).map_err(|e| self.unusable(path, e))?;
         self.check(path, &stat)?;
         Ok(Some(fd))
     }
@@ -72,11 +131,16 @@ impl Rules {
             return Err(Error::new(
                 ErrorKind::WrongOwner,
                 format!(
-                    "the runtime directory {} belongs to user {}, not to {}; use another directory \
-                     or, if that user's is the right one, name the user in Access::Users",
+                    "the runtime directory {} belongs to user {}, not to {}; {}",
                     path.display(),
                     stat.st_uid,
-                    users(&owners)
+                    users(&owners),
+                    match self {
+                        Rules::Private => self.other_place(),
+                        _ => "use another directory or, if that user's is the right one, name the user \
+                              in Access::Users"
+                            .to_owned(),
+                    }
                 ),
             ));
         }

@@ -299,6 +299,10 @@ impl Listener {
         let answered = std::mem::replace(&mut *call, next);
         Channel::of_host(answered.into_pipe()).map(Some)
     }
+
+    pub(crate) fn accept_with(&self, _: &super::Spare) -> io::Result<Option<Channel>> {
+        Ok(None)
+    }
 }
 
 /// Set when a host begins to listen.
