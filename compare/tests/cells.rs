@@ -9,10 +9,11 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 const LIGHT: &str = if cfg!(windows) {
-    "line,memcpy,bare-spin,twinring-spin,twinring,twinring-sleep,named-pipe,named-pipe-1m,udp,tcp"
+    "line,memcpy,bare-spin,twinring-spin,twinring,twinring-sleep,twinring-calls,\
+     twinring-calls-sleep,named-pipe,named-pipe-1m,udp,tcp"
 } else {
     "line,memcpy,bare-spin,bare-hybrid,mirror-spin,mirror-hybrid,twinring-spin,twinring,\
-     twinring-sleep,pipe,pipe-1m,unix,udp,tcp"
+     twinring-sleep,twinring-calls,twinring-calls-sleep,pipe,pipe-1m,unix,udp,tcp"
 };
 
 fn folder(test: &str) -> PathBuf {
@@ -74,11 +75,16 @@ fn is_right(rows: &[Value]) {
 fn every_light_cell_runs_and_is_right() {
     let workloads = "round-trip/64,round-trip/65536,one-way/64,one-way/1000,one-way/16777216,\
                      both-ways/64,both-ways/65536,both-ways/1048576,connect,footprint,threads/1,\
-                     threads/8";
+                     threads/8,links/10";
     let (rows, content) = short("every", LIGHT, workloads, &[]);
     is_right(&rows);
     assert!(content);
-    assert_eq!(rows.len(), LIGHT.split(',').count() * 12);
+    assert_eq!(rows.len(), LIGHT.split(',').count() * 13);
+    for row in rows.iter().filter(|row| row["workload"] == "links/10") {
+        let (trips, cpu) = (&row["trips_per_s"], &row["cpu_us_per_trip"]);
+        let measured = trips.as_f64() > Some(0.0) && cpu.as_f64() >= Some(0.0);
+        assert!(measured || row.get("skipped").is_some(), "{row}");
+    }
     // Every transport was measured in something.
     let measured: BTreeSet<&str> = rows
         .iter()
@@ -110,7 +116,8 @@ fn a_small_message_overtakes_a_long_one() {
 
 #[test]
 fn one_altered_byte_fails_a_cell() {
-    let workloads = "round-trip/64,one-way/64,one-way/65536,both-ways/1024,threads/2";
+    let workloads = "round-trip/64,one-way/64,one-way/65536,both-ways/1024,threads/2,\
+                     links/10";
     let (rows, content) = short("altered", LIGHT, workloads, &["--spoil", "0"]);
     assert!(!content, "the program has to fail as well");
     let mut tried = 0;

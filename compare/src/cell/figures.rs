@@ -20,6 +20,12 @@ pub(crate) struct Figures {
     pub(crate) messages_per_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bytes_per_s: Option<f64>,
+    /// Messages there and back, of all links together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trips_per_s: Option<f64>,
+    /// Processor microseconds of both processes for each of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_us_per_trip: Option<f64>,
     /// Processor seconds of both processes per gigabyte (10^9 bytes) moved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_s_per_gb: Option<f64>,
@@ -66,6 +72,8 @@ impl Figures {
             samples: self.samples.or(other.samples),
             messages_per_s: add(self.messages_per_s, other.messages_per_s),
             bytes_per_s: add(self.bytes_per_s, other.bytes_per_s),
+            trips_per_s: self.trips_per_s.or(other.trips_per_s),
+            cpu_us_per_trip: self.cpu_us_per_trip.or(other.cpu_us_per_trip),
             cpu_s_per_gb: add(self.cpu_s_per_gb, other.cpu_s_per_gb),
             connect_us: self.connect_us.or(other.connect_us),
             idle_ms_per_s: self.idle_ms_per_s.or(other.idle_ms_per_s),

@@ -6,4 +6,4 @@ mod workload;
 
 pub(crate) use figures::Figures;
 pub(crate) use spec::Spec;
-pub(crate) use workload::{BULK, ROUND_TRIPS, SENDERS, SMALL, STREAMS, THREADS, Workload};
+pub(crate) use workload::{BULK, LINKS, ROUND_TRIPS, SENDERS, SMALL, STREAMS, THREADS, Workload};

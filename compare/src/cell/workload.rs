@@ -13,11 +13,14 @@ pub(crate) const BULK: usize = 1024 * MIB;
 pub(crate) const SMALL: usize = 64;
 /// Sending threads at most.
 pub(crate) const THREADS: usize = 8;
+/// Links at most.
+const MOST_LINKS: usize = 1000;
 
 /// Sizes and numbers of threads that are measured unless others are asked for.
 pub(crate) const ROUND_TRIPS: [usize; 3] = [64, KIB, 64 * KIB];
 pub(crate) const STREAMS: [usize; 6] = [64, KIB, 16 * KIB, 64 * KIB, MIB, 16 * MIB];
 pub(crate) const SENDERS: [usize; 4] = [1, 2, 4, 8];
+pub(crate) const LINKS: [usize; 2] = [10, 100];
 
 /// What two processes do with a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -37,6 +40,8 @@ pub(crate) enum Workload {
     Overtake,
     /// Small messages of so many threads at once.
     Threads(usize),
+    /// Small messages there and back on so many links at once, one at a time on each.
+    Links(usize),
 }
 
 impl Workload {
@@ -48,6 +53,7 @@ impl Workload {
         all.extend(STREAMS.map(Workload::BothWays));
         all.extend([Workload::Connect, Workload::Footprint, Workload::Overtake]);
         all.extend(SENDERS.map(Workload::Threads));
+        all.extend(LINKS.map(Workload::Links));
         all
     }
 
@@ -56,7 +62,9 @@ impl Workload {
         match self {
             Workload::RoundTrip(len) | Workload::OneWay(len) | Workload::BothWays(len) => len,
             Workload::Overtake => BULK,
-            Workload::Connect | Workload::Footprint | Workload::Threads(_) => SMALL,
+            Workload::Connect | Workload::Footprint | Workload::Threads(_) | Workload::Links(_) => {
+                SMALL
+            }
         }
     }
 
@@ -80,6 +88,7 @@ impl fmt::Display for Workload {
             Workload::Footprint => f.write_str("footprint"),
             Workload::Overtake => f.write_str("overtake"),
             Workload::Threads(n) => write!(f, "threads/{n}"),
+            Workload::Links(n) => write!(f, "links/{n}"),
         }
     }
 }
@@ -91,7 +100,7 @@ impl FromStr for Workload {
         let wrong = || {
             format!(
                 "no workload {text:?}: expected round-trip/LEN, one-way/LEN, both-ways/LEN, \
-                 threads/N, connect, footprint or overtake"
+                 threads/N, links/N, connect, footprint or overtake"
             )
         };
         let (name, number) = match text.split_once('/') {
@@ -103,6 +112,7 @@ impl FromStr for Workload {
             ("one-way", Some(len)) => Workload::OneWay(len),
             ("both-ways", Some(len)) => Workload::BothWays(len),
             ("threads", Some(n)) => Workload::Threads(n),
+            ("links", Some(n)) => Workload::Links(n),
             ("connect", None) => Workload::Connect,
             ("footprint", None) => Workload::Footprint,
             ("overtake", None) => Workload::Overtake,
@@ -114,6 +124,11 @@ impl FromStr for Workload {
         }
         if !(1..=THREADS).contains(&workload.senders()) {
             return Err(format!("1 to {THREADS} threads"));
+        }
+        if let Workload::Links(n) = workload
+            && !(1..=MOST_LINKS).contains(&n)
+        {
+            return Err(format!("1 to {MOST_LINKS} links"));
         }
         Ok(workload)
     }
@@ -152,5 +167,6 @@ mod tests {
         }
         assert!("one-way/63".parse::<Workload>().is_err());
         assert!("threads/9".parse::<Workload>().is_err());
+        assert!("links/0".parse::<Workload>().is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::data::{Data, Value};
 use super::numbers::{number, size};
-use crate::cell::{Figures, ROUND_TRIPS, SENDERS, STREAMS, Workload};
+use crate::cell::{Figures, LINKS, ROUND_TRIPS, SENDERS, STREAMS, Workload};
 use crate::common::KIB;
 use crate::results::Described;
 
@@ -73,6 +73,19 @@ pub(super) fn tables(data: &Data) -> String {
             figures: vec![rate(0).1, |f| f.most_to_fewest],
             join: |texts| match texts {
                 [rate, fairness] => format!("{rate} ({fairness})"),
+                _ => texts.join(" "),
+            },
+        }),
+    );
+    text += &section(
+        data,
+        "64 B there and back on many links at once, a thread for each: K round trips/s (CPU µs of each)",
+        LINKS.map(|n| Column {
+            title: format!("{n} links"),
+            workload: Workload::Links(n),
+            figures: vec![|f| Some(f.trips_per_s? / 1e3), |f| f.cpu_us_per_trip],
+            join: |texts| match texts {
+                [rate, cpu] => format!("{rate} ({cpu})"),
                 _ => texts.join(" "),
             },
         }),

@@ -28,6 +28,8 @@ pub(crate) struct Entry {
     pub(crate) waits: Waits,
     /// The longest message that it carries whole.
     longest: usize,
+    /// It is measured with one link only.
+    one_link: bool,
     /// It measures only some workloads, and why.
     only: Option<(&'static [Workload], &'static str)>,
     /// What one end does.
@@ -43,14 +45,28 @@ impl Entry {
         transport: impl Transport,
         settings: &'static str,
     ) -> Entry {
+        let start =
+            move |role, spec: &Spec, control: &Control| play(&transport, role, spec, control);
+        Entry::acting(name, title, waits, start, settings)
+    }
+
+    /// A transport whose ends do something of their own.
+    pub(super) fn acting(
+        name: &'static str,
+        title: &'static str,
+        waits: Waits,
+        start: impl Fn(Role, &Spec, &Control) -> Result<()> + 'static,
+        settings: &'static str,
+    ) -> Entry {
         Entry {
             name,
             title,
             settings,
             waits,
             longest: usize::MAX,
+            one_link: false,
             only: None,
-            start: Box::new(move |role, spec, control| play(&transport, role, spec, control)),
+            start: Box::new(start),
         }
     }
 
@@ -62,20 +78,20 @@ impl Entry {
         start: impl Fn(Role, &Spec, &Control) -> Result<()> + 'static,
         settings: &'static str,
     ) -> Entry {
-        Entry {
-            name,
-            title,
-            settings,
-            waits: Waits::Spins,
-            longest: usize::MAX,
-            only: Some((workloads, "it is a limit of other things")),
-            start: Box::new(start),
-        }
+        Entry::acting(name, title, Waits::Spins, start, settings)
+            .only(workloads, "it is a limit of other things")
     }
 
     /// Longer messages are not for it.
     pub(super) fn longest(mut self, longest: usize) -> Entry {
         self.longest = longest;
+        self
+    }
+
+    /// Many links at once are not for it.
+    #[cfg(all(target_os = "linux", any(feature = "peers", feature = "peers-native")))]
+    pub(super) fn one_link(mut self) -> Entry {
+        self.one_link = true;
         self
     }
 
@@ -92,6 +108,9 @@ impl Entry {
         }
         if workload == Workload::Footprint && self.waits == Waits::Spins {
             return Some("it spins: it is never idle".into());
+        }
+        if self.one_link && matches!(workload, Workload::Links(_)) {
+            return Some("peers are measured with one link only".into());
         }
         let longest = workload.longest();
         (longest > self.longest).then(|| {

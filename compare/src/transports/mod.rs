@@ -22,9 +22,9 @@ pub(crate) fn all() -> Vec<Entry> {
     all.extend(twinring::entries());
     all.extend(kernel::entries());
     #[cfg(all(target_os = "linux", feature = "peers"))]
-    all.extend(peers::entries());
+    all.extend(peers::entries().into_iter().map(Entry::one_link));
     #[cfg(all(target_os = "linux", feature = "peers-native"))]
-    all.extend(native_peers::entries());
+    all.extend(native_peers::entries().into_iter().map(Entry::one_link));
     all
 }
 

@@ -36,6 +36,7 @@ pub(super) fn run(
             tx = back;
             figures
         }
+        Workload::Links(_) => return Err("links are driven all at once".into()),
         Workload::Threads(count) => {
             let (back, figures) = threads::run(tx, &mut rx, spec, count)?;
             tx = back;

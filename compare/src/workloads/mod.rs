@@ -3,7 +3,8 @@
 //! ```text
 //! play ─┬─ guest ─ round_trip  stream  threads  overtake  footprint
 //!       │            both (both ends)  ─┐
-//!       └─ host ────────────────────────┴─ serve    does what a message says
+//!       ├─ host ────────────────────────┼─ serve    does what a message says
+//!       └─ links (both ends) ───────────┘
 //!                                            └ tally   what was received, and whether it is right
 //! exchange, shared_sender   what several of these use
 //! ```
@@ -13,6 +14,7 @@ mod exchange;
 mod footprint;
 mod guest;
 mod host;
+pub(crate) mod links;
 mod overtake;
 mod play;
 mod round_trip;

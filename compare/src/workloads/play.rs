@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::exchange::echo;
-use super::{guest, host};
-use crate::cell::Spec;
+use super::{guest, host, links};
+use crate::cell::{Spec, Workload};
 use crate::common::Result;
 use crate::control::{Control, Line, Role};
 use crate::link::Transport;
@@ -15,6 +15,9 @@ pub(crate) fn play<T: Transport>(
     spec: &Spec,
     control: &Control,
 ) -> Result<()> {
+    if let Workload::Links(count) = spec.workload {
+        return links::play(transport, role, spec, control, count);
+    }
     match role {
         Role::Host => {
             control.wait_open()?;

@@ -35,7 +35,8 @@ pub(super) fn run(
     })
 }
 
-fn trips(
+/// Makes round trips for so long; adds the time of each.
+pub(super) fn trips(
     tx: &mut impl Sender,
     rx: &mut impl Receiver,
     message: &mut Message,

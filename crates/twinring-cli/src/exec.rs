@@ -2,20 +2,22 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use twinring::ErrorKind;
+use twinring::{By, Connection, End, ErrorKind};
 
 use crate::exit::{Exit, Failure};
 use crate::framing::{Framing, Messages};
 use crate::interrupt;
-use crate::output::{Output, Step, step};
+use crate::output::{Output, Step, discard, step};
 use crate::report::say;
-use crate::session::Session;
+use crate::session::{Session, leave};
+use crate::talk::Over;
 
 /// How often to check whether a program that has closed its output has ended.
 const LOOK: Duration = Duration::from_millis(10);
@@ -29,131 +31,137 @@ pub(crate) struct Program<'a> {
 }
 
 impl Program<'_> {
-    /// Runs the program for the session's current connection, until both have ended.
-    pub(crate) fn serve(&self, session: &Arc<Session>) -> Result<(), Failure> {
-        let failed = |what: &str, e: io::Error| {
-            let program = Path::new(self.program).display();
-            Failure::new(Exit::Other, format_args!("cannot {what} {program}: {e}"))
-        };
+    /// Runs the program for this connection, until both have ended.
+    pub(crate) fn serve(&self, session: &Session, conn: &Connection) -> Over {
         let mut child = Command::new(self.program)
             .args(self.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|e| failed("run", e))?;
+            .map_err(|e| self.failed("run", &e))?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let running = Arc::new(Running(Mutex::new(child)));
+        let running = Running(Mutex::new(child));
         let (Some(stdin), Some(stdout)) = (stdin, stdout) else {
-            return Err(failed("run", io::ErrorKind::BrokenPipe.into()));
+            return Err(self.failed("run", &io::ErrorKind::BrokenPipe.into()));
         };
-        // The program's end is the connection's end; everything it wrote has been sent by then.
-        let sending = {
-            let (session, running, framing) = (session.clone(), running.clone(), self.framing);
-            move || {
-                let sent = send_output(&session, framing, stdout);
-                let ended = running.wait().map(drop);
-                session.end(sent.and(ended.map_err(cannot_wait)));
+        thread::scope(|scope| {
+            let sender = thread::Builder::new()
+                .name("output".into())
+                .spawn_scoped(scope, || self.send(conn, stdout, &running))
+                .map_err(|e| {
+                    running.kill();
+                    self.failed("start a thread for", &e)
+                })?;
+            let fed = feed(session, conn, Output::new(self.framing, stdin));
+            // Its input has ended.
+            if interrupt::happened() {
+                running.kill();
             }
-        };
-        let sender = thread::Builder::new()
-            .name("output".into())
-            .spawn(sending)
-            .map_err(|e| failed("start a thread for", e))?;
-
-        let over = self.feed(session, Output::new(self.framing, stdin));
-        // That ends its input. Nothing is accepted any more from a peer that comes now.
-        session.link.close();
-        if interrupt::happened() {
-            running.kill();
-        }
-        let status = running.wait().map_err(cannot_wait)?;
-        let _ = sender.join();
-        match over {
-            Some(failure) if status.success() || failure.exit == Exit::Interrupted => Err(failure),
-            _ => self.report(status),
-        }
+            let (how, end) = sender.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            Ok(how
+                .and(fed)
+                .and_then(|()| end.map_or(Ok(()), |end| session.ended(&end))))
+        })
     }
 
-    /// Gives the peer's messages to the program until the connection ends. Returns how, if it ended badly.
-    fn feed<W: io::Write>(&self, session: &Session, mut stdin: Output<W>) -> Option<Failure> {
-        let mut message = Vec::new();
-        loop {
-            match step(&session.link, &mut stdin, &mut message) {
-                Step::Written => {}
-                Step::Link(e) => match e.kind() {
-                    ErrorKind::Closed => return None,
-                    ErrorKind::ClosedHere => return session.outcome().err(),
-                    ErrorKind::Aborted => say(&e),
-                    _ => return Some(e.into()),
-                },
-                // It reads no more, but may still write something.
-                Step::Output(_) => loop {
-                    match session.link.recv_into(&mut message) {
-                        Ok(_) => {}
-                        Err(e) => match e.kind() {
-                            ErrorKind::Aborted => {}
-                            ErrorKind::Closed => return None,
-                            ErrorKind::ClosedHere => return session.outcome().err(),
-                            _ => return Some(e.into()),
-                        },
-                    }
-                },
-            }
-        }
+    /// Sends what the program writes, and ends the connection when the program has ended. Returns how that
+    /// went, and how the connection had ended before.
+    fn send(
+        &self,
+        conn: &Connection,
+        stdout: ChildStdout,
+        running: &Running,
+    ) -> Result<(Result<(), Failure>, Option<End>), Failure> {
+        let sent = send_output(conn, Messages::new(self.framing, stdout));
+        let status = running.wait().map_err(|e| self.failed("wait for", &e));
+        let end = conn.end();
+        let how = match &status {
+            Ok(status) => sent.and_then(|()| self.success(*status)),
+            Err(failure) => Err(failure.clone()),
+        };
+        leave(conn, &how);
+        status?;
+        let how = how.map_err(|failure| match failure.exit {
+            Exit::Program(_) if self.quiet => Failure::silent(failure.exit),
+            _ => failure,
+        });
+        Ok((how, end))
     }
 
-    fn report(&self, status: ExitStatus) -> Result<(), Failure> {
+    fn success(&self, status: ExitStatus) -> Result<(), Failure> {
         if status.success() {
             return Ok(());
         }
-        if !self.quiet {
-            say(format_args!(
-                "{}: {status}",
-                Path::new(self.program).display()
-            ));
-        }
         let code = status.code().unwrap_or(Exit::Other.code());
-        Err(Failure::silent(Exit::Program(code)))
+        let program = Path::new(self.program).display();
+        let text = format!("{program}: {status}");
+        Err(Failure::new(Exit::Program(code), text))
+    }
+
+    fn failed(&self, what: &str, e: &io::Error) -> Failure {
+        let program = Path::new(self.program).display();
+        Failure::new(Exit::Other, format_args!("cannot {what} {program}: {e}"))
+    }
+}
+
+/// Gives the peer's messages to the program until the peer has finished.
+fn feed<W: io::Write>(
+    session: &Session,
+    conn: &Connection,
+    stdin: Output<W>,
+) -> Result<(), Failure> {
+    let mut message = Vec::new();
+    // `None` once the program reads no more; it may still write something.
+    let mut stdin = Some(stdin);
+    loop {
+        let step = match &mut stdin {
+            Some(stdin) => step(conn, stdin, &mut message),
+            None => discard(conn, &mut message),
+        };
+        match step {
+            Step::Written => {}
+            Step::Finished => return Ok(()),
+            Step::Output(_) => stdin = None,
+            Step::Failed(e) => match e.end() {
+                Some(_) if e.kind() == ErrorKind::StreamEnded => say(&e),
+                // The program has ended.
+                Some(End::Closed { by: By::Local, .. }) => return Ok(()),
+                Some(end) => return session.ended(end),
+                None => {
+                    let failed = Err(e.into());
+                    leave(conn, &failed);
+                    return failed;
+                }
+            },
+        }
     }
 }
 
 /// Sends what the program writes. Once the connection is over, the rest is read and discarded, so that
 /// the program can end as it likes.
-fn send_output(session: &Session, framing: Framing, stdout: ChildStdout) -> Result<(), Failure> {
-    let mut output = Messages::new(framing, stdout);
+fn send_output(conn: &Connection, mut output: Messages<ChildStdout>) -> Result<(), Failure> {
     let mut message = Vec::new();
-    let mut over = Ok(false);
+    let (mut sent, mut over) = (Ok(()), false);
     loop {
         match output.next(&mut message) {
-            Ok(true) if matches!(over, Ok(false)) => {
-                over = match session.link.send(&message) {
-                    Ok(()) => Ok(false),
-                    // The receiving side reports how the connection ended.
-                    Err(e) if e.is_disconnect() || e.kind() == ErrorKind::ClosedHere => Ok(true),
-                    Err(e) => {
-                        let failure = Failure::from(e);
-                        session.end(Err(failure.clone()));
-                        Err(failure)
-                    }
-                };
-            }
-            Ok(true) => {}
-            Ok(false) => return over.map(drop),
+            Ok(true) if over => {}
+            Ok(true) => match conn.send(&message) {
+                Ok(()) => {}
+                // The receiving side reports how the connection ended.
+                Err(e) if e.kind() == ErrorKind::Ended => over = true,
+                Err(e) => {
+                    over = true;
+                    sent = Err(e.into());
+                    leave(conn, &sent);
+                }
+            },
+            Ok(false) => return sent,
             Err(e) => {
-                return over.and(Err(Failure::new(
-                    Exit::Other,
-                    format_args!("cannot read the program's output: {e}"),
-                )));
+                let text = format!("cannot read the program's output: {e}");
+                return sent.and(Err(Failure::new(Exit::Other, text)));
             }
         }
     }
-}
-
-fn cannot_wait(e: io::Error) -> Failure {
-    Failure::new(
-        Exit::Other,
-        format_args!("cannot wait for the program: {e}"),
-    )
 }
 
 /// The program, for the two threads that wait for it.

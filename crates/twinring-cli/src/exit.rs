@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use twinring::{Error, ErrorKind};
+use twinring::{By, End, Error, ErrorKind};
 
 /// The part of `--help` that lists the exit codes.
 pub(crate) const HELP: &str = "\
@@ -12,7 +12,7 @@ Exit codes:
   2    the command line is wrong (also a bad link name or option)
   3    no peer came within --timeout
   4    refused: the name is in use, the host is busy, access is denied, or the versions differ
-  5    the peer went away half-way
+  5    the peer crashed, failed or left half-way
   6    a file could not be read, written or verified, or exists already
   130  interrupted (Ctrl-C)
 With --exec, the program's own exit code is passed on once it has run.";
@@ -84,18 +84,40 @@ impl From<Error> for Failure {
             | ErrorKind::WrongOwner
             | ErrorKind::AccessDenied
             | ErrorKind::Version => Exit::Refused,
-            ErrorKind::Closed | ErrorKind::PeerGone | ErrorKind::NotConnected => Exit::PeerGone,
-            // Only the interrupt handler closes a link during a call that does not expect it.
-            ErrorKind::ClosedHere => return Failure::silent(Exit::Interrupted),
+            // In a call that does not expect it, this is the interrupt handler's work.
+            ErrorKind::Closed => return Failure::silent(Exit::Interrupted),
+            ErrorKind::Ended => match e.end() {
+                Some(End::Closed { by: By::Local, .. }) => {
+                    return Failure::silent(Exit::Interrupted);
+                }
+                Some(end) => exit_of(end).unwrap_or(Exit::PeerGone),
+                None => Exit::Other,
+            },
             _ => Exit::Other,
         };
         Failure::new(exit, e)
     }
 }
 
+/// The exit code for a connection that ended like this; `None` if it ended well.
+pub(crate) fn exit_of(end: &End) -> Option<Exit> {
+    match end {
+        // A code of 0 is a goodbye, or a peer that has what it wanted.
+        End::Finished | End::Closed { code: 0, .. } | End::Stopped { code: 0, .. } => None,
+        End::Fault { .. } => Some(Exit::Other),
+        _ => Some(Exit::PeerGone),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_good_ends_are_successes() {
+        assert_eq!(exit_of(&End::Finished), None);
+        assert_eq!(exit_of(&End::Crashed), Some(Exit::PeerGone));
+    }
 
     #[test]
     fn the_help_lists_every_code() {

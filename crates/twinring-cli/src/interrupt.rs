@@ -4,38 +4,47 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use twinring::Link;
-
 use crate::exit::Exit;
 
-static LINK: Mutex<Option<Link>> = Mutex::new(None);
+/// What an interrupt does.
+type Leave = Box<dyn FnOnce() + Send>;
+
+static LEAVE: Mutex<Option<Leave>> = Mutex::new(None);
 static HAPPENED: AtomicBool = AtomicBool::new(false);
 
 /// How long the program may clean up after an interrupt.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// From now on an interrupt closes the link, and ends the program if that does not.
+/// From now on an interrupt does what is [watched](watch), and ends the program if that does not.
 pub(crate) fn install() {
     // Without this (it cannot fail in a program that does it once) an interrupt still ends
     // the program; the peer then takes that for a crash.
     let _ = ctrlc::set_handler(|| {
         HAPPENED.store(true, Ordering::SeqCst);
-        let link = LINK.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(link) = link {
-            // Every call on the link now returns; the main thread cleans up and exits.
-            link.close();
+        if let Some(leave) = take() {
+            // Every call that waits now returns; the main thread cleans up and exits.
+            leave();
             std::thread::sleep(GRACE);
         }
         std::process::exit(Exit::Interrupted.code());
     });
 }
 
-/// The link that an interrupt closes, in place of an earlier one.
-pub(crate) fn watch(link: Option<&Link>) {
-    *LINK.lock().unwrap_or_else(PoisonError::into_inner) = link.cloned();
-    if HAPPENED.load(Ordering::SeqCst) {
-        link.inspect(|link| link.close());
+fn take() -> Option<Leave> {
+    LEAVE.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// What an interrupt does from now on, in place of an earlier one: closes what the program has open.
+pub(crate) fn watch(leave: impl FnOnce() + Send + 'static) {
+    *LEAVE.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(leave));
+    if happened() {
+        take().into_iter().for_each(|leave| leave());
     }
+}
+
+/// There is nothing to close any more.
+pub(crate) fn unwatch() {
+    drop(take());
 }
 
 /// Whether there has been an interrupt.

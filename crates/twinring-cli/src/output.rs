@@ -1,9 +1,8 @@
 //! Writes messages to a stream of bytes: together while more are waiting, at once when there are none.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::time::Duration;
 
-use twinring::{Error, ErrorKind, Link};
+use twinring::{Connection, Error, Timeout};
 
 use crate::framing::{self, Framing};
 
@@ -52,33 +51,49 @@ impl<W: Write> Output<W> {
     }
 }
 
-/// The result of one step between the link and the output.
+/// The result of one step between a connection and the output.
 pub(crate) enum Step {
     /// The message has been written, or collected to be written.
     Written,
-    /// The link has no more messages of this connection, or gave an error.
-    Link(Error),
+    /// The peer has finished, and everything has been written.
+    Finished,
+    /// The connection gave an error; what came before it has been written.
+    Failed(Error),
     /// The output accepts no more.
     Output(io::Error),
 }
 
-/// Moves the next message from the link to the output; before it waits, it writes what has been
+/// Moves the next message from the connection to the output; before it waits, it writes what has been
 /// collected.
-pub(crate) fn step<W: Write>(link: &Link, output: &mut Output<W>, message: &mut Vec<u8>) -> Step {
-    let mut got = link.recv_into_timeout(message, Duration::ZERO);
-    if got.as_ref().is_err_and(|e| e.kind() == ErrorKind::TimedOut) {
+pub(crate) fn step<W: Write>(
+    conn: &Connection,
+    output: &mut Output<W>,
+    message: &mut Vec<u8>,
+) -> Step {
+    let mut got = conn.within(Timeout::Now).recv_into(message);
+    if got.as_ref().is_err_and(Error::is_timeout) {
         if let Err(e) = output.flush() {
             return Step::Output(e);
         }
-        got = link.recv_into(message);
+        got = conn.recv_into(message);
     }
     let done = match &got {
-        Ok(_) => output.write(message),
-        Err(_) => output.flush(),
+        Ok(Some(_)) => output.write(message),
+        _ => output.flush(),
     };
     match (got, done) {
         (_, Err(e)) => Step::Output(e),
-        (Ok(_), Ok(())) => Step::Written,
-        (Err(e), Ok(())) => Step::Link(e),
+        (Ok(Some(_)), Ok(())) => Step::Written,
+        (Ok(None), Ok(())) => Step::Finished,
+        (Err(e), Ok(())) => Step::Failed(e),
+    }
+}
+
+/// Takes the next message, for an output that accepts no more.
+pub(crate) fn discard(conn: &Connection, message: &mut Vec<u8>) -> Step {
+    match conn.recv_into(message) {
+        Ok(Some(_)) => Step::Written,
+        Ok(None) => Step::Finished,
+        Err(e) => Step::Failed(e),
     }
 }

@@ -1,4 +1,4 @@
-//! The messages between `send` and `recv`: version 1 of the file protocol.
+//! The messages between `send` and `recv`: version 1 of the file protocol. `docs/format.md` describes the same in prose.
 //!
 //! One link message is one of these. The first byte says which; integers are little-endian.
 //!
@@ -342,8 +342,13 @@ impl<'a> Fields<'a> {
 }
 
 #[cfg(test)]
+#[path = "../../twinring/tests/common/page.rs"]
+mod page;
+
+#[cfg(test)]
 mod tests {
     use super::*;
+    use page::says;
     use proptest::prelude::*;
 
     fn header() -> impl Strategy<Value = Header> {
@@ -393,6 +398,38 @@ mod tests {
         };
         assert_eq!(refused.encode(), b"\x84\x03no");
         assert_eq!(ToSender::Stored.encode(), b"\x83");
+    }
+
+    #[test]
+    fn the_page_says_the_same() {
+        for (byte, name) in [
+            (START, "Start | sender |"),
+            (FILE, "File | sender |"),
+            (DATA, "Data | sender |"),
+            (END, "End | sender |"),
+            (CANCEL, "Cancel | sender |"),
+            (DONE, "Done | sender |"),
+            (WELCOME, "Welcome | receiver |"),
+            (ACCEPT, "Accept | receiver |"),
+            (STORED, "Stored | receiver |"),
+            (REFUSED, "Refused | receiver |"),
+        ] {
+            says("Files", &format!("| {name} 0x{byte:02x}"));
+        }
+        for (n, reason, name) in [
+            (1, Reason::Exists, "exists"),
+            (2, Reason::BadName, "bad name"),
+            (3, Reason::NoSpace, "no space"),
+            (4, Reason::Mismatch, "mismatch"),
+        ] {
+            let text = String::new();
+            assert_eq!(ToSender::Refused { reason, text }.encode(), [REFUSED, n]);
+            says("Files", &format!("{n} {name}"));
+        }
+        says("Files", &format!("protocol of its own, version {VERSION}"));
+        says("Files", &format!("UTF-8 of at most {MAX_TEXT} bytes"));
+        assert_eq!((MAX_TO_RECEIVER, MAX_TO_SENDER), ((1 << 20) + 1, 64 << 10));
+        says("Files", "at most 1 MiB and 1 byte, a sender of 64 KiB");
     }
 
     #[test]

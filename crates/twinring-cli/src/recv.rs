@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use twinring::ErrorKind;
+use twinring::Connection;
 
 use crate::exit::{Exit, Failure};
 use crate::names::printable;
@@ -52,8 +52,8 @@ pub(crate) struct RecvArgs {
 
 /// How long a sender may take to greet; a peer that does not greet is no sender.
 const GREETING: Duration = Duration::from_secs(10);
-/// How long it may stay once it has nothing more to send.
-const GOODBYE: Duration = Duration::from_secs(2);
+
+const LEFT: &str = "the sender left before everything had arrived";
 
 pub(crate) fn run(args: &RecvArgs) -> Result<(), Failure> {
     check_directory(args)?;
@@ -65,12 +65,12 @@ pub(crate) fn run(args: &RecvArgs) -> Result<(), Failure> {
     let side = Side::Host {
         ring_capacity: args.ring.ring_capacity,
     };
-    let open = || Session::open(&args.link, side, MAX_TO_RECEIVER, connections);
-    let mut session = open()?;
-    session.wait_connected(args.link.timeout)?;
-    loop {
+    let session = Session::open(&args.link, side, MAX_TO_RECEIVER, connections)?;
+    let mut timeout = args.link.timeout;
+    while let Some(conn) = session.next(timeout.take())? {
         let mut receiver = Receiver {
             session: &session,
+            conn: &conn,
             target: Target {
                 directory: args.output.clone(),
                 force: args.force,
@@ -81,23 +81,22 @@ pub(crate) fn run(args: &RecvArgs) -> Result<(), Failure> {
             files: 0,
             named: 0,
             failed: 0,
-            over: false,
         };
         let received = receiver.transfer();
+        let failed = receiver.failed_files();
+        session.done(&conn, &received);
+        if let Some(outcome) = session.outcome() {
+            return outcome;
+        }
         if !args.keep {
-            return received;
+            return received.and(failed);
         }
-        match received {
-            Err(failure) if failure.exit == Exit::Interrupted => return Err(failure),
-            // The next sender may do better.
-            Err(failure) => failure.message().into_iter().for_each(say),
-            Ok(()) => {}
-        }
-        if !receiver.see_off() {
-            drop(session);
-            session = open()?;
+        // The next sender may do better.
+        if let Err(failure) = failed {
+            failure.message().into_iter().for_each(say);
         }
     }
+    Ok(())
 }
 
 fn check_directory(args: &RecvArgs) -> Result<(), Failure> {
@@ -115,6 +114,7 @@ fn check_directory(args: &RecvArgs) -> Result<(), Failure> {
 
 struct Receiver<'a> {
     session: &'a Session,
+    conn: &'a Connection,
     target: Target,
     quiet: bool,
     message: Vec<u8>,
@@ -123,8 +123,6 @@ struct Receiver<'a> {
     /// How many there have been.
     named: u64,
     failed: u64,
-    /// The link has reported that the connection is over.
-    over: bool,
 }
 
 impl Receiver<'_> {
@@ -135,10 +133,14 @@ impl Receiver<'_> {
             self.next()?;
             match self.decode()? {
                 ToReceiver::File(header) => self.file(header)?,
-                ToReceiver::Done => break,
+                ToReceiver::Done => return Ok(()),
                 other => return Err(unexpected(&other)),
             }
         }
+    }
+
+    /// Files that were refused are no failure of the transfer, but of the command.
+    fn failed_files(&self) -> Result<(), Failure> {
         match self.failed {
             0 => Ok(()),
             n => Err(Failure::new(
@@ -149,21 +151,14 @@ impl Receiver<'_> {
     }
 
     fn greet(&mut self) -> Result<(), Failure> {
-        let link = &self.session.link;
-        loop {
-            match link.recv_into_timeout(&mut self.message, GREETING) {
-                Ok(_) => break,
-                // The peer has gone before it could greet.
-                Err(e) if e.kind() == ErrorKind::TimedOut && !link.status().is_connected() => {}
-                Err(e) if e.kind() == ErrorKind::TimedOut => {
-                    return Err(Failure::new(
-                        Exit::Other,
-                        "the peer is no `twinring send`: it does not greet as one",
-                    ));
-                }
-                Err(e) => return Err(self.lost_at_recv(e)),
-            }
+        let got = self.conn.within(GREETING).recv_into(&mut self.message);
+        if got.as_ref().is_err_and(twinring::Error::is_timeout) {
+            return Err(Failure::new(
+                Exit::Other,
+                "the peer is no `twinring send`: it does not greet as one",
+            ));
         }
+        self.received(got)?;
         match self.decode()? {
             ToReceiver::Start { version, files } => {
                 self.files = files;
@@ -261,28 +256,16 @@ impl Receiver<'_> {
     }
 
     fn next(&mut self) -> Result<(), Failure> {
-        match self.session.link.recv_into(&mut self.message) {
-            Ok(_) => Ok(()),
-            Err(e) => Err(self.lost_at_recv(e)),
-        }
+        let got = self.conn.recv_into(&mut self.message);
+        self.received(got)
     }
 
-    /// Reads to the end of this sender's connection, so that what comes after it is the next one's.
-    /// `false` if the sender does not go.
-    fn see_off(&mut self) -> bool {
-        while !self.over {
-            match self
-                .session
-                .link
-                .recv_into_timeout(&mut self.message, GOODBYE)
-            {
-                Ok(_) => {}
-                Err(e) if e.kind() == ErrorKind::TimedOut => return false,
-                // Other errors end it, too.
-                Err(e) => self.over = e.is_disconnect() || e.kind() == ErrorKind::ClosedHere,
-            }
+    fn received(&self, got: twinring::Result<Option<usize>>) -> Result<(), Failure> {
+        match got {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(Failure::new(Exit::PeerGone, LEFT)),
+            Err(e) => Err(self.session.lost(e, LEFT)),
         }
-        true
     }
 
     fn decode(&self) -> Result<ToReceiver<'_>, Failure> {
@@ -291,24 +274,8 @@ impl Receiver<'_> {
     }
 
     fn answer(&self, answer: &ToSender) -> Result<(), Failure> {
-        let sent = self.session.link.send(&answer.encode());
-        sent.map_err(|e| self.lost(e))
-    }
-
-    fn lost_at_recv(&mut self, e: twinring::Error) -> Failure {
-        self.over = e.is_disconnect();
-        self.lost(e)
-    }
-
-    /// The failure that ends the transfer.
-    fn lost(&self, e: twinring::Error) -> Failure {
-        match e.kind() {
-            ErrorKind::Closed | ErrorKind::NotConnected => Failure::new(
-                Exit::PeerGone,
-                format_args!("{e}; the sender left before everything had arrived"),
-            ),
-            _ => self.session.failure(e),
-        }
+        let sent = self.conn.send(&answer.encode());
+        sent.map_err(|e| self.session.lost(e, LEFT))
     }
 }
 

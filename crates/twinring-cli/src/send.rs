@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use twinring::ErrorKind;
+use twinring::{Connection, ErrorKind, Timeout};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::exit::{Exit, Failure};
@@ -48,33 +48,30 @@ pub(crate) struct SendArgs {
 /// How long a receiver may take to answer the greeting; a peer that does not answer is no receiver.
 const GREETING: Duration = Duration::from_secs(10);
 
+const LEFT: &str = "the receiver left before everything was sent";
+
 pub(crate) fn run(args: &SendArgs) -> Result<(), Failure> {
     let sources = sources(args)?;
     let session = Session::open(&args.link, Side::Guest, MAX_TO_SENDER, Connections::One)?;
-    session.wait_connected(args.link.timeout)?;
+    let Some(conn) = session.next(args.link.timeout)? else {
+        return Ok(());
+    };
     let mut sender = Sender {
         session: &session,
+        conn: &conn,
         quiet: args.link.quiet,
         block: Vec::new(),
         at: (0, sources.len() as u64),
         sent: 0,
     };
     let start = Instant::now();
-    sender.greet(&sources)?;
-    let mut failed = 0;
-    for source in &sources {
-        sender.at.0 += 1;
-        match sender.file(source)? {
-            Ok(()) => {}
-            Err(why) => {
-                failed += 1;
-                say(format_args!("{} was not sent: {why}", source.shown()));
-            }
-        }
-    }
-    sender.send(&ToReceiver::Done)?;
+    let transferred = sender.transfer(&sources);
     let (sent, time, files) = (sender.sent, start.elapsed(), sources.len());
-    session.close();
+    session.done(
+        &conn,
+        &transferred.as_ref().map(drop).map_err(Failure::clone),
+    );
+    let failed = transferred?;
     if failed > 0 {
         let what = format!("{failed} of {files} files failed");
         return Err(Failure::new(Exit::Files, what));
@@ -178,6 +175,7 @@ fn sources(args: &SendArgs) -> Result<Vec<Source<'_>>, Failure> {
 
 struct Sender<'a> {
     session: &'a Session,
+    conn: &'a Connection,
     quiet: bool,
     /// The first byte marks it as data.
     block: Vec<u8>,
@@ -190,28 +188,49 @@ struct Sender<'a> {
 type Why = String;
 
 impl Sender<'_> {
+    /// Sends everything; returns how many files failed.
+    fn transfer(&mut self, sources: &[Source<'_>]) -> Result<u64, Failure> {
+        self.greet(sources)?;
+        let mut failed = 0;
+        for source in sources {
+            self.at.0 += 1;
+            if let Err(why) = self.file(source)? {
+                failed += 1;
+                say(format_args!("{} was not sent: {why}", source.shown()));
+            }
+        }
+        self.send(&ToReceiver::Done)?;
+        Ok(failed)
+    }
+
     fn send(&self, message: &ToReceiver<'_>) -> Result<(), Failure> {
         self.send_bytes(&message.encode())
     }
 
     fn send_bytes(&self, message: &[u8]) -> Result<(), Failure> {
-        self.session.link.send(message).map_err(|e| self.lost(e))
+        self.conn.send(message).map_err(|e| self.lost(e))
     }
 
     fn receive(&self) -> Result<ToSender, Failure> {
-        let message = self.session.link.recv().map_err(|e| self.lost(e))?;
-        decode(&message)
+        let answer = self.receive_within(Timeout::Never)?;
+        answer.ok_or_else(not_a_receiver)
+    }
+
+    /// The next answer; `None` if there is none in this time.
+    fn receive_within(&self, timeout: impl Into<Timeout>) -> Result<Option<ToSender>, Failure> {
+        match self.conn.within(timeout).recv() {
+            Ok(Some(message)) => decode(&message).map(Some),
+            Ok(None) => Err(Failure::new(Exit::PeerGone, LEFT)),
+            Err(e) if e.is_timeout() => Ok(None),
+            Err(e) => Err(self.lost(e)),
+        }
     }
 
     /// The failure that ends the transfer.
     fn lost(&self, e: twinring::Error) -> Failure {
         match e.kind() {
-            ErrorKind::Closed | ErrorKind::NotConnected => Failure::new(
-                Exit::PeerGone,
-                format_args!("{e}; the receiver left before everything was sent"),
-            ),
             ErrorKind::TooLarge => not_a_receiver(),
-            _ => self.session.failure(e),
+            _ => self.session.lost(e, LEFT),
         }
     }
 
@@ -220,11 +239,8 @@ impl Sender<'_> {
             version: VERSION,
             files: sources.len() as u64,
         })?;
-        let answer = match self.session.link.recv_timeout(GREETING) {
-            Err(e) if e.kind() == ErrorKind::TimedOut => return Err(not_a_receiver()),
-            other => other.map_err(|e| self.lost(e))?,
-        };
-        match decode(&answer)? {
+        let answer = self.receive_within(GREETING)?;
+        match answer.ok_or_else(not_a_receiver)? {
             ToSender::Welcome { version } if version == VERSION => Ok(()),
             ToSender::Welcome { version } => Err(Failure::new(
                 Exit::Refused,
@@ -271,8 +287,8 @@ impl Sender<'_> {
                 progress.add(n);
             }
             // Full disks show half-way; the rest need not be sent then.
-            if let Some(answer) = self.session.link.try_recv().map_err(|e| self.lost(e))? {
-                return match decode(&answer)? {
+            if let Some(answer) = self.receive_within(Timeout::Now)? {
+                return match answer {
                     ToSender::Refused { text, .. } => {
                         self.send(&ToReceiver::Cancel(String::new()))?;
                         Ok(Err(refused(&text)))

@@ -1,16 +1,15 @@
-//! A link as the commands use it: opened with the options of the command line, its statuses reported on
-//! standard error, closed in whatever way the command ends.
+//! A link as the commands use it: opened with the options of the command line, its connections reported on
+//! standard error, each left with what the peer has to know.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use twinring::{Access, Builder, DisconnectReason, ErrorKind, Link, Status, Wait};
+use twinring::{Access, Builder, Connection, End, ErrorKind, Link, Wait};
 
 use crate::access::{self, parse_access};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, exit_of};
 use crate::interrupt;
 use crate::report::say;
 use crate::size::{parse_size, parse_time};
@@ -87,151 +86,280 @@ pub(crate) enum Connections {
     Many,
 }
 
-/// An open link.
+/// An open link, and the connection that it has.
 pub(crate) struct Session {
-    pub(crate) link: Link,
-    outcome: Outcome,
-    met: Arc<Met>,
-    /// Notified once the last status has been reported.
-    said_all: Mutex<Receiver<()>>,
+    name: String,
+    side: Side,
+    connections: Connections,
+    quiet: bool,
+    shared: Arc<Shared>,
 }
 
-/// How the command ends, set by the first thread that knows; the link is then closed.
-type Outcome = Arc<Mutex<Option<Result<(), Failure>>>>;
+/// What the threads of a command share.
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Held by the thread that ends the command: the process must not end before that has taken leave.
+    ending: Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    /// `None` once it is no longer needed.
+    link: Option<Link>,
+    current: Option<Connection>,
+    /// Nothing more is to be sent, on this connection or a later one.
+    finished: bool,
+    /// How the command ends, set by the first thread that knows.
+    outcome: Option<Result<(), Failure>>,
+}
 
 impl Session {
-    /// Opens the link. Its statuses are reported from now on.
+    /// Opens the link. Its errors are reported from now on.
     pub(crate) fn open(
         args: &LinkArgs,
         side: Side,
         max_message: u64,
         connections: Connections,
     ) -> Result<Session, Failure> {
-        let outcome = Outcome::default();
-        let met = Arc::new(Met::default());
-        let (all_said, said_all) = mpsc::channel();
-        let link = builder(args, side)
+        let shared = Arc::new(Shared::default());
+        let mut builder = builder(args, side);
+        if connections == Connections::One {
+            builder = builder.one_connection();
+        }
+        let link = builder
             .max_message(max_message)
             .wait(match args.wait {
                 WaitArg::Sleep => Wait::Sleep,
                 WaitArg::Adaptive => Wait::Adaptive,
                 WaitArg::Spin => Wait::Spin,
             })
-            .on_status({
-                let mut statuses = Statuses::new(side, connections, args.quiet);
-                let met = met.clone();
-                move |link, status| {
-                    statuses.say(link.name(), status);
-                    met.note(status);
-                    if *status == Status::Closed {
-                        let _ = all_said.send(());
-                    }
-                }
-            })
             .on_error({
-                let (outcome, quiet) = (outcome.clone(), args.quiet);
-                move |link, error| match error.kind() {
+                let (shared, quiet) = (Arc::downgrade(&shared), args.quiet);
+                move |error| match error.kind() {
                     // Trying again would not help a guest; a host may get a better one.
                     ErrorKind::WrongOwner | ErrorKind::AccessDenied | ErrorKind::Version
                         if side == Side::Guest =>
                     {
-                        end(&outcome, link, Err(Failure::new(Exit::Refused, error)));
-                    }
-                    ErrorKind::Busy if !quiet => {
-                        say("the host is connected to another guest; trying again");
+                        if let Some(shared) = shared.upgrade() {
+                            shared.end(Err(Failure::new(Exit::Refused, error)));
+                        }
                     }
                     _ if !quiet => say(error),
                     _ => {}
                 }
             })
             .open()?;
-        interrupt::watch(Some(&link));
-        Ok(Session {
-            link,
-            outcome,
-            met,
-            said_all: Mutex::new(said_all),
-        })
+        let session = Session {
+            name: args.name.clone(),
+            side,
+            connections,
+            quiet: args.quiet,
+            shared,
+        };
+        session.say_waiting();
+        session.shared.opened(link);
+        interrupt::watch({
+            let shared = session.shared.clone();
+            move || shared.end(Err(Failure::silent(Exit::Interrupted)))
+        });
+        Ok(session)
     }
 
-    /// Waits for the first peer, for ever without a timeout. It may have gone again by the time this
-    /// returns; the next `recv` then reports that.
-    pub(crate) fn wait_connected(&self, timeout: Option<Duration>) -> Result<(), Failure> {
-        // Not `Link::wait_connected`, which does not notice a peer that leaves at once.
-        self.met.wait(timeout);
-        match self.link.status() {
-            Status::Closed => self.outcome(),
-            _ if self.link.generation() > 0 => Ok(()),
-            _ => match self.link.wait_connected(Duration::ZERO) {
-                Ok(_) => Ok(()),
-                Err(e) => Err(self.failure(e)),
-            },
+    /// Waits for the next connection, for ever without a timeout. `None` if the command has ended
+    /// meanwhile, and well.
+    pub(crate) fn next(&self, timeout: Option<Duration>) -> Result<Option<Connection>, Failure> {
+        let link = self.shared.state().link.clone();
+        let next = link.map(|link| match timeout {
+            Some(timeout) => link.within(timeout).next(),
+            None => link.next(),
+        });
+        if let Some(outcome) = self.outcome() {
+            return outcome.map(|()| None);
+        }
+        let Some(conn) = next.transpose()? else {
+            return Err(Failure::silent(Exit::Interrupted));
+        };
+        if !self.quiet {
+            say(format_args!("connected to {}", conn.peer()));
+        }
+        self.shared.connected(&conn, self.connections);
+        Ok(Some(conn))
+    }
+
+    /// The connection after the one with this number, waiting for it. `None` once there will be none.
+    pub(crate) fn current_after(&self, last: Option<u64>) -> Option<Connection> {
+        let mut state = self.shared.state();
+        loop {
+            if state.outcome.is_some() {
+                return None;
+            }
+            match &state.current {
+                Some(current) if Some(current.id()) != last => return Some(current.clone()),
+                _ => {}
+            }
+            let waited = self.shared.changed.wait(state);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Ends the command from another thread: every call that waits on the link returns, and
-    /// [`outcome`](Session::outcome) says how it ends.
+    /// The program has done with a connection, in this way: tells the peer, and the user.
+    pub(crate) fn done(&self, conn: &Connection, how: &Result<(), Failure>) {
+        // Before this side ends it: whether the peer has.
+        let end = conn.end();
+        leave(conn, how);
+        self.shared.state().current = None;
+        if self.outcome().is_some() {
+            return;
+        }
+        match how {
+            // The error that ends the command is reported by it.
+            Err(_) if self.connections == Connections::One => return,
+            Err(failure) => failure.message().into_iter().for_each(say),
+            Ok(()) if self.quiet => {}
+            Ok(()) => say(format_args!(
+                "disconnected: {}",
+                end.unwrap_or(End::Finished)
+            )),
+        }
+        if self.connections == Connections::Many {
+            self.say_waiting();
+        }
+    }
+
+    /// Nothing more will be sent, on this connection or a later one.
+    pub(crate) fn finish(&self) {
+        let mut state = self.shared.state();
+        state.finished = true;
+        if let Some(current) = &state.current {
+            // If it has ended, the thread that receives reports that.
+            let _ = current.finish();
+        }
+    }
+
+    /// Ends the command from any thread: every call that waits returns, and
+    /// [`outcome`](Session::outcome) says how it ends. Returns once the peer has been told.
     pub(crate) fn end(&self, outcome: Result<(), Failure>) {
-        end(&self.outcome, &self.link, outcome);
+        self.shared.end(outcome);
     }
 
-    /// How the command ends, once a call on the link has reported that it is closed here.
-    pub(crate) fn outcome(&self) -> Result<(), Failure> {
-        self.outcome
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-            .unwrap_or(Err(Failure::silent(Exit::Interrupted)))
+    /// How the command ends, once a thread has ended it.
+    pub(crate) fn outcome(&self) -> Option<Result<(), Failure>> {
+        self.shared.state().outcome.clone()
     }
 
-    /// Says goodbye to the peer; returns once all statuses have been reported.
-    pub(crate) fn close(&self) {
-        interrupt::watch(None);
-        self.link.close();
-        let said_all = self.said_all.lock().unwrap_or_else(PoisonError::into_inner);
-        // This takes long only if standard error is blocked.
-        let _ = said_all.recv_timeout(Duration::from_secs(1));
+    /// How a connection ended, with the link's name.
+    pub(crate) fn ended(&self, end: &End) -> Result<(), Failure> {
+        match exit_of(end) {
+            None => Ok(()),
+            Some(exit) => {
+                let text = format_args!("link {:?}: {end}", self.name).to_string();
+                Err(Failure::new(exit, text))
+            }
+        }
     }
 
-    /// The failure that an error of a call on the link stands for.
-    pub(crate) fn failure(&self, e: twinring::Error) -> Failure {
-        match self.outcome() {
-            Err(failure) if e.kind() == ErrorKind::ClosedHere => failure,
+    /// The failure for an error on a connection whose peer was not to leave yet.
+    pub(crate) fn lost(&self, e: twinring::Error, left: &str) -> Failure {
+        match (self.outcome(), e.end()) {
+            (Some(Err(failure)), _) => failure,
+            (_, Some(end)) if e.kind() == ErrorKind::Ended => {
+                let exit = exit_of(end).unwrap_or(Exit::PeerGone);
+                Failure::new(exit, format_args!("{e}; {left}"))
+            }
             _ => Failure::from(e),
+        }
+    }
+
+    fn say_waiting(&self) {
+        if !self.quiet {
+            let whom = match self.side {
+                Side::Host { .. } => "a guest",
+                Side::Guest => "the host",
+            };
+            say(format_args!("waiting for {whom} on link {:?}", self.name));
         }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.close();
+        interrupt::unwatch();
+        self.shared.end(Ok(()));
     }
 }
 
-/// Whether there has been a connection.
-#[derive(Default)]
-struct Met {
-    /// There has been one, or there will be none.
-    decided: Mutex<bool>,
-    changed: Condvar,
-}
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-impl Met {
-    fn note(&self, status: &Status) {
-        if status.is_connected() || *status == Status::Closed {
-            *self.decided.lock().unwrap_or_else(PoisonError::into_inner) = true;
-            self.changed.notify_all();
+    fn opened(&self, link: Link) {
+        let mut state = self.state();
+        // An error may have ended the command before.
+        if state.outcome.is_none() {
+            state.link = Some(link);
         }
     }
 
-    /// Waits until that is decided, but not beyond the timeout.
-    fn wait(&self, timeout: Option<Duration>) {
-        let decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
-        let timeout = timeout.unwrap_or(Duration::MAX);
-        drop(
-            self.changed
-                .wait_timeout_while(decided, timeout, |decided| !*decided),
-        );
+    fn connected(&self, conn: &Connection, connections: Connections) {
+        let mut state = self.state();
+        if let Some(outcome) = &state.outcome {
+            leave(conn, outcome);
+        }
+        if state.finished {
+            let _ = conn.finish();
+        }
+        state.current = Some(conn.clone());
+        // A guest that comes now is for another process: it would only be sent away.
+        let link = match connections {
+            Connections::One => state.link.take(),
+            Connections::Many => None,
+        };
+        self.changed.notify_all();
+        drop(state);
+        drop(link);
+    }
+
+    fn end(&self, outcome: Result<(), Failure>) {
+        let _ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        let outcome = state.outcome.get_or_insert(outcome).clone();
+        let (link, current) = (state.link.take(), state.current.take());
+        self.changed.notify_all();
+        drop(state);
+        if let Some(current) = current {
+            leave(&current, &outcome);
+        }
+        if let Some(link) = link {
+            let (code, reason) = farewell(&outcome);
+            link.close(code, &reason);
+        }
+    }
+}
+
+/// Ends a connection, unless it has ended: this side has nothing more to say, or has failed.
+pub(crate) fn leave(conn: &Connection, how: &Result<(), Failure>) {
+    if how.is_ok() {
+        let _ = conn.finish();
+    }
+    // Also wakes a thread that still sends.
+    let (code, reason) = farewell(how);
+    conn.close(code, &reason);
+}
+
+/// What the peer is told of how this side has ended.
+fn farewell(how: &Result<(), Failure>) -> (u32, String) {
+    match how {
+        Ok(()) => (0, String::new()),
+        Err(failure) => {
+            let reason = match failure.exit {
+                Exit::Interrupted => "interrupted",
+                _ => failure.message().unwrap_or_default(),
+            };
+            (failure.exit.code() as u32, reason.to_owned())
+        }
     }
 }
 
@@ -244,59 +372,6 @@ fn builder(args: &LinkArgs, side: Side) -> Builder {
     match &args.directory {
         Some(path) => builder.directory(path),
         None => builder,
-    }
-}
-
-fn end(slot: &Outcome, link: &Link, outcome: Result<(), Failure>) {
-    slot.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get_or_insert(outcome);
-    link.close();
-}
-
-/// Reports the link's statuses.
-struct Statuses {
-    side: Side,
-    connections: Connections,
-    quiet: bool,
-    over: bool,
-}
-
-impl Statuses {
-    fn new(side: Side, connections: Connections, quiet: bool) -> Statuses {
-        Statuses {
-            side,
-            connections,
-            quiet,
-            over: false,
-        }
-    }
-
-    fn say(&mut self, name: &str, status: &Status) {
-        // With one connection, nothing after it matters; and if it broke, the error that ends the
-        // command is reported.
-        if self.quiet || self.over {
-            return;
-        }
-        let one = self.connections == Connections::One;
-        match status {
-            Status::Waiting => say(format_args!(
-                "waiting for {} on link {name:?}",
-                match self.side {
-                    Side::Host { .. } => "a guest",
-                    Side::Guest => "the host",
-                }
-            )),
-            Status::Connected { peer, .. } if one => say(format_args!("connected to {peer}")),
-            Status::Disconnected { reason, .. } if one => {
-                self.over = true;
-                if *reason == DisconnectReason::Closed {
-                    say(status);
-                }
-            }
-            Status::Closed => {}
-            other => say(other),
-        }
     }
 }
 

@@ -9,14 +9,14 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use twinring::ErrorKind;
+use twinring::{Connection, End, ErrorKind};
 
 use crate::exec;
 use crate::exit::{Exit, Failure};
 use crate::framing::{Framing, Messages};
 use crate::output::{Output, Step, step};
 use crate::report::say;
-use crate::session::{Connections, LimitArgs, LinkArgs, RingArgs, Session, Side};
+use crate::session::{Connections, LimitArgs, LinkArgs, RingArgs, Session, Side, leave};
 
 pub(crate) const LISTEN_HELP: &str = "\
 Examples:
@@ -26,22 +26,26 @@ Examples:
                                           each peer talks to a program of its own
   twinring listen data -f raw > dir.tar   bytes as they are
 
-Input that is read while no peer is connected is kept for the next one. When the input ends, \
-receiving goes on until the peer closes, as with nc; -N ends then.";
+Input that is read while no peer is connected is kept for the next one. When the input ends, the peer \
+is told that nothing more comes, and receiving goes on until the peer has finished, too; -N ends \
+once the peer has everything.";
 
 pub(crate) const CONNECT_HELP: &str = "\
 Examples:
   twinring connect chat                   with `twinring listen chat` in another terminal
-  echo status | twinring connect svc --count 1
-                                          one request, one answer
+  echo status | twinring connect svc      a request, and its answers
   tar c dir | twinring connect data -N -f raw
   twinring connect svc --timeout 2 --exec ./client
 
-The host may be started later, and a busy one is tried again, until --timeout. When the input \
-ends, receiving goes on until the peer closes, as with nc; -N and --count end sooner.";
+The host may be started later, and a busy one is waited for, in the order of arrival, until --timeout. When the input \
+ends, the host is told that nothing more comes, and receiving goes on until the host has finished, \
+too; -N (once the host has everything) and --count end sooner.";
 
-/// The pause between two programs for the same host.
+/// A guest's pause between two connections.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How often to look whether a connection has ended whose peer has finished.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// `twinring listen`
 #[derive(Args, Debug)]
@@ -74,7 +78,7 @@ struct TalkArgs {
     #[arg(short, long)]
     keep: bool,
 
-    /// Close the link when the input ends, instead of receiving until the peer closes
+    /// When the input ends and the peer has everything, end, instead of receiving until it has finished
     #[arg(short = 'N', long)]
     close_on_eof: bool,
 
@@ -111,125 +115,180 @@ fn run(args: &TalkArgs, side: Side) -> Result<(), Failure> {
     } else {
         Connections::One
     };
-    let open = |connections| Session::open(&args.link, side, args.limit.max_message, connections);
-    if let Some((program, arguments)) = args.exec.split_first() {
-        let program = exec::Program {
-            program,
-            arguments,
-            framing: args.framing,
-            quiet: args.link.quiet,
-        };
-        // A new link for each connection: what a program writes belongs to one peer only.
-        let mut timeout = args.link.timeout;
-        loop {
-            let session = Arc::new(open(Connections::One)?);
-            session.wait_connected(timeout)?;
-            let served = program.serve(&session);
-            session.close();
-            match served {
-                // An error with one peer does not concern the next one.
-                Err(failure)
-                    if args.keep && matches!(failure.exit, Exit::PeerGone | Exit::Program(_)) =>
-                {
-                    if let Some(message) = failure.message() {
-                        say(message);
-                    }
-                }
-                Ok(()) if args.keep => {}
-                served => return served,
-            }
-            timeout = None;
-            if side == Side::Guest {
-                // A program that ends at once must not be started thousands of times a second.
-                thread::sleep(PAUSE);
-            }
+    let session = Session::open(&args.link, side, args.limit.max_message, connections)?;
+    let session = Arc::new(session);
+    let talked = match args.exec.split_first() {
+        Some((program, arguments)) => {
+            let program = exec::Program {
+                program,
+                arguments,
+                framing: args.framing,
+                quiet: args.link.quiet,
+            };
+            each(&session, args, side, |conn| program.serve(&session, conn))
         }
-    }
-    let session = Arc::new(open(connections)?);
-    session.wait_connected(args.link.timeout)?;
-    let sending = {
-        let (session, framing, keep) = (session.clone(), args.framing, args.keep);
-        let close_on_eof = args.close_on_eof;
-        move || match send_input(&session, framing, keep) {
-            Ok(Input::Ended) if close_on_eof => session.end(Ok(())),
-            Ok(_) => {}
-            Err(failure) => session.end(Err(failure)),
+        None => {
+            let mut input = Some(Input {
+                framing: args.framing,
+                keep: args.keep,
+                close_on_eof: args.close_on_eof,
+            });
+            let mut printer = Printer {
+                session: &session,
+                output: Output::stdout(args.framing),
+                left: args.count.map(NonZeroU64::get),
+                keep: args.keep,
+            };
+            each(&session, args, side, |conn| {
+                // Nothing is read before there is somebody to have it.
+                if let Some(input) = input.take() {
+                    input.start(&session)?;
+                }
+                printer.print(conn)
+            })
         }
     };
-    // It may stay in a read of the input for ever; it ends with the process.
-    thread::Builder::new()
-        .name("input".into())
-        .spawn(sending)
-        .map_err(|e| Failure::new(Exit::Other, format_args!("cannot start a thread: {e}")))?;
-    let printed = print_messages(&session, args);
     // The input's thread holds the session, too.
-    session.close();
-    printed
+    session.end(talked.clone());
+    talked
 }
 
-/// Why no more input is sent.
-enum Input {
-    Ended,
-    /// The link is closed, or its one connection is over.
-    LinkEnded,
-}
+/// How one connection ended; an outer error ends the command, whatever `--keep` says.
+pub(crate) type Over = Result<Result<(), Failure>, Failure>;
 
-fn send_input(session: &Session, framing: Framing, keep: bool) -> Result<Input, Failure> {
-    let mut input = Messages::new(framing, io::stdin());
-    let mut message = Vec::new();
-    loop {
-        match input.next(&mut message) {
-            Ok(true) => {}
-            Ok(false) => return Ok(Input::Ended),
-            Err(e) => {
-                return Err(Failure::new(
-                    Exit::Other,
-                    format_args!("cannot read standard input: {e}"),
-                ));
-            }
+/// Serves one connection, or one after the other.
+fn each(
+    session: &Session,
+    args: &TalkArgs,
+    side: Side,
+    mut serve: impl FnMut(&Connection) -> Over,
+) -> Result<(), Failure> {
+    let mut timeout = args.link.timeout;
+    while let Some(conn) = session.next(timeout.take())? {
+        let how = serve(&conn)?;
+        session.done(&conn, &how);
+        if let Some(outcome) = session.outcome() {
+            return outcome;
         }
-        loop {
-            match session.link.send(&message) {
-                Ok(()) => break,
-                Err(e) if e.kind() == ErrorKind::ClosedHere => return Ok(Input::LinkEnded),
-                // The receiving side reports how the connection ended.
-                Err(e) if e.is_disconnect() && !keep => return Ok(Input::LinkEnded),
-                // No part of a message whose send failed is delivered: the next peer gets it.
-                Err(e) if e.is_disconnect() => {
-                    if session.link.wait_connected(Duration::MAX).is_err() {
-                        return Ok(Input::LinkEnded);
+        if !args.keep {
+            return how;
+        }
+        if side == Side::Guest {
+            // A host that ends each connection at once must not be asked thousands of times a second.
+            thread::sleep(PAUSE);
+        }
+    }
+    Ok(())
+}
+
+/// What becomes of standard input.
+struct Input {
+    framing: Framing,
+    keep: bool,
+    close_on_eof: bool,
+}
+
+impl Input {
+    /// Starts a thread, which may stay in a read of the input for ever; it ends with the process.
+    fn start(self, session: &Arc<Session>) -> Result<(), Failure> {
+        let session = session.clone();
+        thread::Builder::new()
+            .name("input".into())
+            .spawn(move || {
+                if let Err(failure) = self.send(&session) {
+                    session.end(Err(failure));
+                }
+            })
+            .map(drop)
+            .map_err(|e| Failure::new(Exit::Other, format_args!("cannot start a thread: {e}")))
+    }
+
+    fn send(&self, session: &Session) -> Result<(), Failure> {
+        let mut input = Messages::new(self.framing, io::stdin());
+        let mut message = Vec::new();
+        let mut conn = session.current_after(None);
+        while let Some(current) = &conn {
+            match input.next(&mut message) {
+                Ok(true) => {}
+                Ok(false) => {
+                    session.finish();
+                    if self.close_on_eof && current.flush().is_ok() {
+                        session.end(Ok(()));
+                    }
+                    return Ok(());
+                }
+                Err(e) => {
+                    let text = format!("cannot read standard input: {e}");
+                    return Err(Failure::new(Exit::Other, text));
+                }
+            }
+            while let Some(current) = &conn {
+                match current.send(&message) {
+                    Ok(()) => break,
+                    // The thread that receives reports how the connection ended.
+                    Err(e) if e.kind() == ErrorKind::Ended && !self.keep => return Ok(()),
+                    Err(e) if !self.keep => return Err(e.into()),
+                    Err(e) if e.kind() == ErrorKind::Ended => {}
+                    // Only this peer does not take it.
+                    Err(e) => {
+                        say(&e);
+                        leave(current, &Err(e.into()));
                     }
                 }
-                Err(e) => return Err(e.into()),
+                // No part of a message whose send failed is delivered: the next peer gets it.
+                conn = session.current_after(Some(current.id()));
             }
+        }
+        Ok(())
+    }
+}
+
+/// Messages to standard output.
+struct Printer<'a> {
+    session: &'a Session,
+    output: Output<io::StdoutLock<'static>>,
+    /// How many more to print.
+    left: Option<u64>,
+    keep: bool,
+}
+
+impl Printer<'_> {
+    fn print(&mut self, conn: &Connection) -> Over {
+        let mut message = Vec::new();
+        while self.left != Some(0) {
+            match step(conn, &mut self.output, &mut message) {
+                Step::Written => self.left = self.left.map(|left| left - 1),
+                // The input may not be at its end.
+                Step::Finished => return Ok(self.session.ended(&outlast(conn))),
+                // The reader of the output wants no more.
+                Step::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => {
+                    self.session.end(Ok(()));
+                    return Ok(Ok(()));
+                }
+                Step::Output(e) => return Err(cannot_write(&e)),
+                Step::Failed(e) => match e.end() {
+                    Some(_) if e.kind() == ErrorKind::StreamEnded => say(&e),
+                    Some(end) => return Ok(self.session.ended(end)),
+                    None if self.keep && e.kind() == ErrorKind::TooLarge => say(&e),
+                    None => return Ok(Err(e.into())),
+                },
+            }
+        }
+        self.session.end(Ok(()));
+        match self.output.flush() {
+            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(cannot_write(&e)),
+            _ => Ok(Ok(())),
         }
     }
 }
 
-fn print_messages(session: &Session, args: &TalkArgs) -> Result<(), Failure> {
-    let mut output = Output::stdout(args.framing);
-    let mut message = Vec::new();
-    let mut left = args.count.map(NonZeroU64::get);
-    while left != Some(0) {
-        match step(&session.link, &mut output, &mut message) {
-            Step::Written => left = left.map(|left| left - 1),
-            // The reader of the output wants no more.
-            Step::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            Step::Output(e) => return Err(cannot_write(&e)),
-            Step::Link(e) => match e.kind() {
-                ErrorKind::ClosedHere => return session.outcome(),
-                ErrorKind::Closed if !args.keep => return Ok(()),
-                ErrorKind::Aborted => say(&e),
-                _ if !args.keep => return Err(e.into()),
-                _ if e.is_disconnect() => {}
-                ErrorKind::TooLarge | ErrorKind::OutOfMemory => say(&e),
-                _ => return Err(e.into()),
-            },
+/// Waits for the end of a connection whose peer has finished.
+fn outlast(conn: &Connection) -> End {
+    loop {
+        if let Some(end) = conn.end() {
+            return end;
         }
-    }
-    match output.flush() {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(cannot_write(&e)),
-        _ => Ok(()),
+        thread::sleep(LOOK);
     }
 }
 

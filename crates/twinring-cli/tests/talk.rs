@@ -6,8 +6,8 @@ use std::io::Read;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Ended, LIMIT, Place, Running, noise, until};
-use twinring::Link;
+use common::{Ended, LIMIT, Place, Running, noise};
+use twinring::{By, Connection, End, Link};
 
 const MIB: usize = 1 << 20;
 
@@ -20,7 +20,7 @@ fn one_way(place: &Place, from: &str, to: &str, args: &[&str], input: Vec<u8>) -
     let mut sender = place.start(from, &all);
     sender.feed(input);
     sender.wait().code(0);
-    // The receiver's own input is open all the time: it ends because the peer closes.
+    // The receiver's own input is open all the time: it ends because the peer has left, and well.
     receiver.wait().code(0).stdout
 }
 
@@ -70,7 +70,7 @@ fn a_conversation_of_lines() {
     listened
         .says("waiting for a guest on link")
         .says("connected to process")
-        .says("disconnected: the peer closed the link");
+        .says("disconnected: ");
 }
 
 #[test]
@@ -118,10 +118,12 @@ fn length_framing_keeps_messages_of_any_bytes() {
         .directory(place.runtime())
         .open()
         .unwrap();
+    let conn = link.within(LIMIT).next().unwrap().within(LIMIT);
     listen.feed(stream);
-    for message in &messages {
-        assert!(link.recv_timeout(LIMIT).unwrap() == *message);
+    for message in messages {
+        assert!(conn.recv().unwrap() == Some(message));
     }
+    assert_eq!(conn.recv().unwrap(), None);
     listen.wait().code(0);
 }
 
@@ -135,7 +137,10 @@ fn input_that_ends_inside_a_message() {
         .wait()
         .code(1)
         .says("cannot read standard input: the input ended inside a message");
-    assert_eq!(listen.finish().code(0).stdout, b"");
+    // And the other side does not take what it has got for everything.
+    let listened = listen.wait().code(5);
+    assert_eq!(listened.stdout, b"");
+    listened.says("code 1: cannot read standard input");
 }
 
 #[test]
@@ -154,7 +159,58 @@ fn end_of_input_is_not_the_end_of_receiving() {
     connect
         .wait()
         .code(5)
-        .says("the peer's process ended without closing the link");
+        .says("the peer's process ended without a word");
+}
+
+#[test]
+fn both_have_finished() {
+    let place = Place::new();
+    for (first, second) in BOTH_WAYS {
+        let mut asks = place.start(first, &[]);
+        asks.write(b"question\n");
+        asks.end_input();
+        let mut answers = place.start(second, &[]);
+        answers.shows("question\n");
+        answers.write(b"answer\n");
+        answers.end_input();
+        answers.wait().code(0).says("disconnected: finished");
+        let asked = asks.wait().code(0).says("disconnected: finished");
+        assert_eq!(asked.stdout, b"answer\n");
+    }
+}
+
+/// How a peer ends is told apart by the exit code, and said.
+#[test]
+fn ends_of_a_library_s_peer() {
+    let place = Place::new();
+    type Leave = fn(Connection);
+    let ends: [(i32, &str, Leave); 5] = [
+        (0, "disconnected: ", |conn| conn.finish().unwrap()),
+        (0, "goodbye", |conn| conn.close(0, "goodbye")),
+        (5, "code 3: no more paper", |conn| {
+            conn.close(3, "no more paper")
+        }),
+        (5, "without finishing", drop),
+        (0, "disconnected: ", |conn| {
+            conn.finish().unwrap();
+            assert_eq!(conn.recv().unwrap(), None);
+        }),
+    ];
+    for (code, text, leave) in ends {
+        let mut listen = place.start("listen", &[]);
+        let link = Link::guest(&place.name)
+            .directory(place.runtime())
+            .open()
+            .unwrap();
+        let conn = link.within(LIMIT).next().unwrap();
+        drop(link);
+        conn.send(b"first").unwrap();
+        listen.shows("first\n");
+        listen.end_input();
+        leave(conn);
+        let listened = listen.wait().code(code).says(text);
+        assert_eq!(listened.stdout, b"first\n");
+    }
 }
 
 #[test]
@@ -189,9 +245,9 @@ fn one_peer_after_the_other() {
         listen.write(format!("to {round}\n").as_bytes());
         crashes.shows(&format!("to {round}\n"));
         crashes.killed();
-        listen.says(&format!("(connection {})", 2 * round + 2));
+        listen.says_times("connected to process", 2 * round + 2);
         // What is sent before that goes to the dead.
-        listen.says_times("process ended without closing", round + 1);
+        listen.says_times("process ended without a word", round + 1);
     }
     assert!(listen.is_running());
     // What is read while nobody is there is for the next.
@@ -200,7 +256,7 @@ fn one_peer_after_the_other() {
     assert_eq!(last.wait().code(0).stdout, b"for the last\n");
     listen
         .killed()
-        .says("disconnected: the peer's process ended without closing");
+        .says("the peer's process ended without a word");
 }
 
 #[test]
@@ -241,18 +297,61 @@ fn nobody_reads_the_output_any_more() {
 #[test]
 fn messages_that_are_too_long() {
     let place = Place::new();
-    let mut listen = place.start("listen", &["--max-message", "1K"]);
+    let listen = place.start("listen", &["--max-message", "1K"]);
     let mut connect = place.start("connect", &[]);
     connect.write(&[b"x".repeat(1024), b"\n".to_vec()].concat());
     listen.shows(&"x".repeat(1024));
     connect.write(&[b"x".repeat(1025), b"\n".to_vec()].concat());
     connect.wait().code(1).says("the peer takes at most 1024");
-    listen.end_input();
-    listen.wait().code(0);
+    listen.wait().code(5).says("code 1: ");
+}
+
+/// Only its own connection ends; what it does not take is for the next one.
+#[test]
+fn a_peer_that_takes_nothing() {
+    let place = Place::new();
+    let mut args = vec!["--keep", "--exec"];
+    args.extend(match cfg!(windows) {
+        true => ["cmd", "/c", "echo line"],
+        false => ["sh", "-c", "echo line"],
+    });
+    for args in [&["--keep"][..], &args] {
+        let mut listen = place.start("listen", args);
+        for round in 1..=3 {
+            let link = Link::guest(&place.name)
+                .directory(place.runtime())
+                .max_message(0)
+                .open()
+                .unwrap();
+            let conn = link.within(LIMIT).next().unwrap().within(LIMIT);
+            drop(link);
+            if round == 1 && args.len() == 1 {
+                listen.says("connected");
+                listen.write(b"line\n");
+            }
+            let error = conn.recv().unwrap_err();
+            assert!(
+                matches!(
+                    error.end(),
+                    Some(End::Closed {
+                        by: By::Peer,
+                        code: 1,
+                        ..
+                    })
+                ),
+                "{error}"
+            );
+            listen.says_times("the peer takes at most 0", round);
+        }
+        let connect = place.start("connect", &["--count", "1"]);
+        assert_eq!(connect.wait().code(0).text().trim_end(), "line");
+        assert!(listen.is_running());
+        listen.killed();
+    }
 }
 
 #[test]
-fn interrupted_is_closed_not_crashed() {
+fn interrupted_is_told_as_such() {
     if cfg!(windows) {
         return; // There is no Ctrl-C for a single process there.
     }
@@ -282,7 +381,8 @@ fn interrupted_is_closed_not_crashed() {
             .success()
     );
     connect.wait().code(130);
-    listen.wait().code(0).says("the peer closed the link");
+    // Whoever interrupts may have had more to say.
+    listen.wait().code(5).says("code 130: interrupted");
 }
 
 // Who is there, and who is not.
@@ -338,10 +438,10 @@ fn a_second_guest_is_told_that_the_host_is_busy() {
         .start("connect", &["--timeout", "500ms"])
         .wait()
         .code(4)
-        .says("the host is connected to another guest; trying again");
+        .says("the host is connected to another guest; this one is number 1 in its queue");
     // One that waits longer is connected then.
     let second = place.start("connect", &[]);
-    second.says("trying again");
+    second.says("in its queue");
     first.killed();
     second.says("connected to process");
     listen.killed();
@@ -391,7 +491,7 @@ fn a_program_s_end_is_the_connection_s_end() {
         let with_program = place.start(side, &args);
         let peer = place.start(other, &[]);
         with_program.wait().code(7);
-        peer.wait().code(0);
+        peer.wait().code(5).says("code 7: ");
     }
 }
 
@@ -412,29 +512,45 @@ fn a_program_for_each_guest() {
     for round in 0..3 {
         let mut connect = place.start("connect", &["--timeout", "60"]);
         connect.feed(format!("round {round}\n").into_bytes());
-        let text = connect.wait().code(0).text();
-        assert!(text.starts_with("hello"), "{text:?}");
+        let connected = connect.wait();
+        let text = connected.text();
+        assert!(text.starts_with("hello"), "{connected:?}");
         if cfg!(unix) {
             assert_eq!(text, format!("hello\nyou said round {round}\n"));
+            connected.code(5).says("code 3: sh: exit status: 3");
+        } else {
+            connected.code(0);
         }
     }
-    // A guest's link may have connected once more before its process ended. Under Wine, who is
-    // killed while it starts a program leaves it behind, suspended for ever: so not before it only
-    // waits.
-    let quiet = Duration::from_millis(300);
-    let mut waits_since = None;
-    until("the host only waits", || {
-        let waits = listen.said("waiting for a guest") > listen.said("connected to");
-        if !waits {
-            waits_since = None;
-            return false;
-        }
-        waits_since.get_or_insert_with(Instant::now).elapsed() > quiet
-    });
+    listen.says_times("waiting for a guest", 4);
     let ended: Ended = listen.killed();
     if cfg!(unix) {
         ended.says("sh: exit status: 3");
     }
+}
+
+/// Whoever is connected is served, however quickly guests follow each other, one by one or all at once.
+#[test]
+fn guests_that_follow_each_other() {
+    let place = Place::new();
+    let mut args = vec!["--keep", "--exec"];
+    if cfg!(windows) {
+        args.extend(["cmd", "/c", "echo hello"]);
+    } else {
+        args.extend(["echo", "hello"]);
+    }
+    let listen = place.start("listen", &args);
+    let guest = || place.start("connect", &["-q"]);
+    let many = if cfg!(windows) { 6 } else { 20 };
+    for _ in 0..many {
+        assert_eq!(guest().wait().code(0).text(), "hello\n");
+    }
+    let at_once: Vec<_> = (0..many).map(|_| guest()).collect();
+    for guest in at_once {
+        assert_eq!(guest.wait().code(0).text(), "hello\n");
+    }
+    listen.says_times("connected to", 2 * many);
+    assert_eq!(listen.said("connected to"), 2 * many);
 }
 
 #[test]
@@ -447,12 +563,34 @@ fn much_through_a_program() {
     let listen = place.start("listen", &["-f", "raw", "--exec", "cat"]);
     let mut connect = place.start("connect", &["-f", "raw", "-q"]);
     connect.feed(bytes.clone());
-    // cat ends with its input, which ends with the connection: so this side has to end it.
-    let all = bytes.len();
-    until("everything comes back", || connect.stdout_len() >= all);
-    let connected = connect.killed();
-    assert!(connected.stdout == bytes);
-    listen.wait().code(5);
+    // cat ends with its input, which ends when the guest has finished; then everything has come back.
+    assert!(connect.wait().code(0).stdout == bytes);
+    listen.wait().code(0);
+}
+
+/// Guests that come and go at once: each is served by a program of its own.
+#[test]
+fn no_guest_is_sent_away_without_a_program() {
+    let place = Place::new();
+    let mut args = vec!["--keep", "--quiet", "--exec"];
+    args.extend(match cfg!(windows) {
+        true => ["cmd", "/c", "echo hello"],
+        false => ["sh", "-c", "echo hello"],
+    });
+    let mut listen = place.start("listen", &args);
+    let guest = Link::guest(&place.name)
+        .directory(place.runtime())
+        .open()
+        .unwrap();
+    for _ in 0..20 {
+        // It connects again at the moment that the last connection ends.
+        let conn = guest.within(LIMIT).next().unwrap().within(LIMIT);
+        let hello = conn.recv().unwrap().unwrap();
+        assert_eq!(hello.trim_ascii_end(), b"hello");
+        assert_eq!(conn.recv().unwrap(), None);
+    }
+    drop(guest);
+    assert!(listen.is_running());
 }
 
 #[test]
@@ -464,5 +602,5 @@ fn a_program_that_cannot_be_run() {
     );
     let connect = place.start("connect", &[]);
     listen.wait().code(1).says("cannot run no-such-program");
-    connect.wait().code(0);
+    connect.wait().code(5).says("cannot run no-such-program");
 }

@@ -3,12 +3,13 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use common::{Place, Running, is_long, noise, until};
-use twinring::Link;
+use twinring::{By, Connection, End, Link};
 
 const MIB: usize = 1 << 20;
 
@@ -239,14 +240,13 @@ fn no_place_for_the_files() {
 }
 
 /// A sender that does not keep to the rules.
-struct Hostile(Link);
+struct Hostile(Connection);
 
 impl Hostile {
     fn connect(place: &Place) -> Hostile {
         let link = Link::guest(&place.name).directory(place.runtime()).open();
-        let link = link.unwrap();
-        link.wait_connected(common::LIMIT).unwrap();
-        Hostile(link)
+        let conn = link.unwrap().within(common::LIMIT).next().unwrap();
+        Hostile(conn.within(common::LIMIT))
     }
 
     fn send(&self, message: &[u8]) {
@@ -267,7 +267,7 @@ impl Hostile {
     }
 
     fn receive(&self) -> Vec<u8> {
-        self.0.recv_timeout(common::LIMIT).unwrap()
+        self.0.recv().unwrap().unwrap()
     }
 }
 
@@ -314,6 +314,67 @@ fn a_wrong_checksum_leaves_nothing() {
     assert!(Place::names(&inbox).is_empty());
 }
 
+/// What one sender is told is not told to the next, whatever the first one does.
+#[test]
+fn hostile_senders_do_not_disturb_the_next_one() {
+    let place = Place::new();
+    let inbox = place.directory("in");
+    let recv = place.start("recv", &["-o", "in", "--keep"]);
+    place.file("good", &noise(MIB, 1));
+    let leaves_after_end = |sender: Hostile| {
+        sender.greet();
+        sender.name(b"x");
+        assert_eq!(sender.receive(), b"\x82");
+        sender.send(b"\x03data");
+        let mut end = b"\x04\x04\0\0\0\0\0\0\0".to_vec();
+        end.extend_from_slice(&[7; 16]);
+        sender.send(&end);
+        // The answer is due; it belongs to this connection only.
+    };
+    let sends_too_much = |sender: Hostile| {
+        sender.greet();
+        let mut stream = sender.0.send_stream().unwrap();
+        let sent = stream.write_all(&vec![3; 3 * MIB]);
+        assert!(sent.is_err() || stream.finish().is_err());
+        let error = sender.0.recv().unwrap_err();
+        let code = match error.end() {
+            Some(End::Closed {
+                by: By::Peer, code, ..
+            }) => *code,
+            end => panic!("{end:?}"),
+        };
+        assert_eq!(code, 1);
+    };
+    let takes_nothing = || {
+        let link = Link::guest(&place.name)
+            .directory(place.runtime())
+            .max_message(0)
+            .open();
+        let conn = link.unwrap().within(common::LIMIT).next().unwrap();
+        let sender = Hostile(conn.within(common::LIMIT));
+        sender.send(b"\x01TWFILES\0\x01\0\0\0\x01\0\0\0\0\0\0\0");
+        assert!(sender.0.recv().is_err());
+    };
+    for round in 0..5 {
+        let next = |name: &str| {
+            place
+                .start("send", &["good", "--name", name, "-q"])
+                .finish()
+                .code(0);
+            same(&place.path("good"), &inbox.join(name));
+        };
+        leaves_after_end(Hostile::connect(&place));
+        next(&format!("a{round}"));
+        sends_too_much(Hostile::connect(&place));
+        next(&format!("b{round}"));
+        takes_nothing();
+        next(&format!("c{round}"));
+    }
+    assert_eq!(Place::names(&inbox).len(), 15);
+    recv.killed()
+        .says("the sender left before everything had arrived");
+}
+
 #[test]
 fn what_is_no_sender_is_told_so() {
     let place = Place::new();
@@ -324,6 +385,8 @@ fn what_is_no_sender_is_told_so() {
         stranger.send(message);
         let ended = recv.finish().code(1);
         assert!(ended.stderr.contains("protocol"), "{}", ended.stderr);
+        let error = stranger.0.recv().unwrap_err();
+        assert!(error.to_string().contains("protocol"), "{error}");
     }
     // In the middle of a file, too; nothing of it remains.
     let recv = place.start("recv", &["-o", "in"]);
@@ -353,5 +416,5 @@ fn what_is_no_receiver_is_told_by_its_silence() {
         .finish()
         .code(1)
         .says("the peer is no `twinring recv`");
-    listen.finish().code(0);
+    listen.wait().code(5);
 }

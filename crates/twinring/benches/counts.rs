@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use twinring::{Link, Result};
+use twinring::{Connection, Link, Result};
 
 /// Bytes of a small message.
 const SMALL: usize = 64;
@@ -16,55 +16,66 @@ const BATCH: usize = 16;
 /// Bytes of a message that goes as chunks.
 const LARGE: usize = 64 * 1024;
 
-/// What is counted: from the call to the return, each function and all that it calls. What is called
-/// back is outside this module: callgrind turns counting on and off by these names. No two are
-/// alike, or the compiler would make one of them.
+/// What is counted: from the call to the return, each function and all that it calls. callgrind turns
+/// counting on and off by these names. No two are alike, or the compiler would make one of them.
 mod measured {
     use super::*;
 
     #[inline(never)]
-    pub(super) fn send_64(link: &Link, message: &[u8; SMALL]) -> Result<()> {
-        black_box(link.send(message))
+    pub(super) fn send_64(conn: &Connection, message: &[u8; SMALL]) -> Result<()> {
+        black_box(conn.send(message))
     }
 
     #[inline(never)]
-    pub(super) fn recv_into_64(link: &Link, message: &mut Vec<u8>) -> Result<bool> {
-        Ok(black_box(link.recv_into(message)?) == SMALL)
+    pub(super) fn recv_into_64(conn: &Connection, message: &mut Vec<u8>) -> Result<bool> {
+        Ok(black_box(conn.recv_into(message)?) == Some(SMALL))
     }
 
     #[inline(never)]
-    pub(super) fn reserve_commit_64(link: &Link, message: &[u8; SMALL]) -> Result<()> {
-        let mut room = link.reserve(SMALL)?;
+    pub(super) fn reserve_commit_64(conn: &Connection, message: &[u8; SMALL]) -> Result<()> {
+        let mut room = conn.reserve(SMALL)?;
         room.put(message)?;
         black_box(room.commit())
     }
 
     #[inline(never)]
-    pub(super) fn recv_in_place_64(link: &Link, message: &mut [u8; SMALL]) -> Result<()> {
-        let view = link.recv_in_place()?;
-        view.copy_to(0, message);
-        drop(view);
+    pub(super) fn recv_in_place_64(conn: &Connection, message: &mut [u8; SMALL]) -> Result<()> {
+        let view = conn.recv_in_place()?;
+        if let Some(view) = view {
+            view.copy_to(0, message);
+        }
         black_box(Ok(()))
     }
 
     #[inline(never)]
-    pub(super) fn send_batch_16x64(link: &Link, messages: &[[u8; SMALL]; BATCH]) -> Result<usize> {
-        black_box(link.send_batch(messages))
+    pub(super) fn send_batch_16x64(
+        conn: &Connection,
+        messages: &[[u8; SMALL]; BATCH],
+    ) -> Result<usize> {
+        black_box(conn.send_batch(messages))
     }
 
     #[inline(never)]
-    pub(super) fn recv_batch_16x64(link: &Link, f: &mut dyn FnMut(&[u8])) -> Result<usize> {
-        black_box(link.recv_batch(f))
+    pub(super) fn recv_batch_16x64(conn: &Connection, bytes: &mut usize) -> Result<usize> {
+        let mut count = 0;
+        if let Some(mut batch) = conn.recv_batch()? {
+            while let Some(message) = batch.next_message() {
+                *bytes += black_box(message).len();
+                count += 1;
+            }
+            batch.take();
+        }
+        black_box(Ok(count))
     }
 
     #[inline(never)]
-    pub(super) fn send_64k(link: &Link, message: &[u8; LARGE]) -> Result<()> {
-        black_box(link.send(message))
+    pub(super) fn send_64k(conn: &Connection, message: &[u8; LARGE]) -> Result<()> {
+        black_box(conn.send(message))
     }
 
     #[inline(never)]
-    pub(super) fn recv_into_64k(link: &Link, message: &mut Vec<u8>) -> Result<bool> {
-        Ok(black_box(link.recv_into(message)?) == LARGE)
+    pub(super) fn recv_into_64k(conn: &Connection, message: &mut Vec<u8>) -> Result<bool> {
+        Ok(black_box(conn.recv_into(message)?) == Some(LARGE))
     }
 }
 
@@ -72,8 +83,8 @@ fn main() -> Result<()> {
     let name = format!("counts-{}", std::process::id());
     let host = Link::host(&name).open()?;
     let guest = Link::guest(&name).open()?;
-    host.wait_connected(Duration::from_secs(60))?;
-    guest.wait_connected(Duration::from_secs(60))?;
+    let limit = Duration::from_secs(60);
+    let (host, guest) = (host.within(limit).next()?, guest.within(limit).next()?);
 
     // What happens once, such as the arrival of the connection, is not counted: it would make the figures
     // depend on how often the rest is done.
@@ -99,9 +110,7 @@ fn main() -> Result<()> {
         let sent = [[round as u8; SMALL]; BATCH];
         let mut received = 0;
         assert_eq!(measured::send_batch_16x64(&host, &sent)?, BATCH);
-        let taken = measured::recv_batch_16x64(&guest, &mut |message| {
-            received += message.len();
-        })?;
+        let taken = measured::recv_batch_16x64(&guest, &mut received)?;
         assert_eq!((taken, received), (BATCH, BATCH * SMALL));
     }
     for round in 0..80u32 {

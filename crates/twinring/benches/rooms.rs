@@ -57,11 +57,7 @@ mod frames {
                 frames.write(black_box(&payload));
             }
             frames.publish();
-            frames.begin_batch();
-            for _ in 0..BATCH {
-                black_box(frames.take());
-            }
-            frames.end_batch();
+            black_box(frames.take_batch(BATCH));
         });
     }
 }

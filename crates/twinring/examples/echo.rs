@@ -11,7 +11,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use twinring::{Link, Result};
+use twinring::{Link, Result, Status};
 
 const NAME: &str = "echo example";
 
@@ -34,26 +34,44 @@ fn main() -> Result<()> {
 }
 
 fn host(once: bool) -> Result<()> {
-    let link = Link::host(NAME)
-        .on_status(|_link, status| println!("host: {status}"))
-        .on_message(|link, message| {
-            if let Err(e) = link.send(&message.to_ascii_uppercase()) {
+    let (tell, over) = std::sync::mpsc::channel();
+    let _link = Link::host(NAME)
+        .on_status(move |status| {
+            println!("host: {status}");
+            match status {
+                // The guest has all its answers: nothing more comes from here.
+                Status::PeerFinished(conn) => {
+                    let _ = conn.finish();
+                }
+                Status::Disconnected(..) => {
+                    let _ = tell.send(());
+                }
+                _ => {}
+            }
+        })
+        .on_message(|conn, message| {
+            if let Err(e) = conn.send(&message.to_ascii_uppercase()) {
                 eprintln!("host: {e}");
             }
         })
         .open()?;
-    link.wait_connected(Duration::from_secs(60))?;
-    while !once || link.status().is_connected() {
-        std::thread::sleep(Duration::from_millis(100));
+    for () in over {
+        if once {
+            break;
+        }
     }
     Ok(())
 }
 
 fn guest(text: &str) -> Result<()> {
     let link = Link::guest(NAME).open()?;
-    let host = link.wait_connected(Duration::from_secs(10))?;
-    link.send(text.as_bytes())?;
-    let answer = link.recv_timeout(Duration::from_secs(10))?;
-    println!("guest: {host} says {:?}", String::from_utf8_lossy(&answer));
+    let patience = Duration::from_secs(10);
+    let conn = link.within(patience).next()?.within(patience);
+    conn.send(text.as_bytes())?;
+    conn.finish()?;
+    while let Some(answer) = conn.recv()? {
+        let answer = String::from_utf8_lossy(&answer);
+        println!("guest: {} says {answer:?}", conn.peer());
+    }
     Ok(())
 }

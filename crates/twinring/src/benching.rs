@@ -5,8 +5,10 @@
 //!
 //! Not part of the interface: it is only compiled with `--cfg twinring_bench`.
 
+use std::sync::Arc;
+
 use crate::frame::{Next, Part, Reader, Writer};
-use crate::ring::{Consumer, Producer};
+use crate::ring::{Consumer, Kept, Producer};
 use crate::segment::{RingMemory, Span, test_ring};
 
 /// Bytes in each ring; the default.
@@ -96,6 +98,7 @@ impl Positions {
 pub struct Frames {
     writer: Writer,
     reader: Reader,
+    kept: Arc<Kept>,
     message: Vec<u8>,
 }
 
@@ -104,7 +107,8 @@ impl Default for Frames {
         let (to, from) = test_ring(CAPACITY);
         let mut frames = Frames {
             writer: Writer::new(Producer::new(to)),
-            reader: Reader::new(Consumer::new(from), LONGEST as u64),
+            kept: Arc::new(Kept::new(from.clone())),
+            reader: Reader::new(Consumer::new(from), LONGEST as u64, u64::MAX),
             message: Vec::with_capacity(LONGEST),
         };
         let payload = vec![0; frames.writer.max_payload()];
@@ -151,16 +155,24 @@ impl Frames {
         let _ = self.reader.wake();
     }
 
-    /// From now on, taken frames are released many at a time.
+    /// Takes so many frames at once; releases them when all have been copied.
     #[inline]
-    pub fn begin_batch(&mut self) {
-        self.reader.begin_batch();
-    }
-
-    /// Releases what the batch has kept.
-    #[inline]
-    pub fn end_batch(&mut self) {
-        self.reader.end_batch();
-        let _ = self.reader.wake();
+    pub fn take_batch(&mut self, count: usize) -> &[u8] {
+        self.message.clear();
+        let mut place = 0..0;
+        for i in 0..count {
+            let frame = self.reader.peek().expect("an honest peer");
+            let frame = frame.expect("a frame");
+            let read = self.reader.append_whole(frame, &mut self.message);
+            assert_eq!(read, Ok(()));
+            if i == 0 {
+                place = self.reader.keep(frame, &self.kept);
+            } else {
+                place.end = self.reader.go_behind(frame);
+            }
+        }
+        self.kept.extend(place.end);
+        let _ = self.kept.done(place.start, place.end);
+        &self.message
     }
 }

@@ -70,6 +70,7 @@ fn ring() -> RingMemory {
     words.head.0.store(0, Relaxed);
     words.data_wait.0.store(0, Relaxed);
     words.space_wait.0.store(0, Relaxed);
+    words.sending.0.store(0, Relaxed);
     ring
 }
 
@@ -116,13 +117,13 @@ pub fn frames(bytes: &[u8]) {
 fn evil_producer(mut orders: Orders<'_>) {
     let ring = ring();
     let words = ring.words();
-    let max_message = orders.short();
-    let mut reader = Reader::new(Consumer::new(ring.clone()), max_message);
+    let (max_message, max_stream) = (orders.short(), orders.short());
+    let mut reader = Reader::new(Consumer::new(ring.clone()), max_message, max_stream);
     let mut message = Vec::new();
     // Where the next word is written; the next "tail" publishes what is before it.
     let mut position = 0u64;
     while !orders.0.is_empty() {
-        let outcome = match orders.byte() % 10 {
+        let outcome = match orders.byte() % 12 {
             0 => {
                 // A correct header, or nearly so, with the bytes after it as they are.
                 let [kind, flags] = orders.take();
@@ -163,6 +164,11 @@ fn evil_producer(mut orders: Orders<'_>) {
                 words.space_wait.0.store(orders.byte().into(), Relaxed);
                 Ok(())
             }
+            8 => {
+                words.sending.0.store(orders.byte().into(), Relaxed);
+                reader.has_news().map(|_| ())
+            }
+            9 => read_as_stream(&mut reader),
             _ => reader.next(&mut message).map(|next| {
                 assert!(next != Some(Next::Message) || message.len() as u64 <= max_message);
             }),
@@ -183,6 +189,17 @@ fn evil_producer(mut orders: Orders<'_>) {
     }
 }
 
+/// Takes one frame as the reader of a stream does.
+fn read_as_stream(reader: &mut Reader) -> Result<(), Fault> {
+    reader.take_over();
+    if let Some(frame) = reader.peek()? {
+        reader.piece(frame)?;
+        reader.take_cause();
+        reader.give_back(frame);
+    }
+    Ok(())
+}
+
 fn evil_consumer(mut orders: Orders<'_>) {
     let ring = ring();
     let words = ring.words();
@@ -192,7 +209,7 @@ fn evil_consumer(mut orders: Orders<'_>) {
     while !orders.0.is_empty() {
         let order = orders.byte();
         let len = usize::from(order >> 3) * 8 + usize::from(order & 7);
-        let outcome = match orders.byte() % 8 {
+        let outcome = match orders.byte() % 10 {
             0 => {
                 words
                     .head
@@ -227,6 +244,12 @@ fn evil_consumer(mut orders: Orders<'_>) {
                 outcome
             }
             6 => writer.has_room_for(len * 40).map(|_| ()),
+            7 => {
+                let word = u64::from_le_bytes(orders.take());
+                ring.write_word(u64::from(order) * 16 % CAPACITY, word);
+                Ok(())
+            }
+            8 => untaken(&mut writer),
             _ => {
                 let part = match (large, order & 3) {
                     (_, 0) => Part::Whole,
@@ -240,7 +263,7 @@ fn evil_consumer(mut orders: Orders<'_>) {
                         large = match part {
                             Part::Whole => large,
                             Part::First | Part::Middle => true,
-                            Part::Last => false,
+                            Part::Last | Part::Abort => false,
                         };
                     }
                 })
@@ -252,11 +275,24 @@ fn evil_consumer(mut orders: Orders<'_>) {
     }
 }
 
+/// What was not read is no more than the ring holds, whatever the peer has made of it.
+fn untaken(writer: &mut Writer) -> Result<(), Fault> {
+    let waiting = writer.waiting()?;
+    assert!(waiting.bytes < CAPACITY);
+    let mut bytes = 0;
+    let mut unread = writer.unread()?;
+    while let Some(message) = unread.next() {
+        bytes += message.len() as u64;
+    }
+    assert!(bytes <= waiting.bytes);
+    Ok(())
+}
+
 /// What the writer writes, the reader reads: every message once, whole, in order.
 fn honest(mut orders: Orders<'_>) {
     let ring = ring();
     let mut writer = Writer::new(Producer::new(ring.clone()));
-    let mut reader = Reader::new(Consumer::new(ring), u64::MAX);
+    let mut reader = Reader::new(Consumer::new(ring), u64::MAX, u64::MAX);
     let mut expected = VecDeque::new();
     let mut large: Option<Vec<u8>> = None;
     let mut message = Vec::new();
@@ -269,6 +305,7 @@ fn honest(mut orders: Orders<'_>) {
                     assert_eq!(expected.pop_front().unwrap().as_ref(), Some(&message))
                 }
                 Some(Next::Aborted) => assert_eq!(expected.pop_front(), Some(None)),
+                Some(Next::TooLong) => unreachable!("no length is too long"),
             }
         }
     };
@@ -301,6 +338,7 @@ fn honest(mut orders: Orders<'_>) {
         match part {
             Part::Whole => expected.push_back(Some(payload)),
             Part::First | Part::Middle => large.get_or_insert_default().extend(payload),
+            Part::Abort => unreachable!("it was given up above"),
             Part::Last => {
                 let mut whole = large.take().unwrap();
                 whole.extend(payload);

@@ -12,26 +12,31 @@
 //! # let name = twinring::testing::unique_name();
 //! // In the service:
 //! let service = Link::host(&name)
-//!     .on_status(|_link, status| println!("service: {status}"))
-//!     .on_message(|link, message| {
-//!         let _ = link.send(&message.to_ascii_uppercase());
+//!     .on_status(|status| println!("service: {status}"))
+//!     .on_message(|conn, message| {
+//!         let _ = conn.send(&message.to_ascii_uppercase());
 //!     })
 //!     .open()?;
 //!
 //! // In its GUI, another process:
 //! let gui = Link::guest(&name).open()?;
-//! gui.wait_connected(Duration::from_secs(5))?;
-//! gui.send(b"hello")?;
-//! assert_eq!(gui.recv()?, b"HELLO");
+//! let conn = gui.within(Duration::from_secs(5)).next()?;
+//! conn.send(b"hello")?;
+//! assert_eq!(conn.recv()?, Some(b"HELLO".to_vec()));
 //! # Ok(()) }
 //! ```
+//!
+//! # A link and its connections
+//! A [`Link`] is a name: it waits for a peer, and connects again by itself whenever the peer has gone. A
+//! [`Connection`] is between two processes, once. What fails on a connection fails for good, and says how the
+//! connection [ended](End); nothing that was sent on one goes to another.
 //!
 //! # How data flows
 //! Down the left side, and up the right one in the other process:
 //!
 //! ```text
-//!            Link                   Link
-//! link/      Link, SendStream,      Link, View,      what a program uses
+//!            Connection             Connection
+//! link/      SendStream,            View, Batch,     what a program uses
 //!            Reservation            RecvStream
 //! transfer/  send → outbox          inbox            who may send, receive; waiting; one connection
 //!                   outgoing        incoming
@@ -47,15 +52,19 @@
 //!
 //! | what you have, or want | sending | receiving |
 //! |---|---|---|
-//! | a message | [`send`](Link::send) | [`recv`](Link::recv), [`recv_into`](Link::recv_into) |
-//! | a message in several pieces | [`send_vectored`](Link::send_vectored) | |
-//! | no extra copy | [`reserve`](Link::reserve), fill, [`commit`](Reservation::commit) | [`recv_in_place`](Link::recv_in_place) |
-//! | many small messages at once | [`send_batch`](Link::send_batch) | [`recv_batch`](Link::recv_batch) |
-//! | one message of any length in little memory | [`send_stream`](Link::send_stream), [`send_from`](Link::send_from) | [`recv_stream`](Link::recv_stream) |
+//! | a message | [`send`](Connection::send) | [`recv`](Connection::recv), [`recv_into`](Connection::recv_into) |
+//! | a message in several pieces | [`send_vectored`](Connection::send_vectored) | |
+//! | no extra copy | [`reserve`](Connection::reserve), fill, [`commit`](Reservation::commit) | [`recv_in_place`](Connection::recv_in_place) |
+//! | many small messages at once | [`send_batch`](Connection::send_batch) | [`recv_batch`](Connection::recv_batch) |
+//! | one message of any length in little memory | [`send_stream`](Connection::send_stream) | [`recv_stream`](Connection::recv_stream) |
+//! | to know what was done | [`flush`](Connection::flush), [`taken`](Connection::taken), [`take_unread`](Connection::take_unread) | [`Batch::take`] |
+//! | to end well | [`finish`](Connection::finish) | `Ok(None)` |
+//! | to end otherwise | [`close`](Connection::close) | [`close`](Connection::close), [`stop`](Connection::stop) |
 //!
-//! The two columns may be combined freely. While a [`Reservation`] is held, other sends of the link wait;
-//! while a [`View`] or a [`RecvStream`] is held, other receivers do. A thread that would wait for what it
-//! holds itself gets [`ErrorKind::Deadlock`].
+//! The two columns may be combined freely. How long a call may wait is said once, on the handle:
+//! [`within`](Connection::within). While a [`Reservation`] is held, other sends of the connection wait; while a
+//! [`RecvStream`] is, other receivers do. A thread that would wait for what it holds itself gets
+//! [`ErrorKind::Held`].
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -65,14 +74,18 @@
 //! let mut message = host.reserve(100)?; // at most 100 bytes
 //! write!(message, "frame {}", 7)?;
 //! message.commit()?;
-//! let view = guest.recv_in_place()?;
-//! assert_eq!(view.get(0), Some(*b"frame"));
+//! let view = guest.recv_in_place()?.unwrap();
+//! assert_eq!(&view[..], b"frame 7");
 //! drop(view); // returns its room to the peer
 //!
 //! // Many at once.
 //! host.send_batch(&["one", "two", "three"])?;
+//! let mut batch = guest.recv_batch()?.unwrap();
 //! let mut letters = 0;
-//! guest.recv_batch(|message| letters += message.len())?;
+//! while let Some(message) = batch.next_message() {
+//!     letters += message.len();
+//! }
+//! batch.take();
 //! assert_eq!(letters, 11);
 //!
 //! // As a stream: complete with `finish`, read while it arrives.
@@ -84,7 +97,7 @@
 //!     Ok(stream.finish()?)
 //! });
 //! let mut text = String::new();
-//! guest.recv_stream()?.read_to_string(&mut text)?;
+//! guest.recv_stream()?.unwrap().read_to_string(&mut text)?;
 //! assert!(text.ends_with("row 99999\n"));
 //! # sender.join().unwrap()?;
 //! # Ok::<(), std::io::Error>(())
@@ -92,9 +105,10 @@
 //!
 //! # Guarantees
 //! Within one connection each message arrives at most once, whole or not at all, and in the order
-//! in which its thread sent it. When [`Link::send`] returns `Ok`, the message is committed: it is
-//! delivered if the receiver lives and keeps reading, even if the sender's process dies right
-//! after. Nothing is carried over to the next connection.
+//! in which its thread sent it. When [`Connection::send`] returns `Ok`, the message is committed: either the
+//! peer takes it, even if the sender's process dies right after, or it is among what
+//! [`take_unread`](Connection::take_unread) gives back after the end; never both, and never neither. Nothing
+//! is carried over to the next connection.
 //!
 //! # Threads
 //! Messages do not pass through a background thread: the thread that calls `send` or `recv` works on the
@@ -125,6 +139,9 @@ mod handshake;
 mod link;
 #[cfg(not(loom))]
 mod os;
+#[cfg(all(test, not(loom)))]
+#[path = "../tests/common/page.rs"]
+mod page;
 // Under the model checker only the modules that it checks are built.
 #[cfg_attr(loom, allow(dead_code, unused_imports))]
 mod ring;
@@ -144,14 +161,14 @@ mod transfer;
 pub use self::os::faults;
 #[cfg(not(loom))]
 pub use self::{
-    error::{Error, ErrorKind, Result},
+    error::{By, End, Error, ErrorKind, Result},
     link::{
-        Builder, Link, Messages, RecvHalf, RecvStream, Reservation, SendHalf, SendStream, View,
-        ViewReader,
+        Batch, Builder, Connection, Connections, Link, RecvHalf, RecvStream, Reservation, SendHalf,
+        SendStream, Status, Unread, View,
     },
     os::process::{Access, ParseUserError, Peer, User},
     transfer::{
-        DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_MESSAGE, DEFAULT_RING_CAPACITY, DisconnectReason,
-        MAX_NAME_LEN, Status, Wait,
+        DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_MESSAGE, DEFAULT_RING_CAPACITY, MAX_NAME_LEN, Taken,
+        Timeout, Wait,
     },
 };

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::transfer::{NO_NET, TO_LOSE};
-use crate::{Link, Result};
+use crate::{Connection, Link, Result};
 
 /// A link name that no other call returns, in this process or in one that runs at the same time.
 pub fn unique_name() -> String {
@@ -13,16 +13,16 @@ pub fn unique_name() -> String {
     format!("example-{}-{number}", std::process::id())
 }
 
-/// A host and a guest of a [unique name](unique_name), both connected: what most examples begin with.
-pub fn pair() -> Result<(Link, Link)> {
+/// The connections of a host and a guest of a [unique name](unique_name): what most examples begin with.
+pub fn pair() -> Result<(Connection, Connection)> {
     let name = unique_name();
-    let host = Link::host(&name).open()?;
-    let guest = Link::guest(&name).open()?;
-    for link in [&host, &guest] {
-        link.wait_connected(Duration::from_secs(5))?;
-    }
-    Ok((host, guest))
+    let host = Link::host(&name).open()?.within(TIME_LIMIT);
+    let guest = Link::guest(&name).open()?.within(TIME_LIMIT);
+    Ok((host.next()?, guest.next()?))
 }
+
+/// How long to wait for a peer.
+const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// Switches this process's net under lost wake-ups on or off. Without it, a sleeper looks again only when it
 /// is woken.
@@ -41,8 +41,7 @@ pub fn wakes_to_lose() -> u32 {
     TO_LOSE.load(Relaxed)
 }
 
-/// How often, on this link's present connection, the net has found something that the peer had published
-/// without waking us.
-pub fn caught(link: &Link) -> u64 {
-    link.caught()
+/// How often, on this connection, the net has found something that the peer had published without waking us.
+pub fn caught(conn: &Connection) -> u64 {
+    conn.caught()
 }

@@ -8,26 +8,29 @@ use std::thread;
 use std::time::Duration;
 
 use common::{
-    LIMIT, Log, Parent, Place, Side, Watchdog, connected, labelled, message, peers, read_label,
-    text, until,
+    ABANDONED, ABANDONED_HERE, CLOSED_HERE, CRASHED, LIMIT, Log, Parent, Place, Side, Watchdog,
+    connected, end_text, ended, kind, labelled, message, peers, read_label, text, until,
 };
-use twinring::{ErrorKind, Link, Status};
+use twinring::{Connection, ErrorKind, Link, Status};
 
-peers!(echo, caller, giver_up, listener);
+peers!(echo, caller, giver_up, listener, asker);
+
+/// How a side closes that is called out of a callback.
+const FAREWELL: &str = r#"Closed { by: Peer, code: 1, reason: "farewell" }"#;
+const FAREWELL_HERE: &str = r#"Closed { by: Local, code: 1, reason: "farewell" }"#;
 
 /// Sends back what it gets, out of its callback.
 fn echo(parent: &'static Parent) {
     let log = Log::new();
     let _link = parent
         .builder()
-        .on_message(|link, message| link.send(message).unwrap())
+        .on_message(|conn, message| conn.send(message).unwrap())
         .on_status(log.statuses())
         .open()
         .unwrap();
     parent.say("ready");
-    log.wait_for_last("waiting");
     until("a connection has come and gone", || log.lines().len() >= 4);
-    parent.say(log.lines().last().unwrap());
+    parent.say(&log.lines()[2]);
 }
 
 /// Both sides answer each message out of their callbacks, with full rings as well.
@@ -41,48 +44,55 @@ fn callbacks_send() {
         let (done, finished) = mpsc::channel();
         let link = place
             .builder(side)
-            .on_status(|link, status| {
-                if status.is_connected() {
+            .on_status(|status| {
+                if let Status::Connected(conn) = status {
                     // The first statuses come before any message, and may already be answered.
-                    link.send(&labelled(0, 0, 0)).unwrap();
+                    conn.send(&labelled(0, 0, 0)).unwrap();
                 }
             })
-            .on_message(move |link, bytes| {
+            .on_message(move |conn, bytes| {
                 let (_, sequence) = read_label(bytes).unwrap();
                 if sequence == 1000 {
                     return done.send(()).unwrap();
                 }
                 let more = if sequence % 100 == 0 { 3_000_000 } else { 300 };
-                link.send(&labelled(0, sequence + 1, more)).unwrap();
+                conn.send(&labelled(0, sequence + 1, more)).unwrap();
             })
             .open()
             .unwrap();
         finished
             .recv_timeout(LIMIT)
             .expect("a thousand messages went back and forth");
-        link.close();
-        child.expect("waiting");
+        link.close(1, "farewell");
+        child.expect(&format!("disconnected {FAREWELL}"));
         child.finish();
     }
 }
 
-/// Connects, sends up to five messages, and then does as it is told.
+/// Connects, sends up to five messages, and then says what comes, to the end of the connection.
 fn caller(parent: &'static Parent) {
     let link = parent.builder().open().unwrap();
-    connected(&link);
-    link.send(&message(1, 0, 100)).unwrap();
-    for i in 1..5 {
-        // The peer may have closed the link when it got the first.
-        let _ = link.send(&message(1, i, 100));
-    }
+    let conn = connected(&link);
+    // The name may be another process's by now; only this connection counts.
+    drop(link);
+    conn.send(&message(1, 0, 100)).unwrap();
+    // The peer may have closed the link when it got the first.
+    let more = (1..5).take_while(|i| conn.send(&message(1, *i, 100)).is_ok());
+    let sent = 1 + more.count() as u64;
     parent.say("sent");
-    let e = loop {
-        match link.recv() {
-            Ok(bytes) => parent.say(String::from_utf8(bytes).unwrap()),
-            Err(e) => break e,
+    loop {
+        match conn.recv() {
+            Ok(bytes) => parent.say(String::from_utf8(bytes.unwrap()).unwrap()),
+            end => break parent.say(ended(end)),
         }
-    };
-    parent.say(format!("{:?}", e.kind()));
+    }
+    // What was not taken comes back, in order.
+    let unread: Vec<_> = conn.take_unread().unwrap().collect();
+    let taken = sent - unread.len() as u64;
+    for (bytes, i) in unread.iter().zip(taken..) {
+        common::check(bytes, 1, i, 100);
+    }
+    parent.say(format!("{taken} taken"));
 }
 
 /// `close` out of a callback: the peer is told, what was sent before it arrives, and the callback
@@ -94,39 +104,45 @@ fn callbacks_close() {
         let place = Place::new();
         let log = Log::new();
         let told = log.clone();
+        let handle: Arc<Mutex<Option<Link>>> = Arc::default();
+        let its_link = handle.clone();
         let link = place
             .builder(side)
             .on_status(log.statuses())
-            .on_message(move |link, _| {
+            .on_message(move |conn, _| {
                 told.push("message");
-                link.send(b"farewell").unwrap();
-                link.close();
-                assert_eq!(link.send(b"?").unwrap_err().kind(), ErrorKind::ClosedHere);
-                assert_eq!(link.status(), Status::Closed);
+                conn.send(b"farewell").unwrap();
+                let link = its_link.lock().unwrap();
+                let link = link.as_ref().unwrap();
+                link.close(1, "farewell");
+                assert_eq!(ended(conn.send(b"?")), FAREWELL_HERE);
+                assert!(matches!(link.status(), Status::Closed));
                 told.push("closed it");
             })
             .open()
             .unwrap();
+        *handle.lock().unwrap() = Some(link.clone());
         let mut child = place.start("caller", side.opposite());
         child.expect("sent");
         child.expect("farewell");
-        child.expect("Closed");
+        child.expect(FAREWELL);
         let expected = [
             "waiting".to_owned(),
-            format!("connected 1 to {}", child.pid()),
+            format!("connected to {}", child.pid()),
             "message".to_owned(),
             "closed it".to_owned(),
             "closed".to_owned(),
         ];
         assert_eq!(log.wait_for_last("closed"), expected);
-        // The rest of the messages were dropped with the link.
-        link.close();
+        // The first message's callback was closed before it returned, so that one goes back as well.
+        child.expect("0 taken");
+        link.close(0, "again");
         child.finish();
         assert_eq!(log.lines(), expected);
     }
 }
 
-/// `close` out of `on_status` and out of `on_error`.
+/// `close` of the connection out of `on_status`, and of the link out of `on_error`.
 #[test]
 fn every_callback_may_close() {
     let _watchdog = Watchdog::new(120);
@@ -135,51 +151,60 @@ fn every_callback_may_close() {
     let told = log.clone();
     let host = place
         .host()
-        .on_status(move |link, status| {
+        .on_status(move |status| {
             told.push(text(status));
-            if status.is_connected() {
-                link.close();
+            if let Status::Connected(conn) = status {
+                conn.close(1, "farewell");
             }
         })
         .open()
         .unwrap();
-    let mut child = place.start("caller", Side::Guest);
-    log.wait_for_last("closed");
-    assert_eq!(host.status(), Status::Closed);
-    // It may have been too late to connect or to send anything.
-    drop(child.kill());
+    let mut child = place.start("listener", Side::Guest);
+    child.expect("connected");
+    child.expect(FAREWELL);
+    child.finish();
+    let lines = log.wait_for(4);
+    assert_eq!(
+        lines[2..4],
+        [&format!("disconnected {FAREWELL_HERE}"), "waiting"]
+    );
+    drop(host);
 
     let host = place.host().open().unwrap();
     let mut first = place.start("listener", Side::Guest);
     first.expect("connected");
+    let conn = connected(&host);
     let log = Log::new();
+    let handle: Arc<Mutex<Option<Link>>> = Arc::default();
+    let its_link = handle.clone();
+    let mut link = handle.lock().unwrap();
     let guest = place
         .guest()
-        .on_error(|link, e| {
+        .on_error(move |e| {
             assert_eq!(e.kind(), ErrorKind::Busy, "{e}");
-            link.close();
+            its_link.lock().unwrap().as_ref().unwrap().close(0, "");
         })
         .on_status(log.statuses())
         .open()
         .unwrap();
+    *link = Some(guest.clone());
+    drop(link);
     assert_eq!(log.wait_for_last("closed"), ["waiting", "closed"]);
-    assert_eq!(guest.status(), Status::Closed);
-    host.close();
-    first.expect("Closed");
+    assert!(matches!(guest.status(), Status::Closed));
+    conn.close(1, "farewell");
+    first.expect(FAREWELL);
 }
 
 /// Says what it receives, to the end of the connection.
 fn listener(parent: &'static Parent) {
-    let link = parent.builder().open().unwrap();
-    connected(&link);
+    let conn = connected(&parent.builder().open().unwrap());
     parent.say("connected");
-    let e = loop {
-        match link.recv() {
-            Ok(bytes) => parent.say(bytes.len()),
-            Err(e) => break e,
+    loop {
+        match conn.recv() {
+            Ok(bytes) => parent.say(bytes.unwrap().len()),
+            end => break parent.say(ended(end)),
         }
-    };
-    parent.say(format!("{:?}", e.kind()));
+    }
 }
 
 /// Callbacks of one link run one at a time and in order, however slow they are.
@@ -203,7 +228,7 @@ fn callbacks_run_one_at_a_time() {
         let status_alone = alone.clone();
         let _link = place
             .builder(side)
-            .on_status(move |_, status| status_alone(text(status), &status_log))
+            .on_status(move |status| status_alone(text(status), &status_log))
             .on_message(move |_, bytes| {
                 common::check(bytes, 1, message_log.lines().len() as u64 - 2, 100);
                 alone("message".to_owned(), &message_log);
@@ -218,47 +243,114 @@ fn callbacks_run_one_at_a_time() {
             log.wait_for(9),
             [
                 "waiting",
-                &format!("connected 1 to {pid}"),
+                &format!("connected to {pid}"),
                 "message",
                 "message",
                 "message",
                 "message",
                 "message",
-                "disconnected 1 Crashed",
+                &format!("disconnected {CRASHED}"),
                 "waiting",
             ]
         );
     }
 }
 
+/// Nothing can be received otherwise, also with a handle that a callback was given.
 #[test]
 fn with_on_message_nothing_can_be_received_otherwise() {
     let _watchdog = Watchdog::new(60);
     let place = Place::new();
-    let link = place.host().on_message(|_, _| {}).open().unwrap();
-    let receives: [fn(&Link) -> twinring::Result<()>; 4] = [
-        |link| link.recv().map(drop),
-        |link| link.recv_timeout(LIMIT).map(drop),
-        |link| link.try_recv().map(drop),
-        |link| link.recv_into(&mut Vec::new()).map(drop),
+    let (tell, told) = mpsc::channel();
+    let link = place
+        .host()
+        .on_status(move |status| {
+            if let Status::Connected(conn) = status {
+                tell.send(conn.clone()).unwrap();
+            }
+        })
+        .on_message(|_, _| {})
+        .open()
+        .unwrap();
+    let mut child = place.start("listener", Side::Guest);
+    child.expect("connected");
+    let conn = told.recv_timeout(LIMIT).unwrap();
+    let receives: [fn(&Connection) -> twinring::Result<()>; 6] = [
+        |conn| conn.recv().map(drop),
+        |conn| conn.within(LIMIT).recv().map(drop),
+        |conn| conn.recv_into(&mut Vec::new()).map(drop),
+        |conn| conn.recv_in_place().map(drop),
+        |conn| conn.recv_batch().map(drop),
+        |conn| conn.recv_stream().map(drop),
     ];
-    for receive in receives {
-        let e = receive(&link).unwrap_err();
+    let refused = receives.map(|receive| receive(&conn).unwrap_err());
+    for e in refused.into_iter().chain([link.next().unwrap_err()]) {
         assert_eq!(e.kind(), ErrorKind::Unsupported, "{e}");
         assert!(e.to_string().contains("on_message"), "{e}");
     }
 }
 
+/// Asks, says that it has asked all, and gets the answers.
+fn asker(parent: &'static Parent) {
+    let conn = connected(&parent.builder().open().unwrap());
+    for i in 0..5 {
+        conn.send(&message(1, i, 100)).unwrap();
+    }
+    conn.finish().unwrap();
+    for i in 0..5 {
+        common::check(&conn.recv().unwrap().unwrap(), 1, i, 100);
+    }
+    assert_eq!(conn.recv().unwrap(), None);
+    parent.say("all");
+}
+
+/// A peer that has finished still gets its answers; once both have, that was a good end.
+#[test]
+fn both_finish() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let log = Log::new();
+        let (told, statuses) = (log.clone(), log.clone());
+        let link = place
+            .builder(side)
+            .on_status(move |status| {
+                statuses.push(text(status));
+                if let Status::PeerFinished(conn) = status {
+                    conn.send(&message(1, 4, 100)).unwrap();
+                    conn.finish().unwrap();
+                }
+            })
+            .on_message(move |conn, bytes| {
+                told.push("message");
+                // The last answer comes with the end.
+                if bytes != message(1, 4, 100) {
+                    conn.send(bytes).unwrap();
+                }
+            })
+            .open()
+            .unwrap();
+        let mut child = place.start("asker", side.opposite());
+        let pid = child.pid();
+        child.expect("all");
+        child.finish();
+        let mut expected = vec!["waiting".to_owned(), format!("connected to {pid}")];
+        expected.extend(["message"; 5].map(String::from));
+        expected.push(format!("{pid} has finished"));
+        expected.extend(["disconnected Finished", "waiting"].map(String::from));
+        assert_eq!(log.wait_for(10), expected);
+        assert!(!link.status().is_connected());
+    }
+}
+
 /// Begins a large message and gives it up.
 fn giver_up(parent: &'static Parent) {
-    let link = parent.builder().ring_capacity(64 * 1024).open().unwrap();
-    connected(&link);
+    let builder = parent.builder().ring_capacity(64 * 1024);
+    let conn = connected(&builder.open().unwrap());
     parent.expect("go");
-    let e = link
-        .send_timeout(&[0; 10_000_000], Duration::from_millis(20))
-        .unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::TimedOut, "{e}");
-    link.send(b"after").unwrap();
+    let late = conn.within(Duration::from_millis(20));
+    assert_eq!(kind(late.send(&[0; 10_000_000])), ErrorKind::TimedOut);
+    conn.send(b"after").unwrap();
     parent.say("sent");
     parent.wait_for_the_end();
 }
@@ -270,38 +362,44 @@ fn on_error_is_told_what_went_wrong() {
     for side in Side::BOTH {
         let place = Place::new();
         let log = Log::new();
-        let told = log.clone();
+        let (told, errors) = (log.clone(), log.clone());
         let (proceed, gate) = mpsc::channel();
         let link = place
             .builder(side)
             .ring_capacity(64 * 1024)
-            .on_status(move |_, status| {
+            .on_status(move |status| {
                 if status.is_connected() {
                     // Keeps the ring full until the peer has given up.
                     gate.recv_timeout(LIMIT).unwrap();
                 }
             })
-            .on_error(log.errors())
+            .on_error(move |e| {
+                assert_eq!(e.kind(), ErrorKind::StreamEnded, "{e}");
+                errors.push(end_text(e.end().unwrap()));
+            })
             .on_message(move |_, bytes| told.push(String::from_utf8_lossy(bytes)))
             .open()
             .unwrap();
         let mut child = place.start("giver_up", side.opposite());
-        connected(&link);
+        until("there is a connection", || link.status().is_connected());
         child.say("go");
         child.expect("sent");
         proceed.send(()).unwrap();
-        assert_eq!(log.wait_for(2), ["error Aborted", "after"]);
+        assert_eq!(log.wait_for(2), [ABANDONED, "after"]);
     }
 }
 
-/// A callback that panics ends the link, since nothing would be called any more; the peer is told.
+/// A callback that panics ends the link, since nothing would be called any more; both sides are told that
+/// the connection was abandoned, and the message goes back to its sender.
 #[test]
 fn a_panic_in_a_callback_closes_the_link() {
     let _watchdog = Watchdog::new(120);
     for side in Side::BOTH {
         let place = Place::new();
+        let log = Log::new();
         let link = place
             .builder(side)
+            .on_status(log.statuses())
             .on_message(|_, _| {
                 // Without the text of a panic, which nobody should worry about.
                 std::panic::resume_unwind(Box::new("on purpose"));
@@ -309,16 +407,24 @@ fn a_panic_in_a_callback_closes_the_link() {
             .open()
             .unwrap();
         let mut child = place.start("caller", side.opposite());
+        let pid = child.pid();
         child.expect("sent");
-        child.expect("Closed");
+        child.expect(ABANDONED);
+        child.expect("0 taken");
         child.finish();
-        until("the link is closed", || link.status() == Status::Closed);
-        assert_eq!(link.send(b"?").unwrap_err().kind(), ErrorKind::ClosedHere);
+        let expected = [
+            "waiting".to_owned(),
+            format!("connected to {pid}"),
+            format!("disconnected {ABANDONED_HERE}"),
+            "closed".to_owned(),
+        ];
+        assert_eq!(log.wait_for_last("closed"), expected);
+        assert!(matches!(link.status(), Status::Closed));
+        assert_eq!(kind(link.send(b"?")), ErrorKind::Closed);
     }
 }
 
-/// The last handle may be dropped anywhere, in a callback as well; the `&Link` that callbacks get
-/// does not keep the link open.
+/// The last handle of the link may be dropped anywhere, in a callback as well.
 #[test]
 fn the_last_handle_is_dropped_in_a_callback() {
     let _watchdog = Watchdog::new(120);
@@ -330,51 +436,65 @@ fn the_last_handle_is_dropped_in_a_callback() {
         let link = place
             .builder(side)
             .on_status(log.statuses())
-            .on_message(move |_, _| drop(taken.lock().unwrap().take()))
+            .on_message(move |conn, _| {
+                drop(taken.lock().unwrap().take());
+                assert_eq!(ended(conn.send(b"?")), ABANDONED_HERE);
+            })
             .open()
             .unwrap();
         *handle.lock().unwrap() = Some(link);
         let mut child = place.start("caller", side.opposite());
         child.expect("sent");
-        child.expect("Closed");
+        child.expect(ABANDONED);
+        child.expect("0 taken");
         child.finish();
-        log.wait_for_last("closed");
+        let lines = log.wait_for_last("closed");
+        assert_eq!(lines[2..], ["closed"]);
     }
 }
 
-/// A link that is dropped while a callback of it runs is closed at once; the callback is left to
+/// A link that is dropped or closed while a callback of it runs is closed at once; the callback is left to
 /// its end.
 #[test]
-fn the_last_handle_is_dropped_beside_a_callback() {
+fn a_link_goes_beside_a_callback() {
     let _watchdog = Watchdog::new(120);
     for side in Side::BOTH {
-        let place = Place::new();
-        let log = Log::new();
-        let told = log.clone();
-        let (running, runs) = mpsc::channel();
-        let (proceed, gate) = mpsc::channel();
-        let link = place
-            .builder(side)
-            .on_status(log.statuses())
-            .on_message(move |link, _| {
-                running.send(()).unwrap();
-                gate.recv_timeout(LIMIT).unwrap();
-                assert_eq!(link.send(b"?").unwrap_err().kind(), ErrorKind::ClosedHere);
-                told.push("message");
-            })
-            .open()
-            .unwrap();
-        let mut child = place.start("caller", side.opposite());
-        child.expect("sent");
-        runs.recv_timeout(LIMIT).unwrap();
-        drop(link);
-        child.expect("Closed");
-        if side == Side::Host {
-            // The name is free although the callback has not returned.
-            drop(place.host().open().unwrap());
+        for (closes, here, there) in [
+            (false, ABANDONED_HERE, ABANDONED),
+            (true, CLOSED_HERE, common::CLOSED),
+        ] {
+            let place = Place::new();
+            let log = Log::new();
+            let told = log.clone();
+            let (running, runs) = mpsc::channel();
+            let (proceed, gate) = mpsc::channel();
+            let link = place
+                .builder(side)
+                .on_status(log.statuses())
+                .on_message(move |conn, _| {
+                    running.send(()).unwrap();
+                    gate.recv_timeout(LIMIT).unwrap();
+                    assert_eq!(ended(conn.send(b"?")), here);
+                    told.push("message");
+                })
+                .open()
+                .unwrap();
+            let mut child = place.start("caller", side.opposite());
+            child.expect("sent");
+            runs.recv_timeout(LIMIT).unwrap();
+            match closes {
+                true => link.close(0, ""),
+                false => drop(link),
+            }
+            child.expect(there);
+            child.expect("0 taken");
+            if side == Side::Host {
+                // The name is free although the callback has not returned.
+                drop(place.host().open().unwrap());
+            }
+            proceed.send(()).unwrap();
+            let lines = log.wait_for_last("closed");
+            assert_eq!(lines[2..], ["message", "closed"], "no other message");
         }
-        proceed.send(()).unwrap();
-        let lines = log.wait_for_last("closed");
-        assert_eq!(lines[2..], ["message", "closed"], "no other message");
     }
 }

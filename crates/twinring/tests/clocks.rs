@@ -11,9 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
-use common::{Child, LIMIT, Parent, Place, Random, Side, Watchdog, connected, labelled, peers};
+use common::{
+    CLOSED, Child, LIMIT, Parent, Place, Random, Side, Watchdog, connected, ended, kind, labelled,
+    peers,
+};
 use rustix::time::{ClockId, clock_gettime};
-use twinring::{ErrorKind, Link};
+use twinring::{Connection, ErrorKind};
 
 peers!(clocked);
 
@@ -26,34 +29,40 @@ fn clocked(parent: &'static Parent) {
     let wall = || SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     parent.say(format!("{monotonic} {}", wall()));
     let link = parent.builder().ring_capacity(4096).open().unwrap();
-    connected(&link);
-    let short = Duration::from_millis(30);
-    times_out(short, || link.recv_timeout(short).map(drop));
+    let conn = connected(&link).within(LIMIT);
+    times_out(&conn);
     parent.say("waited");
     loop {
-        match link.recv_timeout(LIMIT) {
-            Ok(bytes) if bytes == b"the time?" => parent.say(wall()),
-            Ok(bytes) => link.send_timeout(&bytes, LIMIT).unwrap(),
-            Err(e) => return parent.say(format!("{:?}", e.kind())),
+        match conn.recv() {
+            Ok(bytes) if bytes.as_deref() == Some(b"the time?") => parent.say(wall()),
+            Ok(bytes) => conn.send(&bytes.unwrap()).unwrap(),
+            end => return parent.say(ended(end)),
         }
     }
 }
 
-fn times_out(short: Duration, call: impl FnOnce() -> twinring::Result<()>) {
-    let start = Instant::now();
-    let e = call().unwrap_err();
-    let took = start.elapsed();
-    assert_eq!(e.kind(), ErrorKind::TimedOut, "{e}");
-    assert!(took >= short && took < LIMIT / 6, "{took:?} of {short:?}");
+/// A duration, and a moment.
+fn times_out(conn: &Connection) {
+    let short = Duration::from_millis(30);
+    for is_moment in [false, true] {
+        let start = Instant::now();
+        let conn = match is_moment {
+            false => conn.within(short),
+            true => conn.within(start + short),
+        };
+        assert_eq!(kind(conn.recv()), ErrorKind::TimedOut);
+        let took = start.elapsed();
+        assert!(took >= short && took < LIMIT / 6, "{took:?} of {short:?}");
+    }
 }
 
 /// Exchanges messages with a [`clocked`], with deadlines on this side as well.
-fn exchange(link: &Link, from: u64, count: u64) {
+fn exchange(conn: &Connection, from: u64, count: u64) {
     let mut random = Random::new(from);
     for i in from..from + count {
         let message = labelled(1, i, random.len(300, 10, 12_000));
-        link.send_timeout(&message, LIMIT).unwrap();
-        assert_eq!(link.recv_timeout(LIMIT).unwrap(), message);
+        conn.send(&message).unwrap();
+        assert_eq!(conn.recv().unwrap(), Some(message));
     }
 }
 
@@ -103,13 +112,12 @@ fn monotonic_clocks_that_differ_by_days() {
             // Before 6.1 only a child of the child would be in the namespace.
             return println!("skipped: this Linux does not change the time of what is started");
         }
-        connected(&link);
-        let short = Duration::from_millis(30);
-        times_out(short, || link.recv_timeout(short).map(drop));
+        let conn = connected(&link).within(LIMIT);
+        times_out(&conn);
         child.expect("waited");
-        exchange(&link, 0, 2000);
-        link.close();
-        child.expect("Closed");
+        exchange(&conn, 0, 2000);
+        conn.close(0, "");
+        child.expect(CLOSED);
         child.finish();
         println!("its clock was {} days ahead of the {side}'s", ahead / DAY);
     }
@@ -149,21 +157,20 @@ fn a_wall_clock_that_jumps() {
                 .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         });
         clocks(&mut child);
-        connected(&link);
+        let conn = connected(&link).within(LIMIT);
         child.expect("waited");
         let mut before = None;
         for (i, days) in [0, 30, -30, 3650, -1].into_iter().enumerate() {
             fs::write(&file, format!("{days:+}d")).unwrap();
-            link.send(b"the time?").unwrap();
+            conn.send(b"the time?").unwrap();
             let wall: i64 = child.next_line().parse().unwrap();
             let jump = before.map_or(DAY, |before: i64| (wall - before).abs());
             assert!(jump >= DAY / 2, "its clock did not jump");
             before = Some(wall);
-            exchange(&link, 500 * i as u64, 500);
+            exchange(&conn, 500 * i as u64, 500);
         }
-        assert_eq!(link.generation(), 1);
-        link.close();
-        child.expect("Closed");
+        conn.close(0, "");
+        child.expect(CLOSED);
         child.finish();
         fs::remove_file(&file).unwrap();
     }

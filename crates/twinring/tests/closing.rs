@@ -7,29 +7,30 @@ use std::thread;
 use std::time::Duration;
 
 use common::{
-    LIMIT, Log, Parent, Place, Random, Side, Watchdog, check, connected, message, peers, rounds,
-    text, until,
+    ABANDONED, ABANDONED_HERE, CLOSED, CLOSED_HERE, CRASHED, Child, LIMIT, Log, Parent, Place,
+    Random, Side, Watchdog, check, connected, end_text, ended, kind, message, peers, rounds, text,
 };
-use twinring::{ErrorKind, Link, Status};
+use twinring::{By, Connection, End, ErrorKind, Link, Result, Status, Timeout};
 
 peers!(talker, closer);
 
-/// A call that is expected to fail.
-type Call = fn(&Link) -> twinring::Result<()>;
+/// A call that is expected to fail, on a connection or on a link.
+type Call<T> = fn(&T) -> Result<()>;
 
 /// Opens the link and reports its statuses; never reads.
 fn talker(parent: &'static Parent) {
-    let _link = parent
+    let link = parent
         .builder()
-        .on_status(|_, status| parent.say(text(status)))
+        .on_status(|status| parent.say(text(status)))
         .open()
         .unwrap();
+    let _conn = connected(&link);
     parent.wait_for_the_end();
 }
 
-/// All calls that can wait, each in a thread of its own, return `ClosedHere` when the link is
-/// closed. `calls` are made while the peer reads nothing.
-fn close_wakes(link: &Link, calls: &[Call]) {
+/// Makes all these calls, each in a thread of its own, and closes; returns what they returned. They are made
+/// while the peer reads nothing.
+fn close_wakes<T: Sync>(on: &T, calls: &[Call<T>], close: impl FnOnce()) -> Vec<Result<()>> {
     let started = Barrier::new(calls.len() + 1);
     thread::scope(|scope| {
         let waiting: Vec<_> = calls
@@ -37,7 +38,7 @@ fn close_wakes(link: &Link, calls: &[Call]) {
             .map(|call| {
                 scope.spawn(|| {
                     started.wait();
-                    call(link)
+                    call(on)
                 })
             })
             .collect();
@@ -48,24 +49,13 @@ fn close_wakes(link: &Link, calls: &[Call]) {
             waiting.iter().all(|thread| !thread.is_finished()),
             "a call did not wait"
         );
-        link.close();
-        for thread in waiting {
-            let e = thread.join().unwrap().unwrap_err();
-            assert_eq!(e.kind(), ErrorKind::ClosedHere, "{e}");
-        }
-    });
+        close();
+        waiting
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    })
 }
-
-const RECEIVES: [Call; 4] = [
-    |link| link.recv().map(drop),
-    |link| link.recv_timeout(LIMIT).map(drop),
-    |link| link.recv_into(&mut Vec::new()).map(drop),
-    |link| match link.messages().next() {
-        // The iterator ends; said here as the error that the other calls give.
-        None => link.recv().map(drop),
-        Some(other) => panic!("{other:?}"),
-    },
-];
 
 #[test]
 fn close_wakes_everyone_who_waits_for_a_peer() {
@@ -73,55 +63,86 @@ fn close_wakes_everyone_who_waits_for_a_peer() {
     for side in Side::BOTH {
         let place = Place::new();
         let link = place.builder(side).open().unwrap();
-        let calls: Vec<_> = RECEIVES
-            .into_iter()
-            .chain([|link: &Link| link.wait_connected(LIMIT).map(drop)] as [Call; 1])
-            .collect();
-        close_wakes(&link, &calls);
+        let calls: [Call<Link>; 3] = [
+            |link| link.next().map(drop),
+            |link| link.within(LIMIT).next().map(drop),
+            |link| match link.connections().next() {
+                // The iterator ends; said here as the error that the other calls give.
+                None => link.next().map(drop),
+                Some(other) => panic!("{other:?}"),
+            },
+        ];
+        for woken in close_wakes(&link, &calls, || link.close(0, "")) {
+            assert_eq!(kind(woken), ErrorKind::Closed);
+        }
     }
 }
 
+const WAITS: [Call<Connection>; 11] = [
+    |conn| conn.recv().map(drop),
+    |conn| conn.within(LIMIT).recv().map(drop),
+    |conn| conn.recv_into(&mut Vec::new()).map(drop),
+    |conn| conn.recv_in_place().map(drop),
+    |conn| conn.recv_batch().map(drop),
+    |conn| conn.send(&[0; 1000]),
+    |conn| conn.send(&[0; 100_000_000]),
+    |conn| conn.within(LIMIT).send(&[0; 100_000_000]),
+    |conn| conn.within(LIMIT).send(&[0; 10]),
+    |conn| conn.send_batch(&[[0; 10]; 3]).map(drop),
+    |conn| conn.flush(),
+];
+
+/// A connection to a child, which never reads, with a full ring.
+fn full(link: &Link, child: &mut Child) -> Connection {
+    child.expect("waiting");
+    child.next_line();
+    let conn = connected(link);
+    let at_once = conn.within(Timeout::Now);
+    while at_once.send(&[0; 1000]).is_ok() {}
+    while at_once.send(&[]).is_ok() {}
+    conn
+}
+
+/// Whichever is closed, the connection or its link.
 #[test]
 fn close_wakes_everyone_who_waits_for_the_peer() {
     let _watchdog = Watchdog::new(60);
+    let here = r#"Closed { by: Local, code: 7, reason: "out of paper" }"#;
+    let there = r#"disconnected Closed { by: Peer, code: 7, reason: "out of paper" }"#;
     for side in Side::BOTH {
-        let place = Place::new();
-        let link = place.builder(side).open().unwrap();
-        let mut child = place.start("talker", side.opposite());
-        child.expect("waiting");
-        child.next_line();
-        // The peer never reads.
-        connected(&link);
-        while link.try_send(&[0; 1000]).is_ok() {}
-        while link.try_send(&[]).is_ok() {}
-        let calls: Vec<_> = RECEIVES
-            .into_iter()
-            .chain([
-                |link: &Link| link.send(&[0; 1000]),
-                |link: &Link| link.send(&[0; 100_000_000]),
-                |link: &Link| link.send_timeout(&[0; 100_000_000], LIMIT),
-                |link: &Link| link.send_timeout(&[0; 10], LIMIT),
-            ] as [Call; 4])
-            .collect();
-        close_wakes(&link, &calls);
-        child.expect("disconnected 1 Closed");
+        for closes_link in [false, true] {
+            let place = Place::new();
+            let link = place.builder(side).open().unwrap();
+            let mut child = place.start("talker", side.opposite());
+            let conn = full(&link, &mut child);
+            let woken = close_wakes(&conn, &WAITS, || match closes_link {
+                false => conn.close(7, "out of paper"),
+                true => link.close(7, "out of paper"),
+            });
+            for woken in woken {
+                assert_eq!(ended(woken), here);
+            }
+            child.expect(there);
 
-        // Closing again does nothing, and every call says what has happened.
-        link.close();
-        assert_eq!(link.send(b"?").unwrap_err().kind(), ErrorKind::ClosedHere);
-        assert_eq!(
-            link.try_send(b"?").unwrap_err().kind(),
-            ErrorKind::ClosedHere
-        );
-        assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::ClosedHere);
-        assert_eq!(link.try_recv().unwrap_err().kind(), ErrorKind::ClosedHere);
-        assert_eq!(
-            link.wait_connected(LIMIT).unwrap_err().kind(),
-            ErrorKind::ClosedHere
-        );
-        assert!(link.messages().next().is_none());
-        assert_eq!(link.status(), Status::Closed);
-        assert_eq!(link.peer(), None);
+            // Closing again does nothing, and every call says what has happened.
+            conn.close(8, "again");
+            assert_eq!(ended(conn.within(Timeout::Now).recv()), here);
+            for call in WAITS {
+                assert_eq!(ended(call(&conn)), here);
+            }
+            assert_eq!(ended(conn.finish()), here);
+            assert_eq!(end_text(&conn.end().unwrap()), here);
+
+            if closes_link {
+                link.close(8, "again");
+                assert_eq!(kind(link.next()), ErrorKind::Closed);
+                assert!(link.connections().next().is_none());
+                assert!(matches!(link.status(), Status::Closed));
+                assert_eq!(ended(link.send(b"?")), here, "as long as there is a handle");
+                drop(conn);
+                assert_eq!(kind(link.send(b"?")), ErrorKind::Closed);
+            }
+        }
     }
 }
 
@@ -133,40 +154,82 @@ fn many_threads_may_close_at_once() {
         let log = Log::new();
         let host = place.host().on_status(log.statuses()).open().unwrap();
         let guest = place.guest().open().unwrap();
-        if round % 2 == 0 {
-            connected(&guest);
-        }
+        let _conn = (round % 2 == 0).then(|| connected(&guest));
         thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| host.close());
-                scope.spawn(|| guest.close());
+                scope.spawn(|| host.close(0, ""));
+                scope.spawn(|| guest.close(0, ""));
             }
         });
-        check_one_life(&log.wait_for_last("closed"));
+        check_statuses(&log.wait_for_last("closed"));
     }
 }
 
-/// Checks the statuses of a link that had one connection at most, which nobody was killed in.
-fn check_one_life(statuses: &[String]) {
-    let words: Vec<&str> = statuses
-        .iter()
-        .map(|line| line.split(' ').next().unwrap())
-        .collect();
-    let allowed: [&[&str]; 3] = [
-        &["waiting", "closed"],
-        &["waiting", "connected", "closed"],
-        &["waiting", "connected", "disconnected", "waiting", "closed"],
-    ];
-    assert!(allowed.contains(&&words[..]), "{statuses:?}");
-    if words.contains(&"disconnected") {
-        assert_eq!(statuses[2], "disconnected 1 Closed");
+/// Checks the statuses of a link in which nobody was killed. If only the connections are closed, there may be
+/// another one before the links are.
+fn check_statuses(statuses: &[String]) {
+    let ends = [CLOSED, CLOSED_HERE, ABANDONED, ABANDONED_HERE];
+    let mut before = "";
+    let mut connections = 0;
+    for line in statuses {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let follows = match word {
+            "waiting" => ["", "disconnected"].contains(&before),
+            "connected" => {
+                connections += 1;
+                before == "waiting"
+            }
+            "disconnected" => {
+                let end = rest.replace(&format!("code: {CODE}"), "code: 0");
+                // The peer may have closed its link before its side of another one was there.
+                let vanished = end == CRASHED && connections > 1;
+                before == "connected" && (vanished || ends.contains(&&*end))
+            }
+            // The link may be closed just as its connection has ended.
+            "closed" => ["waiting", "connected", "disconnected"].contains(&before),
+            _ => false,
+        };
+        assert!(follows, "{line} in {statuses:?}");
+        before = word;
     }
+    assert_eq!(before, "closed");
 }
 
-/// A handle that is dropped leaves the link open for those who wait with another; the last one
-/// closes it.
+/// A handle that is dropped leaves the connection open for those who wait with another; the last one
+/// abandons it, whether or not its link is there.
 #[test]
-fn the_last_handle_closes_the_link() {
+fn the_last_handle_abandons_the_connection() {
+    let _watchdog = Watchdog::new(60);
+    for side in Side::BOTH {
+        for keeps_link in [false, true] {
+            let place = Place::new();
+            let link = place.builder(side).open().unwrap();
+            let mut child = place.start("talker", side.opposite());
+            child.expect("waiting");
+            child.next_line();
+            let conn = connected(&link);
+            let _link = keeps_link.then_some(link);
+
+            let clone = conn.clone();
+            let short = conn.within(Duration::from_millis(300));
+            let receiver = thread::spawn(move || kind(short.recv()));
+            drop(clone);
+            drop(conn);
+            // It was not ended while somebody waited; the thread had the last handle.
+            assert_eq!(receiver.join().unwrap(), ErrorKind::TimedOut);
+            child.expect(&format!("disconnected {ABANDONED}"));
+            child.expect("waiting");
+            if keeps_link {
+                // And they find each other again.
+                child.expect(&format!("connected to {}", std::process::id()));
+            }
+        }
+    }
+}
+
+/// A connection that nobody has taken goes with its link; one that somebody has goes on.
+#[test]
+fn the_last_link_gives_up_what_was_not_taken() {
     let _watchdog = Watchdog::new(60);
     for side in Side::BOTH {
         let place = Place::new();
@@ -174,24 +237,30 @@ fn the_last_handle_closes_the_link() {
         let mut child = place.start("talker", side.opposite());
         child.expect("waiting");
         child.next_line();
-        connected(&link);
+        let other = link.clone();
+        drop(link);
+        let conn = connected(&other);
+        drop(other);
+        if side == Side::Host {
+            // The name is free.
+            drop(place.host().open().unwrap());
+        }
+        conn.send(b"still there").unwrap();
+        assert_eq!(conn.end(), None);
+        assert_eq!(child.lines_so_far(), [""; 0]);
+        drop(child);
 
-        let clone = link.clone();
-        let (send_half, recv_half) = link.split();
-        let receiver = thread::spawn(move || recv_half.recv_timeout(Duration::from_millis(300)));
-        drop(clone);
-        drop(send_half);
-        let e = receiver.join().unwrap().unwrap_err();
-        assert_eq!(
-            e.kind(),
-            ErrorKind::TimedOut,
-            "it was not closed while somebody waited"
-        );
-        // The thread had the last handle.
-        child.expect("disconnected 1 Closed");
+        let link = place.builder(side).open().unwrap();
+        let mut child = place.start("talker", side.opposite());
         child.expect("waiting");
+        child.next_line();
+        drop(link);
+        child.expect(&format!("disconnected {ABANDONED}"));
     }
 }
+
+/// With which both sides close in the next test.
+const CODE: u32 = 3;
 
 fn len_of(i: u64) -> usize {
     Random::new(i).len(50, 20, 10_000)
@@ -214,13 +283,10 @@ fn both_sides_close_at_random_moments() {
                 .open()
                 .unwrap();
             child.say(random.below(3000));
-            // It may be over already.
-            until("there is a connection", || link.generation() == 1);
             let life = Duration::from_micros(random.below(3000) as u64);
-            chatter(&link, side, life);
-            link.close();
-            // The child may have closed first, and then opened nothing new yet.
-            check_one_life(&log.wait_for_last("closed"));
+            chatter(&connected(&link), side, life);
+            link.close(0, "");
+            check_statuses(&log.wait_for_last("closed"));
             child.expect("fine");
         }
     }
@@ -230,44 +296,59 @@ fn closer(parent: &'static Parent) {
     loop {
         let life = Duration::from_micros(parent.next_as());
         let link = parent.builder().ring_capacity(4096).open().unwrap();
-        // It may be over already.
-        until("there is a connection", || link.generation() == 1);
-        chatter(&link, parent.side, life);
-        link.close();
+        chatter(&connected(&link), parent.side, life);
+        link.close(0, "");
         parent.say("fine");
     }
 }
 
-/// Sends and receives for a while, or until the peer closes.
-fn chatter(link: &Link, side: Side, life: Duration) {
+/// Sends and receives for a while, or until the peer closes. Each message is taken, or is not: the peer's
+/// count says so too.
+fn chatter(conn: &Connection, side: Side, life: Duration) {
     let over = |e: twinring::Error| {
-        use ErrorKind::{Closed, ClosedHere, NotConnected};
-        assert!(
-            matches!(e.kind(), Closed | ClosedHere | NotConnected),
-            "{e:?}"
-        );
+        let closed = matches!(e.end(), Some(End::Closed { code: CODE, .. }));
+        assert!(e.kind() == ErrorKind::Ended && closed, "{e:?}");
     };
-    thread::scope(|scope| {
-        scope.spawn(|| {
+    let sent = thread::scope(|scope| {
+        let sending = scope.spawn(|| {
             for i in 0.. {
-                if let Err(e) = link.send(&message(side as u64, i, len_of(i))) {
-                    return over(e);
+                if let Err(e) = conn.send(&message(side as u64, i, len_of(i))) {
+                    over(e);
+                    return i;
                 }
             }
+            unreachable!()
         });
         scope.spawn(|| {
             for i in 0.. {
-                match link.recv() {
-                    Ok(bytes) => check(&bytes, side.opposite() as u64, i, len_of(i)),
-                    // It closed in the middle of a large message.
-                    Err(e) if e.kind() == ErrorKind::Aborted => {
-                        return over(link.recv().unwrap_err());
+                match conn.recv() {
+                    Ok(bytes) => check(&bytes.unwrap(), side.opposite() as u64, i, len_of(i)),
+                    Err(e) => {
+                        // After the end of a message that was given up in the middle.
+                        let given_up = e.kind() == ErrorKind::StreamEnded;
+                        return over(if given_up {
+                            conn.recv().unwrap_err()
+                        } else {
+                            e
+                        });
                     }
-                    Err(e) => return over(e),
                 }
             }
         });
         thread::sleep(life);
-        link.close();
+        conn.close(CODE, "");
+        sending.join().unwrap()
     });
+    let Some(End::Closed { by, .. }) = conn.end() else {
+        panic!("{:?}", conn.end());
+    };
+    // What comes back is the end of what was sent, in order. The peer reads on only if it was not it that
+    // closed first.
+    let unread = conn.within(LIMIT).take_unread().unwrap();
+    let partial = u64::from(unread.partial());
+    let unread: Vec<_> = unread.collect();
+    assert!(by == By::Peer || unread.len() as u64 + partial <= sent);
+    for (bytes, i) in unread.iter().rev().zip((0..sent).rev()) {
+        check(bytes, side as u64, i, len_of(i));
+    }
 }

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use common::{Parent, Place, Side, Watchdog, connected, count, labelled, read_label};
 use echo::{echo, other};
 use phase::CAPACITY;
-use twinring::{Error, ErrorKind, Link, Result, Wait, faults};
+use twinring::{Connection, Error, ErrorKind, Link, Result, Wait, faults};
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_ENOUGH_MEMORY,
 };
@@ -150,9 +150,9 @@ fn victim(parent: &'static Parent) {
     }));
     let code: u32 = parent.next_as();
     let other = other(parent);
-    connected(&other);
+    let beside = connected(&other);
     let talk_beside = |nth| {
-        exchange(parent, &other, nth, 0).unwrap_or_else(|e| panic!("the other link: {e:?}"));
+        exchange(parent, &beside, nth, 0).unwrap_or_else(|e| panic!("the other link: {e:?}"));
     };
     // What is made only once in a process is made now.
     for _ in 0..2 {
@@ -188,30 +188,29 @@ fn victim(parent: &'static Parent) {
         failed.insert(name, nth);
         parent.say(format!("failed {name} {nth}"));
     }
-    other.close();
+    other.close(0, "");
     parent.say("through");
 }
 
 /// A link's life: it opens, talks and closes.
 fn live(parent: &'static Parent) {
-    let link = open(parent);
-    talk(parent, &link);
-    link.close();
+    let (link, mut conn) = open(parent);
+    talk(parent, &link, &mut conn);
+    link.close(0, "");
 }
 
-fn open(parent: &'static Parent) -> Link {
+fn open(parent: &'static Parent) -> (Link, Connection) {
     for _ in 0..ATTEMPTS {
         let opened = parent
             .builder()
             .ring_capacity(CAPACITY)
             .wait(Wait::Sleep)
-            .on_error(|_, e| told(parent, "on_error", e))
+            .on_error(|e| told(parent, "on_error", e))
             .open();
         match opened {
             Ok(link) => {
-                link.wait_connected(PATIENCE)
-                    .expect("it connects by itself");
-                return link;
+                let conn = next(&link);
+                return (link, conn);
             }
             Err(e) => told(parent, "open", &e),
         }
@@ -219,15 +218,21 @@ fn open(parent: &'static Parent) -> Link {
     panic!("it does not open");
 }
 
+fn next(link: &Link) -> Connection {
+    let conn = link.within(PATIENCE).next();
+    conn.expect("it connects by itself")
+}
+
 /// A small message and a large one, there and back.
-fn talk(parent: &Parent, link: &Link) {
+fn talk(parent: &Parent, link: &Link, conn: &mut Connection) {
     for len in [0, LARGE] {
-        let through = (0..ATTEMPTS).any(|attempt| match exchange(parent, link, attempt, len) {
+        let through = (0..ATTEMPTS).any(|attempt| match exchange(parent, conn, attempt, len) {
             Ok(()) => true,
             Err(e) => {
                 told(parent, "talk", &e);
-                link.wait_connected(PATIENCE)
-                    .expect("it connects again by itself");
+                if conn.end().is_some() {
+                    *conn = next(link);
+                }
                 false
             }
         });
@@ -235,20 +240,19 @@ fn talk(parent: &Parent, link: &Link) {
     }
 }
 
-fn exchange(parent: &Parent, link: &Link, attempt: u64, len: usize) -> Result<()> {
-    link.send_timeout(&labelled(len as u64, attempt, len), PATIENCE)?;
+fn exchange(parent: &Parent, conn: &Connection, attempt: u64, len: usize) -> Result<()> {
+    let conn = conn.within(PATIENCE);
+    conn.send(&labelled(len as u64, attempt, len))?;
     let mut failures = 0;
     loop {
-        match link.recv_timeout(PATIENCE) {
-            Ok(bytes) if read_label(&bytes) == Ok((len as u64, attempt)) => return Ok(()),
+        match conn.recv() {
+            Ok(bytes) if read_label(bytes.as_deref().unwrap()) == Ok((len as u64, attempt)) => {
+                return Ok(());
+            }
             // The answer to an earlier attempt.
             Ok(_) => {}
             // The answer is on its way: the peer does nothing else before it has got rid of it.
-            Err(e)
-                if e.kind() != ErrorKind::NotConnected
-                    && !e.is_disconnect()
-                    && failures < ATTEMPTS =>
-            {
+            Err(e) if e.kind() != ErrorKind::Ended && failures < ATTEMPTS => {
                 told(parent, "recv", &e);
                 failures += 1;
             }

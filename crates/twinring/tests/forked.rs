@@ -7,27 +7,27 @@ mod common;
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
-use common::{LIMIT, Parent, Place, Side, Watchdog, connected, peers};
+use common::{Parent, Place, Side, Watchdog, connected, peers};
 use rustix::process::{Pid, WaitOptions, waitpid};
-use twinring::{Error, ErrorKind, Link, Status};
+use twinring::{Connection, End, Error, ErrorKind, Link, Status, Timeout};
 
 #[cfg(target_os = "linux")]
 peers!(echo, forker, with_guards, bereaved, calling, cloner, nested);
 #[cfg(not(target_os = "linux"))]
 peers!(echo, forker, with_guards, bereaved, calling, nested);
 
-/// Sends back what comes, until the peer closes.
+/// Sends back what comes, and says how the connection ends.
 fn echo(parent: &'static Parent) {
     let link = parent.builder().open().unwrap();
+    let conn = connected(&link);
     let e = loop {
-        match link.recv() {
-            Ok(message) => link.send(&message).unwrap(),
+        match conn.recv() {
+            Ok(message) => conn.send(&message.unwrap()).unwrap(),
             Err(e) => break e,
         }
     };
-    parent.say(format!("{:?}", e.kind()));
+    parent.say(format!("{:?}", e.end()));
 }
 
 /// Runs `child` in a forked child of this process, and returns its exit code.
@@ -51,37 +51,42 @@ fn in_child(child: impl FnOnce() -> i32) -> i32 {
 }
 
 /// 0 if every call says `Forked`, or the number of the first that does not.
-fn all_refused(link: Link) -> i32 {
+fn all_refused(link: Link, conn: Connection) -> i32 {
     let is = |e: Option<Error>| e.is_some_and(|e| e.kind() == ErrorKind::Forked);
-    let short = Duration::from_millis(10);
+    let at_once = conn.within(Timeout::Now);
     let checks = [
+        is(link.next().err()),
+        is(link.within(Timeout::Now).next().err()),
+        link.connections().next().is_none(),
         is(link.send(b"x").err()),
-        is(link.send_timeout(&[0; 3_000_000], short).err()),
-        is(link.try_send(b"x").err()),
-        is(link.recv().err()),
-        is(link.recv_timeout(short).err()),
-        is(link.try_recv().err()),
-        is(link.wait_connected(short).err()),
-        link.status() == Status::Closed,
-        link.peer().is_none(),
-        is(link.messages().next().and_then(Result::err)),
-        is(link.send_vectored(&[IoSlice::new(b"x")]).err()),
-        is(link.send_batch(&["x"]).err()),
-        is(link.send_batch::<&str>(&[]).err()),
-        is(link.reserve(1).err()),
-        is(link.reserve_timeout(1, short).err()),
-        is(link.try_reserve(1).err()),
-        is(link.send_stream().err()),
-        is(link.send_from(&mut &b"x"[..]).err()),
-        is(link.recv_batch(|_| {}).err()),
-        is(link.recv_in_place().err()),
-        is(link.recv_in_place_timeout(short).err()),
-        is(link.try_recv_in_place().err()),
-        is(link.recv_stream().err()),
-        is(link.recv_stream_timeout(short).err()),
+        matches!(link.status(), Status::Closed),
+        is(conn.send(b"x").err()),
+        is(conn.send(&[0; 3_000_000]).err()),
+        is(at_once.send(b"x").err()),
+        is(conn.recv().err()),
+        is(at_once.recv().err()),
+        is(conn.recv_into(&mut Vec::new()).err()),
+        is(conn.send_vectored(&[IoSlice::new(b"x")]).err()),
+        is(conn.send_batch(&["x"]).err()),
+        is(conn.send_batch::<&str>(&[]).err()),
+        is(conn.reserve(1).err()),
+        is(at_once.reserve(1).err()),
+        is(conn.send_stream().err()),
+        is(conn.recv_batch().err()),
+        is(conn.recv_in_place().err()),
+        is(at_once.recv_in_place().err()),
+        is(conn.recv_stream().err()),
+        is(at_once.recv_stream().err()),
+        is(conn.finish().err()),
+        is(conn.flush().err()),
+        is(conn.taken().err()),
+        is(conn.take_unread().err()),
+        conn.end().is_none(),
     ];
-    link.close();
-    drop(link);
+    conn.stop(1, "child");
+    conn.close(1, "child");
+    link.close(1, "child");
+    drop((conn, at_once, link));
     first_wrong(&checks)
 }
 
@@ -104,30 +109,37 @@ fn panics(f: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(f)).is_err()
 }
 
-/// Forks while it holds guards of the link: while the connection lives, and after that.
+/// Forks while it holds parts of the connection: while that lives, and after its end.
 fn with_guards(parent: &'static Parent) {
     let link = parent.builder().open().unwrap();
-    connected(&link);
-    for message in [&b"in place"[..], b"in place again", &[7; 100_000]] {
-        link.send(message).unwrap();
+    let conn = connected(&link);
+    let recv = || conn.recv().unwrap().unwrap();
+    for message in [
+        &b"in place"[..],
+        b"in place again",
+        b"a batch",
+        &[7; 100_000],
+    ] {
+        conn.send(message).unwrap();
     }
     // What the child takes out of these is still there in the parent.
-    let mut view = Some(link.recv_in_place().unwrap());
-    let mut stream = Some(link.send_stream().unwrap());
-    let mut reservation = Some(link.reserve(100).unwrap());
+    let mut view = conn.recv_in_place().unwrap();
+    assert_eq!(recv(), b"in place again");
+    let mut batch = conn.recv_batch().unwrap();
+    let mut stream = Some(conn.send_stream().unwrap());
+    let mut reservation = Some(conn.reserve(100).unwrap());
     reservation.as_mut().unwrap().put(b"before").unwrap();
     let mut refused = || {
         in_child(|| {
             let view = view.take().unwrap();
+            let mut batch = batch.take().unwrap();
             let mut reservation = reservation.take().unwrap();
             let mut stream = stream.take().unwrap();
             let checks = [
                 view.len() == 8,
-                view.get::<9>(0).is_none(),
-                panics(|| assert!(view.get::<8>(0).is_none())),
-                panics(|| view.copy_to(0, &mut [0])),
                 panics(|| drop(view.to_vec())),
-                panics(|| drop(view.reader().read(&mut [0]))),
+                panics(|| view.copy_to(0, &mut [0])),
+                batch.next_message() == Some(b"a batch"),
                 reservation
                     .put(b"x")
                     .is_err_and(|e| e.kind() == ErrorKind::Forked),
@@ -145,7 +157,8 @@ fn with_guards(parent: &'static Parent) {
                     .finish()
                     .is_err_and(|e| e.kind() == ErrorKind::Forked),
             ];
-            drop(view);
+            batch.take();
+            drop((view, batch));
             first_wrong(&checks)
         })
     };
@@ -161,9 +174,15 @@ fn with_guards(parent: &'static Parent) {
     message.write_all(b"a stream").unwrap();
     message.finish().unwrap();
     assert_eq!(view.take().unwrap().to_vec(), b"in place");
-    assert_eq!(link.recv().unwrap(), b"in place again");
+    assert_eq!(
+        batch.as_mut().unwrap().next_message(),
+        Some(&b"a batch"[..])
+    );
+    // Not taken: it comes again.
+    drop(batch);
+    assert_eq!(recv(), b"a batch");
 
-    let mut stream = Some(link.recv_stream().unwrap());
+    let mut stream = conn.recv_stream().unwrap();
     stream.as_mut().unwrap().read_exact(&mut [0; 100]).unwrap();
     let code = in_child(|| {
         let mut stream = stream.take().unwrap();
@@ -172,7 +191,6 @@ fn with_guards(parent: &'static Parent) {
             stream
                 .next_chunk()
                 .is_err_and(|e| e.kind() == ErrorKind::Forked),
-            stream.overtaking().is_none(),
         ];
         drop(stream);
         first_wrong(&checks)
@@ -181,25 +199,26 @@ fn with_guards(parent: &'static Parent) {
     let mut rest = Vec::new();
     stream.take().unwrap().read_to_end(&mut rest).unwrap();
     assert_eq!(rest, [7; 99_900]);
-    assert_eq!(link.recv().unwrap(), b"before and after");
-    assert_eq!(link.recv().unwrap(), b"a stream");
+    assert_eq!(recv(), b"before and after");
+    assert_eq!(recv(), b"a stream");
 
     // A child that drops the last of a connection that is over unmaps nothing: it has other things
     // there.
-    let mut stream = Some(link.send_stream().unwrap());
-    let mut reservation = Some(link.reserve(100).unwrap());
+    let mut stream = Some(conn.send_stream().unwrap());
+    let mut reservation = Some(conn.reserve(100).unwrap());
     parent.say("kill it");
-    assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::PeerGone);
+    assert_eq!(conn.recv().unwrap_err().end(), Some(&End::Crashed));
+    let mut conn = Some(conn);
     let code = in_child(|| {
         // As much as any segment takes, and wherever one was.
         let memory: Vec<_> = (0..64).map(|_| vec![1u8; 1 << 20]).collect();
         drop(reservation.take());
         drop(stream.take());
+        drop(conn.take());
         i32::from(memory.iter().flatten().any(|byte| *byte != 1))
     });
     assert_eq!(code, 0);
-    drop(reservation);
-    drop(stream);
+    drop((reservation, stream, conn));
     parent.say("done");
 }
 
@@ -220,19 +239,19 @@ fn a_forked_child_cannot_touch_what_is_held() {
 /// Forks in the role of a test, whose own process has too many threads to fork in peace.
 fn forker(parent: &'static Parent) {
     let link = parent.builder().open().unwrap();
-    connected(&link);
+    let conn = connected(&link);
+    let echoed = |message: &[u8]| {
+        conn.send(message).unwrap();
+        assert_eq!(conn.recv().unwrap().as_deref(), Some(message));
+    };
     for round in 0..20u32 {
-        let handle = link.clone();
-        let (sender, receiver) = link.clone().split();
+        let handles = (link.clone(), conn.clone());
         let code = in_child(move || {
-            let code = all_refused(handle);
-            drop((sender, receiver));
-            code
+            let (link, conn) = handles;
+            all_refused(link, conn)
         });
         assert_eq!(code, 0, "the child's call of this number did not refuse");
-        link.send(&round.to_le_bytes()).unwrap();
-        assert_eq!(link.recv().unwrap(), round.to_le_bytes());
-        assert_eq!(link.generation(), 1, "the peer noticed nothing");
+        echoed(&round.to_le_bytes());
     }
     // A child may have links of its own.
     let place = parent.place.name().to_owned();
@@ -241,10 +260,9 @@ fn forker(parent: &'static Parent) {
         let name = format!("{place} of a child");
         let host = Link::host(&name).directory(&directory).open().unwrap();
         let guest = Link::guest(&name).directory(&directory).open().unwrap();
-        connected(&guest);
-        host.wait_connected(LIMIT).unwrap();
-        guest.send(b"in the child").unwrap();
-        i32::from(host.recv().unwrap() != b"in the child")
+        let (to_host, to_guest) = (connected(&guest), connected(&host));
+        to_host.send(b"in the child").unwrap();
+        i32::from(to_guest.recv().unwrap().as_deref() != Some(b"in the child"))
     });
     assert_eq!(code, 0);
     // The claim, if this is the host, is still the parent's.
@@ -252,9 +270,24 @@ fn forker(parent: &'static Parent) {
         let e = parent.builder().open().unwrap_err();
         assert_eq!(e.kind(), ErrorKind::NameInUse);
     }
-    link.send(b"still here").unwrap();
-    assert_eq!(link.recv().unwrap(), b"still here");
-    link.close();
+    echoed(b"still here");
+
+    // Nor does a child end either direction that drops the halves of a connection.
+    let (sender, receiver) = conn.split();
+    let mut halves = Some((sender, receiver));
+    let code = in_child(|| {
+        let (sender, receiver) = halves.take().unwrap();
+        let is = |e: Option<Error>| e.is_some_and(|e| e.kind() == ErrorKind::Forked);
+        let checks = [is(sender.send(b"x").err()), is(receiver.recv().err())];
+        drop(sender);
+        drop(receiver);
+        first_wrong(&checks)
+    });
+    assert_eq!(code, 0);
+    let (sender, receiver) = halves.unwrap();
+    sender.send(b"halves").unwrap();
+    assert_eq!(receiver.recv().unwrap().unwrap(), b"halves");
+    link.close(7, "parent");
     parent.say("done");
 }
 
@@ -266,7 +299,7 @@ fn a_forked_child_cannot_touch_the_link() {
         let mut peer = place.start("echo", side.opposite());
         let mut forker = place.start("forker", side);
         forker.expect("done");
-        peer.expect("Closed");
+        peer.expect(r#"Some(Closed { by: Peer, code: 7, reason: "parent" })"#);
         forker.finish();
         peer.finish();
     }
@@ -294,14 +327,19 @@ fn in_raw_child(child: impl FnOnce() -> i32) -> i32 {
 #[cfg(target_os = "linux")]
 fn cloner(parent: &'static Parent) {
     let link = parent.builder().open().unwrap();
-    connected(&link);
+    let conn = connected(&link);
+    let id = conn.id();
     for round in 0..20u32 {
-        let handle = link.clone();
-        let code = in_raw_child(move || all_refused(handle));
+        let (handle, there) = (link.clone(), conn.clone());
+        let code = in_raw_child(move || all_refused(handle, there));
         assert_eq!(code, 0, "the child's call of this number did not refuse");
-        link.send(&round.to_le_bytes()).unwrap();
-        assert_eq!(link.recv().unwrap(), round.to_le_bytes());
-        assert_eq!(link.generation(), 1, "the peer noticed nothing");
+        conn.send(&round.to_le_bytes()).unwrap();
+        assert_eq!(conn.recv().unwrap().unwrap(), round.to_le_bytes());
+        assert_eq!(
+            (conn.id(), conn.end()),
+            (id, None),
+            "the peer noticed nothing"
+        );
     }
     // A child that opens a link lets go of the name at the latest then, and has a driver of its own.
     let place = Place::at(
@@ -312,14 +350,13 @@ fn cloner(parent: &'static Parent) {
         drop(link.clone());
         let host = place.host().open().unwrap();
         let guest = place.guest().open().unwrap();
-        connected(&guest);
-        guest.send(b"in the child").unwrap();
-        i32::from(host.recv().unwrap() != b"in the child")
+        connected(&guest).send(b"in the child").unwrap();
+        i32::from(connected(&host).recv().unwrap().unwrap() != b"in the child")
     });
     assert_eq!(code, 0);
-    link.send(b"still here").unwrap();
-    assert_eq!(link.recv().unwrap(), b"still here");
-    link.close();
+    conn.send(b"still here").unwrap();
+    assert_eq!(conn.recv().unwrap().unwrap(), b"still here");
+    link.close(0, "");
     parent.say("done");
 }
 
@@ -332,7 +369,7 @@ fn a_child_that_the_c_library_does_not_know() {
         let mut peer = place.start("echo", side.opposite());
         let mut cloner = place.start("cloner", side);
         cloner.expect("done");
-        peer.expect("Closed");
+        peer.expect(r#"Some(Closed { by: Peer, code: 0, reason: "" })"#);
         cloner.finish();
         peer.finish();
     }
@@ -342,12 +379,13 @@ fn a_child_that_the_c_library_does_not_know() {
 fn nested(parent: &'static Parent) {
     fn generation(parent: &'static Parent, left: u32) -> i32 {
         let link = parent.builder().open().unwrap();
-        connected(&link);
-        link.send(&left.to_le_bytes()).unwrap();
-        if link.recv().unwrap() != left.to_le_bytes() {
+        let conn = connected(&link);
+        conn.send(&left.to_le_bytes()).unwrap();
+        if conn.recv().unwrap().unwrap() != left.to_le_bytes() {
             return 1;
         }
-        drop(link);
+        // The link first: it is not to connect again.
+        drop((link, conn));
         if left == 0 {
             return 0;
         }
@@ -365,15 +403,12 @@ fn however_deep_the_forks_links_form() {
         let link = place.builder(side.opposite()).open().unwrap();
         let mut child = place.start("nested", side);
         for left in (0..=70u32).rev() {
-            connected(&link);
-            let number = loop {
-                match link.recv() {
-                    Ok(bytes) => break bytes,
-                    Err(e) => assert_eq!(e.kind(), ErrorKind::Closed),
-                }
-            };
+            let conn = connected(&link);
+            let number = conn.recv().unwrap().unwrap();
             assert_eq!(number, left.to_le_bytes());
-            link.send(&number).unwrap();
+            conn.send(&number).unwrap();
+            // Until the other side has let go of its link.
+            conn.recv().unwrap_err();
         }
         child.expect("done");
         child.finish();
@@ -383,7 +418,7 @@ fn however_deep_the_forks_links_form() {
 /// Forks a child that outlives it.
 fn bereaved(parent: &'static Parent) {
     let link = parent.builder().open().unwrap();
-    connected(&link);
+    let _conn = connected(&link);
     let (from_child, to_us) = rustix::pipe::pipe().unwrap();
     let mut from_child = std::fs::File::from(from_child);
     // SAFETY: the child only writes a byte, and sleeps until the test lets go of the pipe that it has
@@ -416,11 +451,12 @@ fn a_child_that_lives_on_holds_nothing() {
         let mut child = place.start("bereaved", side);
         child.expect("forked");
         child.kill_unreaped();
-        assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::PeerGone);
+        let e = connected(&link).recv().unwrap_err();
+        assert_eq!(e.end(), Some(&End::Crashed), "{e}");
         let next = place.builder(side).open().unwrap();
-        connected(&next);
-        next.send(b"next").unwrap();
-        assert_eq!(link.recv().unwrap(), b"next");
+        let conn = connected(&next);
+        conn.send(b"next").unwrap();
+        assert_eq!(connected(&link).recv().unwrap().unwrap(), b"next");
     }
 }
 
@@ -428,7 +464,7 @@ fn a_child_that_lives_on_holds_nothing() {
 fn calling(parent: &'static Parent) {
     let link = parent
         .builder()
-        .on_message(move |link, message| {
+        .on_message(move |conn, message| {
             // SAFETY: the child does nothing but to return from here.
             match unsafe { libc::fork() } {
                 0 => {}
@@ -436,7 +472,7 @@ fn calling(parent: &'static Parent) {
                     let pid = Pid::from_raw(pid).expect("a child");
                     let (_, status) = waitpid(Some(pid), WaitOptions::empty()).unwrap().unwrap();
                     let answer = format!("{:?}", status.exit_status());
-                    link.send(if message == b"fork" {
+                    conn.send(if message == b"fork" {
                         answer.as_bytes()
                     } else {
                         message
@@ -448,7 +484,7 @@ fn calling(parent: &'static Parent) {
         .open()
         .unwrap();
     parent.expect("end");
-    link.close();
+    link.close(0, "");
 }
 
 #[test]
@@ -457,10 +493,10 @@ fn a_callback_forks() {
     let place = Place::new();
     let link = place.host().open().unwrap();
     let mut child = place.start("calling", Side::Guest);
-    connected(&link);
+    let conn = connected(&link);
     for _ in 0..3 {
-        link.send(b"fork").unwrap();
-        assert_eq!(link.recv().unwrap(), b"Some(0)");
+        conn.send(b"fork").unwrap();
+        assert_eq!(conn.recv().unwrap().unwrap(), b"Some(0)");
     }
     child.say("end");
     child.finish();

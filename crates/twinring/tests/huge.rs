@@ -23,13 +23,15 @@ const NEED: u64 = 14 * GIB as u64;
 fn sender(parent: &'static Parent) {
     let link = parent.builder().ring_capacity(CAPACITY).open().unwrap();
     let huge = message(1, 0, LEN);
-    connected(&link);
+    let conn = connected(&link);
     parent.say("ready");
     parent.expect("go");
-    link.send(&huge).unwrap();
-    link.send(b"and one more").unwrap();
-    parent.say("sent");
-    parent.expect("end");
+    conn.send(&huge).unwrap();
+    conn.send(b"and one more").unwrap();
+    conn.finish().unwrap();
+    conn.flush().unwrap();
+    let taken = conn.taken().unwrap();
+    assert_eq!((taken.messages, taken.bytes), (2, LEN as u64 + 12));
 }
 
 #[test]
@@ -48,17 +50,16 @@ fn a_message_of_five_gib() {
     let place = Place::new();
     let link = place.guest().max_message(LEN as u64).open().unwrap();
     let mut child = place.start("sender", Side::Host);
-    connected(&link);
+    let conn = connected(&link);
     child.expect("ready");
     let start = Instant::now();
     child.say("go");
-    let huge = link.recv().unwrap();
+    let huge = conn.recv().unwrap().unwrap();
     let took = start.elapsed();
     let rate = LEN as f64 / took.as_secs_f64() / GIB as f64;
     println!("{} bytes in {took:?}: {rate:.2} GiB/s", LEN);
     check(&huge, 1, 0, LEN);
-    assert_eq!(link.recv().unwrap(), b"and one more");
-    child.expect("sent");
-    child.say("end");
+    assert_eq!(conn.recv().unwrap().unwrap(), b"and one more");
+    assert_eq!(conn.recv().unwrap(), None);
     child.finish();
 }

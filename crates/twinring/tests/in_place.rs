@@ -10,12 +10,12 @@ use std::thread;
 use std::time::Duration;
 
 use common::{
-    LIMIT, Parent, Place, Random, Side, Watchdog, check, connected, labelled, message, peers,
-    read_label, rounds, until,
+    CLOSED, CLOSED_HERE, CRASHED, Child, LIMIT, Parent, Place, Random, Side, Watchdog, check,
+    connected, ended, kind, labelled, message, peers, read_label, rounds, until,
 };
-use twinring::{ErrorKind, Link, Reservation, Result};
+use twinring::{Connection, ErrorKind, Reservation, Timeout, View};
 
-peers!(filler, stuffer, sleeper, echo, half);
+peers!(filler, stuffer, sleeper, echo, half, many);
 
 const RING: u64 = 4096;
 
@@ -24,11 +24,29 @@ fn longest(capacity: u64) -> usize {
     capacity as usize / 2 - 8
 }
 
-fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
-    result.expect_err("an error").kind()
+const SHORT: Duration = Duration::from_millis(20);
+
+/// The child's end.
+fn connect(parent: &'static Parent) -> Connection {
+    connected(&parent.builder().ring_capacity(RING).open().unwrap())
 }
 
-const SHORT: Duration = Duration::from_millis(20);
+/// A child in this role, and a connection to it.
+fn start(place: &Place, role: &str, side: Side) -> (Connection, Child) {
+    let child = place.start(role, side.opposite());
+    let link = place.builder(side).ring_capacity(RING).open().unwrap();
+    (connected(&link), child)
+}
+
+#[track_caller]
+fn recv(conn: &Connection) -> Vec<u8> {
+    conn.recv().unwrap().expect("there is more")
+}
+
+#[track_caller]
+fn view(conn: &Connection) -> View {
+    conn.recv_in_place().unwrap().expect("there is more")
+}
 
 /// Messages in place, and ordinary ones of another thread.
 const IN_PLACE: u64 = 1;
@@ -42,12 +60,12 @@ fn count() -> u64 {
 fn filler(parent: &'static Parent) {
     let capacity = parent.next_as();
     let link = parent.builder().ring_capacity(capacity).open().unwrap();
-    connected(&link);
+    let conn = connected(&link);
     thread::scope(|scope| {
         scope.spawn(|| {
             for i in 0..count() / 4 {
                 let more = Random::new(i).len(100, 40, 10_000);
-                link.send(&labelled(BESIDE, i, more)).unwrap();
+                conn.send(&labelled(BESIDE, i, more)).unwrap();
             }
         });
         let mut random = Random::new(capacity);
@@ -58,15 +76,15 @@ fn filler(parent: &'static Parent) {
             // More than is used in the end, where that fits.
             let most = (bytes.len() + random.below(200)).min(longest(capacity));
             if random.one_in(5) {
-                let mut dropped = link.reserve(most).unwrap();
+                let mut dropped = conn.reserve(most).unwrap();
                 dropped.put(&vec![0xFF; random.below(most + 1)]).unwrap();
             }
             let mut reservation = match random.below(3) {
-                0 => link.reserve(most),
-                1 => link.reserve_timeout(most, LIMIT),
+                0 => conn.reserve(most),
+                1 => conn.within(LIMIT).reserve(most),
                 _ => loop {
-                    match link.try_reserve(most) {
-                        Err(e) if e.kind() == ErrorKind::Full => thread::yield_now(),
+                    match conn.within(Timeout::Now).reserve(most) {
+                        Err(e) if e.is_timeout() => thread::yield_now(),
                         other => break other,
                     }
                 },
@@ -79,11 +97,11 @@ fn filler(parent: &'static Parent) {
             reservation.commit().unwrap();
         }
     });
-    parent.expect("end");
+    conn.finish().unwrap();
 }
 
 /// Writes these bytes, a part at a time.
-fn fill(reservation: &mut Reservation<'_>, mut bytes: &[u8], random: &mut Random) {
+fn fill(reservation: &mut Reservation, mut bytes: &[u8], random: &mut Random) {
     while !bytes.is_empty() {
         let (part, rest) = bytes.split_at(random.below(bytes.len()) + 1);
         match random.below(3) {
@@ -103,37 +121,26 @@ fn fill(reservation: &mut Reservation<'_>, mut bytes: &[u8], random: &mut Random
     }
 }
 
-/// Reads the next message in one of all ways.
-fn read(link: &Link, random: &mut Random) -> Vec<u8> {
-    let view = match random.below(3) {
-        0 => link.recv_in_place().unwrap(),
-        1 => link.recv_in_place_timeout(LIMIT).unwrap(),
-        _ => loop {
-            match link.try_recv_in_place().unwrap() {
-                Some(view) => break view,
-                None => thread::yield_now(),
-            }
-        },
-    };
+/// The bytes of a view, read in one of all ways.
+fn read(view: &View, random: &mut Random) -> Vec<u8> {
     let len = view.len();
     assert_eq!(view.is_empty(), len == 0);
-    match random.below(4) {
+    match random.below(3) {
         0 => view.to_vec(),
         1 => {
-            let mut bytes = Vec::new();
-            view.reader().read_to_end(&mut bytes).unwrap();
-            bytes
-        }
-        2 => {
             let mut bytes = vec![0; len];
             let at = random.below(len + 1);
             view.copy_to(at, &mut bytes[at..]);
             view.copy_to(0, &mut bytes[..at]);
             bytes
         }
-        // SAFETY: the peer is this program, which touches nothing after it was sent.
-        _ => unsafe { view.as_slice_trusting_peer() }.to_vec(),
+        // As a library that knows no more of it.
+        _ => bytes_of(view).to_vec(),
     }
+}
+
+fn bytes_of(owner: &impl AsRef<[u8]>) -> &[u8] {
+    owner.as_ref()
 }
 
 #[test]
@@ -144,18 +151,37 @@ fn every_length_wherever_the_ring_wraps() {
             let place = Place::new();
             let mut child = place.start("filler", side.opposite());
             child.say(capacity);
-            let link = place.builder(side).ring_capacity(capacity).open().unwrap();
+            let builder = place.builder(side).ring_capacity(capacity);
+            let builder = match (side == Side::Host) == (capacity == RING) {
+                // SAFETY: the peer is this program, which touches nothing after it was sent.
+                true => unsafe { builder.trust_peer() },
+                false => builder,
+            };
+            let conn = connected(&builder.open().unwrap());
             let mut random = Random::new(capacity);
             let mut next = [0; 3];
-            while next != [0, count(), count() / 4] {
-                let bytes = read(&link, &mut random);
+            loop {
+                let view = match random.below(3) {
+                    0 => conn.recv_in_place(),
+                    1 => conn.within(LIMIT).recv_in_place(),
+                    _ => loop {
+                        match conn.within(Timeout::Now).recv_in_place() {
+                            Err(e) if e.is_timeout() => thread::yield_now(),
+                            other => break other,
+                        }
+                    },
+                };
+                let Some(view) = view.unwrap() else {
+                    break;
+                };
+                assert_eq!(view.as_ptr() as usize % 8, 0, "it is aligned");
+                let bytes = read(&view, &mut random);
                 let (sender, sequence) = read_label(&bytes).unwrap();
                 let next = &mut next[sender as usize];
                 assert_eq!(sequence, *next, "order of sender {sender}");
                 *next += 1;
             }
-            assert!(link.try_recv_in_place().unwrap().is_none());
-            child.say("end");
+            assert_eq!(next, [0, count(), count() / 4]);
             child.finish();
         }
     }
@@ -163,63 +189,116 @@ fn every_length_wherever_the_ring_wraps() {
 
 /// Fills the ring, and says what becomes of a further message.
 fn stuffer(parent: &'static Parent) {
-    let link = parent.builder().ring_capacity(RING).open().unwrap();
-    connected(&link);
+    let conn = connect(parent);
+    let at_once = conn.within(Timeout::Now);
     let sent = (0..)
-        .find(|i| link.try_send(&message(1, *i, 1000)).is_err())
+        .find(|i| at_once.send(&message(1, *i, 1000)).is_err())
         .unwrap();
-    assert_eq!(kind(link.try_reserve(1000)), ErrorKind::Full);
-    assert_eq!(kind(link.reserve_timeout(1000, SHORT)), ErrorKind::TimedOut);
+    assert_eq!(kind(at_once.reserve(1000)), ErrorKind::TimedOut);
+    assert_eq!(kind(conn.within(SHORT).reserve(1000)), ErrorKind::TimedOut);
     parent.say(sent);
-    let mut reservation = link.reserve(1000).unwrap();
+    let mut reservation = conn.reserve(1000).unwrap();
     reservation.put(&message(1, sent, 1000)).unwrap();
     parent.say("reserved");
     parent.expect("commit");
     reservation.commit().unwrap();
     parent.say("committed");
-    parent.expect("end");
+    conn.finish().unwrap();
 }
 
-/// A message that is looked at keeps its room; the drop wakes a sender that waits for it.
+/// A message that is looked at keeps its room, and that of what is received behind it; the drop, on any
+/// thread, wakes a sender that waits for it.
 #[test]
 fn a_view_holds_its_room() {
     let _watchdog = Watchdog::new(120);
     for side in Side::BOTH {
         let place = Place::new();
-        let mut child = place.start("stuffer", side.opposite());
-        let link = place.builder(side).ring_capacity(RING).open().unwrap();
-        let view = link.recv_in_place().unwrap();
+        let (conn, mut child) = start(&place, "stuffer", side);
+        let first = view(&conn);
         let sent: u64 = child.next_line().parse().unwrap();
+        // It keeps nobody from receiving.
+        check(&recv(&conn), 1, 1, 1000);
         thread::sleep(SHORT);
         assert_eq!(child.lines_so_far(), [""; 0]);
-        check(&view.to_vec(), 1, 0, 1000);
-
-        // The same thread would wait for itself, another one just waits.
-        let refused: [ErrorKind; 7] = [
-            kind(link.recv()),
-            kind(link.recv_timeout(SHORT)),
-            kind(link.try_recv()),
-            kind(link.recv_in_place()),
-            kind(link.try_recv_in_place()),
-            kind(link.recv_stream()),
-            kind(link.recv_batch(|_| {})),
-        ];
-        assert_eq!(refused, [ErrorKind::Deadlock; 7]);
-        thread::scope(|scope| {
-            let other = scope.spawn(|| kind(link.recv_timeout(SHORT)));
-            assert_eq!(other.join().unwrap(), ErrorKind::TimedOut);
-            let other = scope.spawn(|| link.recv_timeout(LIMIT).unwrap());
-            drop(view);
-            check(&other.join().unwrap(), 1, 1, 1000);
-        });
+        check(&first, 1, 0, 1000);
+        thread::spawn(move || drop(first)).join().unwrap();
         child.expect("reserved");
         for i in 2..sent {
-            check(&link.recv_in_place().unwrap().to_vec(), 1, i, 1000);
+            check(&view(&conn), 1, i, 1000);
         }
-        assert!(link.try_recv_in_place().unwrap().is_none(), "not committed");
+        let at_once = conn.within(Timeout::Now);
+        assert_eq!(kind(at_once.recv_in_place()), ErrorKind::TimedOut);
         child.say("commit");
         child.expect("committed");
-        check(&link.recv_in_place().unwrap().to_vec(), 1, sent, 1000);
+        check(&view(&conn), 1, sent, 1000);
+        assert_eq!(conn.recv().unwrap(), None);
+        child.finish();
+    }
+}
+
+const MANY: u64 = 500;
+
+/// Sends many messages, more than the ring has room for, and waits until they are taken.
+fn many(parent: &'static Parent) {
+    let conn = connect(parent);
+    for i in 0..MANY {
+        conn.send(&message(1, i, 100)).unwrap();
+        if i == 9 {
+            parent.say("ten");
+        }
+    }
+    conn.finish().unwrap();
+    conn.flush().unwrap();
+    let taken = conn.taken().unwrap();
+    assert_eq!((taken.messages, taken.waiting), (MANY, 0));
+    parent.say("taken");
+    parent.expect("end");
+}
+
+/// Several are held, and dropped in any order; with half of the ring, no more are given, but other calls still
+/// receive.
+#[test]
+fn views_are_held_and_dropped_in_any_order() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let (conn, mut child) = start(&place, "many", side);
+        child.expect("ten");
+        let mut random = Random::new(1);
+        let mut views = Vec::new();
+        let (mut next, mut refused) = (0, 0);
+        while next < MANY {
+            match conn.recv_in_place() {
+                Ok(view) => {
+                    views.push((view.expect("there is more"), next));
+                    next += 1;
+                }
+                Err(e) => {
+                    assert_eq!(e.kind(), ErrorKind::Held, "{e}");
+                    let held: usize = views.iter().map(|(view, _)| view.len()).sum();
+                    assert!(held > 0, "{e}");
+                    refused += 1;
+                    if random.one_in(4)
+                        && let Ok(bytes) = conn.within(Timeout::Now).recv()
+                    {
+                        check(&bytes.unwrap(), 1, next, 100);
+                        next += 1;
+                    }
+                    for _ in 0..=random.below(views.len()) {
+                        let (view, sequence) = views.swap_remove(random.below(views.len()));
+                        check(&view, 1, sequence, 100);
+                    }
+                }
+            }
+        }
+        assert!(refused > 5, "{refused}");
+        thread::sleep(SHORT);
+        assert_eq!(child.lines_so_far(), [""; 0], "some are held");
+        for (view, sequence) in views.drain(..) {
+            check(&view, 1, sequence, 100);
+        }
+        child.expect("taken");
+        assert_eq!(conn.recv().unwrap(), None);
         child.say("end");
         child.finish();
     }
@@ -230,18 +309,14 @@ fn a_view_holds_its_room() {
 fn looks_out_of_range() {
     let _watchdog = Watchdog::new(120);
     let place = Place::new();
-    let link = place.host().ring_capacity(RING).open().unwrap();
-    let mut child = place.start("echo", Side::Guest);
-    connected(&link);
+    let (conn, mut child) = start(&place, "echo", Side::Host);
     for len in [0, 1, 8, 100, 3000] {
-        link.send(&message(0, 0, len)).unwrap();
-        let view = link.recv_in_place().unwrap();
+        conn.send(&message(0, 0, len)).unwrap();
+        let view = view(&conn);
         assert_eq!(view.len(), len);
-        check(&view.to_vec(), 0, 0, len);
-        assert_eq!(view.get::<8>(0).is_some(), len >= 8);
-        assert_eq!(view.get::<0>(len), Some([]));
+        check(&view, 0, 0, len);
         for beyond in [len, len + 1, usize::MAX - 3, usize::MAX] {
-            assert_eq!(view.get::<4>(beyond), None);
+            assert_eq!(view.get(beyond), None);
             let copied = catch_unwind(AssertUnwindSafe(|| view.copy_to(beyond, &mut [0; 4])));
             assert!(copied.is_err(), "{beyond} of {len}");
         }
@@ -249,26 +324,22 @@ fn looks_out_of_range() {
         assert!(copied.is_err());
         view.copy_to(len, &mut []);
     }
-    link.close();
-    child.expect("Closed");
+    conn.close(0, "");
+    child.expect(CLOSED);
     child.finish();
 }
 
 /// Sends back what comes.
 fn echo(parent: &'static Parent) {
-    let link = parent
-        .builder()
-        .ring_capacity(RING)
-        .max_message(4000)
-        .open()
-        .unwrap();
+    let builder = parent.builder().ring_capacity(RING).max_message(4000);
+    let conn = connected(&builder.open().unwrap());
     let e = loop {
-        match link.recv() {
-            Ok(bytes) => link.send(&bytes).unwrap(),
+        match conn.recv() {
+            Ok(bytes) => conn.send(&bytes.unwrap()).unwrap(),
             Err(e) => break e,
         }
     };
-    parent.say(format!("{:?}", e.kind()));
+    parent.say(ended(Err::<(), _>(e)));
 }
 
 /// No longer than the ring allows, nor than the peer takes, nor than was reserved.
@@ -284,19 +355,19 @@ fn what_is_too_large() {
             }
             let place = Place::new();
             let link = place.builder(side).ring_capacity(capacity).open().unwrap();
-            assert_eq!(kind(link.reserve(1)), ErrorKind::NotConnected);
             let mut child = place.start("echo", side.opposite());
-            connected(&link);
+            let conn = connected(&link);
             for len in [most + 1, 20_000, usize::MAX] {
-                let error = link.reserve(len).expect_err("an error");
+                let error = conn.reserve(len).expect_err("an error");
                 assert_eq!(error.kind(), ErrorKind::TooLarge, "{len}");
                 // Unless it is the peer that takes no such message. The ring is the host's.
                 let advice = format!("a ring_capacity of {} bytes at the host", 2 * capacity);
                 let is_next = most == longest(capacity) && len == most + 1;
                 assert!(!is_next || error.to_string().contains(&advice), "{error}");
-                assert_eq!(kind(link.try_reserve(len)), ErrorKind::TooLarge, "{len}");
+                let at_once = conn.within(Timeout::Now);
+                assert_eq!(kind(at_once.reserve(len)), ErrorKind::TooLarge, "{len}");
             }
-            let mut reservation = link.reserve(most).unwrap();
+            let mut reservation = conn.reserve(most).unwrap();
             reservation.put(&message(0, 0, most)[..most - 1]).unwrap();
             assert_eq!(kind(reservation.put(&[1, 2])), ErrorKind::TooLarge);
             assert_eq!(
@@ -313,14 +384,14 @@ fn what_is_too_large() {
             }));
             assert!(advanced.is_err());
             reservation.commit().unwrap();
-            check(&link.recv().unwrap(), 0, 0, most);
+            check(&recv(&conn), 0, 0, most);
             // An empty one, with and without room for more.
-            link.reserve(0).unwrap().commit().unwrap();
-            link.reserve(100).unwrap().commit().unwrap();
-            assert_eq!(link.recv().unwrap(), b"");
-            assert_eq!(link.recv().unwrap(), b"");
-            link.close();
-            child.expect("Closed");
+            conn.reserve(0).unwrap().commit().unwrap();
+            conn.reserve(100).unwrap().commit().unwrap();
+            assert_eq!(recv(&conn), b"");
+            assert_eq!(recv(&conn), b"");
+            conn.close(0, "");
+            child.expect(CLOSED);
             child.finish();
         }
     }
@@ -332,24 +403,23 @@ fn others_wait_for_a_reservation() {
     let _watchdog = Watchdog::new(120);
     for side in Side::BOTH {
         let place = Place::new();
-        let link = place.builder(side).ring_capacity(RING).open().unwrap();
-        let mut child = place.start("echo", side.opposite());
-        connected(&link);
-        let mut stream = link.send_stream().unwrap();
-        let mut reservation = link.reserve(100).unwrap();
+        let (conn, mut child) = start(&place, "echo", side);
+        let mut stream = conn.send_stream().unwrap();
+        let mut reservation = conn.reserve(100).unwrap();
         reservation.put(&message(0, 0, 100)).unwrap();
+        let (at_once, short) = (conn.within(Timeout::Now), conn.within(SHORT));
         let refused: [ErrorKind; 9] = [
-            kind(link.send(b"x")),
-            kind(link.send(&[0; 3000])),
-            kind(link.try_send(b"x")),
-            kind(link.send_timeout(b"x", SHORT)),
-            kind(link.send_vectored(&[std::io::IoSlice::new(b"x")])),
-            kind(link.send_batch(&["x"])),
-            kind(link.reserve(1)),
-            kind(link.try_reserve(1)),
-            kind(link.send_from(&mut &b"x"[..])),
+            kind(conn.send(b"x")),
+            kind(conn.send(&[0; 3000])),
+            kind(at_once.send(b"x")),
+            kind(short.send(b"x")),
+            kind(conn.send_vectored(&[std::io::IoSlice::new(b"x")])),
+            kind(conn.send_batch(&["x"])),
+            kind(conn.reserve(1)),
+            kind(at_once.reserve(1)),
+            kind(conn.send_stream()),
         ];
-        assert_eq!(refused, [ErrorKind::Deadlock; 9]);
+        assert_eq!(refused, [ErrorKind::Held; 9]);
         let e = stream.write_all(&[0; 3000]).unwrap_err();
         assert_eq!(e.kind(), std::io::ErrorKind::Deadlock);
         drop(stream);
@@ -358,21 +428,19 @@ fn others_wait_for_a_reservation() {
         thread::scope(|scope| {
             let other = scope.spawn(|| {
                 [
-                    kind(link.try_send(b"x")),
-                    kind(link.send_timeout(b"x", SHORT)),
-                    kind(link.send_timeout(&[0; 3000], SHORT)),
-                    kind(link.try_reserve(1)),
-                    kind(link.reserve_timeout(1, SHORT)),
+                    kind(at_once.send(b"x")),
+                    kind(short.send(b"x")),
+                    kind(short.send(&[0; 3000])),
+                    kind(at_once.reserve(1)),
+                    kind(short.reserve(1)),
                 ]
             });
-            use ErrorKind::{Full, TimedOut};
-            let expected = [Full, TimedOut, TimedOut, Full, TimedOut];
-            assert_eq!(other.join().unwrap(), expected);
+            assert_eq!(other.join().unwrap(), [ErrorKind::TimedOut; 5]);
             let waiting = scope.spawn(|| {
-                link.send(&message(0, 1, 100)).unwrap();
+                conn.send(&message(0, 1, 100)).unwrap();
                 sent.store(true, Ordering::Relaxed);
-                link.send_batch(&[message(0, 2, 100)]).unwrap();
-                let mut second = link.reserve(100).unwrap();
+                conn.send_batch(&[message(0, 2, 100)]).unwrap();
+                let mut second = conn.reserve(100).unwrap();
                 second.put(&message(0, 3, 100)).unwrap();
                 second.commit().unwrap();
             });
@@ -382,77 +450,72 @@ fn others_wait_for_a_reservation() {
             waiting.join().unwrap();
         });
         for i in 0..4 {
-            check(&link.recv().unwrap(), 0, i, 100);
+            check(&recv(&conn), 0, i, 100);
         }
-        link.close();
-        child.expect("Closed");
+        conn.close(0, "");
+        child.expect(CLOSED);
         child.finish();
     }
 }
 
 /// Connects, and reads nothing.
 fn sleeper(parent: &'static Parent) {
-    let link = parent.builder().ring_capacity(RING).open().unwrap();
-    connected(&link);
+    let _conn = connect(parent);
     parent.say("connected");
     parent.wait_for_the_end();
 }
 
-/// A reservation outlives its connection: it holds up neither the next one nor another link, and
-/// is itself not held up by them.
+/// A reservation outlives the end of its connection: it holds up neither the next one nor another link.
 #[test]
 fn the_peer_is_killed_during_a_reservation() {
     let _watchdog = Watchdog::new(120);
     for side in Side::BOTH {
         let (place, beside) = (Place::new(), Place::new());
         let link = place.builder(side).ring_capacity(RING).open().unwrap();
-        let other = beside.builder(side).ring_capacity(RING).open().unwrap();
-        let mut friend = beside.start("echo", side.opposite());
-        connected(&other);
+        let (other, mut friend) = start(&beside, "echo", side);
         for finish in [true, false] {
             let mut child = place.start("sleeper", side.opposite());
             child.expect("connected");
-            connected(&link);
-            let mut reservation = link.reserve(500).unwrap();
+            let conn = connected(&link);
+            let mut reservation = conn.reserve(500).unwrap();
             reservation.put(&[1; 200]).unwrap();
             child.kill_unreaped();
-            assert_eq!(kind(link.recv()), ErrorKind::PeerGone);
+            assert_eq!(ended(conn.recv()), CRASHED);
+            // What would wait for the reservation is told of the end instead.
+            assert_eq!(ended(conn.send(b"?")), CRASHED);
+            assert_eq!(ended(conn.within(Timeout::Now).send(b"?")), CRASHED);
 
             let mut child = place.start("sleeper", side.opposite());
             child.expect("connected");
-            connected(&link);
+            let next = connected(&link);
             reservation.put(&[1; 300]).unwrap();
             thread::scope(|scope| {
                 let filling = scope.spawn(|| {
                     loop {
-                        if let Err(e) = link.send(&[0; 100]) {
-                            break e.kind();
+                        if let Err(e) = next.send(&[0; 100]) {
+                            break ended(Err::<(), _>(e));
                         }
                     }
                 });
                 until("somebody waits for room", || {
-                    kind_or_ok(link.send_timeout(&[], SHORT)) == Some(ErrorKind::TimedOut)
+                    next.within(SHORT).send(&[]).is_err_and(|e| e.is_timeout())
                 });
                 other.send(b"beside").unwrap();
-                assert_eq!(other.recv().unwrap(), b"beside");
+                assert_eq!(recv(&other), b"beside");
                 match finish {
-                    true => assert_eq!(kind(reservation.commit()), ErrorKind::PeerGone),
+                    true => assert_eq!(ended(reservation.commit()), CRASHED),
                     false => drop(reservation),
                 }
                 assert!(!filling.is_finished());
                 child.kill_unreaped();
-                assert_eq!(filling.join().unwrap(), ErrorKind::PeerGone);
+                assert_eq!(filling.join().unwrap(), CRASHED);
             });
-            assert_eq!(kind(link.recv()), ErrorKind::PeerGone);
+            assert_eq!(ended(next.recv()), CRASHED);
         }
-        other.close();
-        friend.expect("Closed");
+        other.close(0, "");
+        friend.expect(CLOSED);
         friend.finish();
     }
-}
-
-fn kind_or_ok<T>(result: Result<T>) -> Option<ErrorKind> {
-    result.err().map(|e| e.kind())
 }
 
 /// `close` waits for nothing that is held, and the thread that holds it is told.
@@ -461,44 +524,44 @@ fn close_waits_for_no_guard() {
     let _watchdog = Watchdog::new(120);
     for side in Side::BOTH {
         let place = Place::new();
-        let link = place.builder(side).ring_capacity(RING).open().unwrap();
-        let mut child = place.start("half", side.opposite());
-        let view = link.recv_in_place().unwrap();
-        let mut stream = link.send_stream().unwrap();
+        let (conn, mut child) = start(&place, "half", side);
+        let seen = view(&conn);
+        let mut stream = conn.send_stream().unwrap();
         stream.write_all(&[1; 2000]).unwrap();
-        let mut reservation = link.reserve(100).unwrap();
+        let mut reservation = conn.reserve(100).unwrap();
         reservation.put(&[1; 50]).unwrap();
-        thread::scope(|scope| scope.spawn(|| link.close()).join().unwrap());
-        check(&view.to_vec(), 1, 0, 100);
+        let closing = conn.clone();
+        thread::spawn(move || closing.close(0, "")).join().unwrap();
+        check(&seen, 1, 0, 100);
         reservation.put(&[1; 50]).unwrap();
-        assert_eq!(kind(reservation.commit()), ErrorKind::ClosedHere);
-        assert_eq!(kind(stream.finish()), ErrorKind::ClosedHere);
-        drop(view);
-        assert_eq!(kind(link.recv_in_place()), ErrorKind::ClosedHere);
-        assert_eq!(kind(link.reserve(1)), ErrorKind::ClosedHere);
+        assert_eq!(ended(reservation.commit()), CLOSED_HERE);
+        assert_eq!(ended(stream.finish()), CLOSED_HERE);
+        drop(seen);
+        assert_eq!(ended(conn.recv_in_place()), CLOSED_HERE);
+        assert_eq!(ended(conn.reserve(1)), CLOSED_HERE);
         child.kill();
 
-        // And with a stream that is received.
-        let link = place.builder(side).ring_capacity(RING).open().unwrap();
-        let mut child = place.start("half", side.opposite());
-        let mut stream = link.recv_stream().unwrap();
-        stream.read_exact(&mut [0; 50]).unwrap();
-        thread::scope(|scope| scope.spawn(|| link.close()).join().unwrap());
-        let mut rest = Vec::new();
-        stream.read_to_end(&mut rest).unwrap();
-        assert_eq!(rest.len(), 50);
+        // And with a stream that is received: nothing more is taken, except what is in hand.
+        let (conn, mut child) = start(&place, "half", side);
+        let mut stream = conn.recv_stream().unwrap().unwrap();
+        let mut bytes = [0; 100];
+        stream.read_exact(&mut bytes[..50]).unwrap();
+        let closing = conn.clone();
+        thread::spawn(move || closing.close(0, "")).join().unwrap();
+        stream.read_exact(&mut bytes[50..]).unwrap();
+        check(&bytes, 1, 0, 100);
+        assert!(stream.next_chunk().unwrap().is_none());
         drop(stream);
-        assert_eq!(kind(link.recv_stream()), ErrorKind::ClosedHere);
+        assert_eq!(ended(conn.recv_stream()), CLOSED_HERE);
         child.kill();
     }
 }
 
 /// Sends a message, and is killed while it fills another.
 fn half(parent: &'static Parent) {
-    let link = parent.builder().ring_capacity(RING).open().unwrap();
-    connected(&link);
-    link.send(&message(1, 0, 100)).unwrap();
-    let mut reservation = link.reserve(600).unwrap();
+    let conn = connect(parent);
+    conn.send(&message(1, 0, 100)).unwrap();
+    let mut reservation = conn.reserve(600).unwrap();
     reservation.put(&[1; 500]).unwrap();
     parent.say("half");
     parent.wait_for_the_end();
@@ -514,8 +577,9 @@ fn nothing_arrives_of_what_was_not_committed() {
             let mut child = place.start("half", side.opposite());
             child.expect("half");
             child.kill_unreaped();
-            check(&link.recv_in_place().unwrap().to_vec(), 1, 0, 100);
-            assert_eq!(kind(link.recv_in_place()), ErrorKind::PeerGone);
+            let conn = connected(&link);
+            check(&view(&conn), 1, 0, 100);
+            assert_eq!(ended(conn.recv_in_place()), CRASHED);
         }
     }
 }

@@ -16,7 +16,7 @@ fn caller(parent: &'static Parent) {
     let link = parent.builder().ring_capacity(4096).open().unwrap();
     loop {
         // Until it is killed.
-        let _ = link.recv();
+        let _ = connected(&link).recv();
     }
 }
 
@@ -26,12 +26,11 @@ fn open_and_close(afar: &Place, here: &Place, stop: &AtomicBool) -> usize {
     let mut opened = 0;
     while !stop.load(Ordering::Relaxed) {
         let link = afar.guest().ring_capacity(4096).open().unwrap();
-        connected(&link);
-        link.send(b"hello").unwrap();
+        connected(&link).send(b"hello").unwrap();
         drop(link);
         let _host = here.host().ring_capacity(4096).open().unwrap();
         let guest = here.guest().ring_capacity(4096).open().unwrap();
-        connected(&guest);
+        let _conn = connected(&guest);
         opened += 2;
     }
     opened

@@ -7,10 +7,10 @@ use std::io::{Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::{ABANDONED, Parent, Place, Side, Watchdog, connected, kind, peers, stream_ended};
 #[cfg(target_os = "linux")]
 use common::{LIMIT, until_asleep};
-use common::{Parent, Place, Side, Watchdog, connected, peers};
-use twinring::{ErrorKind, Link, Wait};
+use twinring::{Connection, ErrorKind, Link, Wait};
 
 #[cfg(target_os = "linux")]
 peers!(
@@ -31,10 +31,13 @@ fn host(place: &Place) -> Link {
     place.host().ring_capacity(RING).open().unwrap()
 }
 
-fn guest(parent: &Parent) -> Link {
-    let link = parent.builder().wait(Wait::Sleep).open().unwrap();
-    connected(&link);
-    link
+fn guest(parent: &Parent) -> Connection {
+    connected(&parent.builder().wait(Wait::Sleep).open().unwrap())
+}
+
+#[track_caller]
+fn recv(conn: &Connection) -> Vec<u8> {
+    conn.recv().unwrap().expect("there is more")
 }
 
 #[cfg(target_os = "linux")]
@@ -42,13 +45,13 @@ const ROUNDS: usize = 20;
 
 #[cfg(target_os = "linux")]
 fn large_and_small(parent: &'static Parent) {
-    let link = guest(parent);
+    let conn = guest(parent);
     for _ in 0..ROUNDS {
-        link.send(&[1; FRAME]).unwrap();
+        conn.send(&[1; FRAME]).unwrap();
         thread::scope(|scope| {
             // For room, and for the lane.
-            let large = until_asleep(scope, || link.send(&[2; 4 * FRAME]).unwrap());
-            let small = until_asleep(scope, || link.send(&[3; FRAME]).unwrap());
+            let large = until_asleep(scope, || conn.send(&[2; 4 * FRAME]).unwrap());
+            let small = until_asleep(scope, || conn.send(&[3; FRAME]).unwrap());
             parent.say("full");
             large.join().unwrap();
             small.join().unwrap();
@@ -66,14 +69,14 @@ fn a_large_message_lets_small_ones_pass() {
     let place = Place::new();
     let link = host(&place);
     let mut child = place.start("large_and_small", Side::Guest);
-    connected(&link);
+    let conn = connected(&link).within(LIMIT);
     for _ in 0..ROUNDS {
         child.expect("full");
         // Two chunks are in the ring, the third waits for room with the lane, the small message for
         // the lane. With this read there is room for the third, and not for the fourth.
-        assert_eq!(link.recv_timeout(LIMIT).unwrap(), [1; FRAME]);
-        assert_eq!(link.recv_timeout(LIMIT).unwrap(), [3; FRAME]);
-        assert_eq!(link.recv_timeout(LIMIT).unwrap(), [2; 4 * FRAME]);
+        assert_eq!(recv(&conn), [1; FRAME]);
+        assert_eq!(recv(&conn), [3; FRAME]);
+        assert_eq!(recv(&conn), [2; 4 * FRAME]);
         child.say("next");
     }
     child.finish();
@@ -85,24 +88,23 @@ const TIMES: usize = 50;
 /// Two large messages, one of them a stream, and a small one beside them whenever one is asked for.
 fn small_beside_large(parent: &'static Parent) {
     // One that spins holds the lane only to write, however long nothing is read.
-    let link = parent.builder().wait(Wait::Spin).open().unwrap();
-    connected(&link);
+    let conn = connected(&parent.builder().wait(Wait::Spin).open().unwrap());
     for streamed in [false, true] {
         thread::scope(|scope| {
-            let link = &link;
+            let conn = &conn;
             let large = scope.spawn(move || {
                 let message = vec![2; LONG];
                 if streamed {
-                    let mut stream = link.send_stream().unwrap();
+                    let mut stream = conn.send_stream().unwrap();
                     stream.write_all(&message).unwrap();
                     stream.finish().unwrap();
                 } else {
-                    link.send(&message).unwrap();
+                    conn.send(&message).unwrap();
                 }
             });
             for _ in 0..TIMES {
                 parent.expect("small");
-                link.send(b"small").unwrap();
+                conn.send(b"small").unwrap();
                 parent.say("sent");
             }
             parent.expect("all");
@@ -120,9 +122,9 @@ fn a_small_message_has_little_of_a_large_one_before_it() {
     let place = Place::new();
     let link = place.host().ring_capacity(CAPACITY).open().unwrap();
     let mut child = place.start("small_beside_large", Side::Guest);
-    connected(&link);
+    let conn = connected(&link);
     for _ in 0..2 {
-        let mut stream = link.recv_stream().unwrap();
+        let mut stream = conn.recv_stream().unwrap().unwrap();
         let mut buffer = vec![0; 16 * 1024];
         let mut read = 0;
         let mut last = Instant::now();
@@ -134,7 +136,9 @@ fn a_small_message_has_little_of_a_large_one_before_it() {
                 child.expect("sent");
             }
             let before = read;
-            while stream.overtaking().is_none() {
+            // Until one has overtaken it.
+            while let Err(e) = conn.recv() {
+                assert_eq!(e.kind(), ErrorKind::Held, "{e}");
                 last = Instant::now();
                 let len = stream.read(&mut buffer).unwrap();
                 assert_ne!(len, 0, "the small one passes the large one");
@@ -174,16 +178,14 @@ fn a_small_message_has_little_of_a_large_one_before_it() {
 /// The peer reads on, so it is told at once. Short, because a test that fails waits for all of it.
 const TOLD: Duration = Duration::from_secs(10);
 
-fn give_up(link: &Link) {
-    let e = link
-        .send_timeout(&[2; 100 * FRAME], Duration::from_secs(2))
-        .unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::TimedOut);
+fn give_up(conn: &Connection) {
+    let late = conn.within(Duration::from_secs(2));
+    assert_eq!(kind(late.send(&[2; 100 * FRAME])), ErrorKind::TimedOut);
 }
 
 fn gives_up(parent: &'static Parent) {
-    let link = guest(parent);
-    give_up(&link);
+    let conn = guest(parent);
+    give_up(&conn);
     parent.say("given up");
     parent.expect("end");
 }
@@ -195,23 +197,23 @@ fn a_message_given_up_is_told() {
     let place = Place::new();
     let link = host(&place);
     let mut child = place.start("gives_up", Side::Guest);
+    let conn = connected(&link).within(TOLD);
     child.expect("given up");
-    let e = link.recv_timeout(TOLD).unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::Aborted, "{e}");
+    assert_eq!(stream_ended(conn.recv()), ABANDONED);
     child.say("end");
     child.finish();
 }
 
 /// One thread gives up a large message while another holds the lane and waits for room.
 fn gives_up_behind_another(parent: &'static Parent) {
-    let link = guest(parent);
-    link.send(&[1; FRAME]).unwrap();
+    let conn = guest(parent);
+    conn.send(&[1; FRAME]).unwrap();
     thread::scope(|scope| {
-        let large = scope.spawn(|| give_up(&link));
+        let large = scope.spawn(|| give_up(&conn));
         // By now two chunks are in the ring, and the third waits for room. Were they not, the test
         // would only show less.
         thread::sleep(Duration::from_millis(300));
-        let other = scope.spawn(|| link.send(&[3; FRAME]).unwrap());
+        let other = scope.spawn(|| conn.send(&[3; FRAME]).unwrap());
         thread::sleep(Duration::from_millis(300));
         parent.say("full");
         large.join().unwrap();
@@ -228,21 +230,21 @@ fn a_message_given_up_behind_another_is_told() {
     let place = Place::new();
     let link = host(&place);
     let mut child = place.start("gives_up_behind_another", Side::Guest);
-    connected(&link);
+    let conn = connected(&link).within(TOLD);
     child.expect("full");
     // Room for the third chunk, after which the lane goes to the other thread, which finds none.
-    assert_eq!(link.recv().unwrap(), [1; FRAME]);
+    assert_eq!(recv(&conn), [1; FRAME]);
     child.expect("given up");
     let mut aborted = false;
     let mut other = false;
     while !(aborted && other) {
-        match link.recv_timeout(TOLD) {
+        match conn.recv() {
             Ok(message) => {
-                assert_eq!(message, [3; FRAME]);
+                assert_eq!(message.unwrap(), [3; FRAME]);
                 other = true;
             }
-            Err(e) => {
-                assert_eq!(e.kind(), ErrorKind::Aborted, "{e}");
+            given_up => {
+                assert_eq!(stream_ended(given_up), ABANDONED);
                 aborted = true;
             }
         }

@@ -297,10 +297,13 @@ fn racer(parent: &'static Parent) {
 /// A guest finds this host.
 fn speak(host: &Link, place: &Place, round: u64) {
     let guest = place.guest().open().unwrap();
-    connected(&guest);
+    let there = connected(&guest);
+    // Or it would connect again when the connection is dropped.
+    drop(guest);
     let message = labelled(std::process::id().into(), round, 100);
-    guest.send(&message).unwrap();
-    assert_eq!(host.recv_timeout(LIMIT).unwrap(), message);
+    there.send(&message).unwrap();
+    let conn = connected(host);
+    assert_eq!(conn.within(LIMIT).recv().unwrap().unwrap(), message);
 }
 
 /// Hosts of the same names come, go and are killed at any moment, and all of them remove what they find: never are

@@ -2,15 +2,16 @@
 
 mod common;
 
+use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
 use common::{
-    LIMIT, Parent, Place, Random, Side, Watchdog, check, connected, labelled, message, peers,
-    read_label,
+    ABANDONED, CLOSED, LIMIT, Parent, Place, Random, Side, Watchdog, check, connected, end_text,
+    ended, labelled, message, peers, read_label,
 };
-use twinring::{ErrorKind, Link, MAX_NAME_LEN};
+use twinring::{Connection, ErrorKind, Link, MAX_NAME_LEN, Timeout};
 
-peers!(listener, echo, frugal);
+peers!(listener, echo, frugal, signalled);
 
 const CAPACITY: usize = 64 * 1024;
 
@@ -21,16 +22,17 @@ fn listener(parent: &'static Parent) {
         .ring_capacity(CAPACITY as u64)
         .open()
         .unwrap();
-    connected(&link);
+    let conn = connected(&link);
     loop {
         for _ in 0..parent.next_as() {
-            match link.recv() {
-                Ok(bytes) => parent.say(match read_label(&bytes) {
+            parent.say(match conn.recv() {
+                Ok(Some(bytes)) => match read_label(&bytes) {
                     Ok((_, sequence)) => format!("{sequence}"),
                     Err(_) => format!("filling of {}", bytes.len()),
-                }),
-                Err(e) => parent.say(format!("{:?}", e.kind())),
-            }
+                },
+                Ok(None) => "finished".to_owned(),
+                Err(e) => format!("{:?} {}", e.kind(), end_text(e.end().unwrap())),
+            });
         }
     }
 }
@@ -41,8 +43,7 @@ fn times_out<T: std::fmt::Debug>(timeout: Duration, call: impl FnOnce() -> twinr
     let start = Instant::now();
     let e = call().unwrap_err();
     let took = start.elapsed();
-    assert_eq!(e.kind(), ErrorKind::TimedOut, "{e}");
-    assert!(e.is_temporary());
+    assert!(e.is_timeout(), "{e}");
     // Windows counts in ticks of up to 16 ms and may be one early.
     let early = Duration::from_millis(if cfg!(windows) { 17 } else { 0 });
     assert!(
@@ -68,29 +69,38 @@ fn calls_end_at_their_deadline() {
             .open()
             .unwrap();
         // Without a peer.
-        times_out(SHORT, || link.recv_timeout(SHORT));
-        times_out(SHORT, || link.wait_connected(SHORT));
-        times_out(Duration::ZERO, || link.recv_timeout(Duration::ZERO));
-        times_out(Duration::ZERO, || link.wait_connected(Duration::ZERO));
-        assert_eq!(link.try_recv().unwrap(), None);
+        times_out(SHORT, || link.within(SHORT).next());
+        for none in [Timeout::Now, Duration::ZERO.into(), Instant::now().into()] {
+            times_out(Duration::ZERO, || link.within(none).next());
+        }
 
         let mut child = place.start("listener", side.opposite());
-        connected(&link);
+        let conn = connected(&link);
         // Beside a peer that says nothing.
-        times_out(SHORT, || link.recv_timeout(SHORT));
-        times_out(SHORT, || link.recv_into_timeout(&mut Vec::new(), SHORT));
-        assert_eq!(link.try_recv().unwrap(), None);
-        link.send_timeout(&labelled(1, 0, 0), SHORT).unwrap();
+        let soon = conn.within(SHORT);
+        times_out(SHORT, || soon.recv());
+        times_out(SHORT, || soon.recv_into(&mut Vec::new()));
+        times_out(SHORT, || soon.recv_in_place());
+        times_out(SHORT, || soon.recv_batch());
+        times_out(SHORT, || soon.recv_stream());
+        // One moment for several calls.
+        let together = conn.within(Instant::now() + SHORT);
+        times_out(SHORT, || together.recv());
+        times_out(Duration::ZERO, || together.recv());
+        for none in [Timeout::Now, Duration::ZERO.into()] {
+            times_out(Duration::ZERO, || conn.within(none).recv());
+        }
+        soon.send(&labelled(1, 0, 0)).unwrap();
 
         // And one that does not read.
-        let filled = fill(&link);
-        times_out(SHORT, || link.send_timeout(&labelled(1, 1, 1000), SHORT));
-        times_out(SHORT, || {
-            link.send_timeout(&labelled(1, 1, 1_000_000), SHORT)
-        });
-        times_out(Duration::ZERO, || {
-            link.send_timeout(&labelled(1, 1, 0), Duration::ZERO)
-        });
+        let filled = fill(&conn);
+        times_out(SHORT, || soon.send(&labelled(1, 1, 1000)));
+        times_out(SHORT, || soon.send(&labelled(1, 1, 1_000_000)));
+        times_out(SHORT, || soon.send_batch(&[labelled(1, 1, 0)]));
+        times_out(SHORT, || soon.reserve(1000));
+        times_out(SHORT, || soon.flush());
+        let at_once = conn.within(Duration::ZERO);
+        times_out(Duration::ZERO, || at_once.send(&labelled(1, 1, 0)));
 
         // Nothing of what failed is delivered.
         child.say(1 + filled.len() + 1);
@@ -98,25 +108,28 @@ fn calls_end_at_their_deadline() {
         for len in filled {
             child.expect(&format!("filling of {len}"));
         }
-        link.send_timeout(&labelled(1, 2, 1_000_000), LIMIT)
-            .unwrap();
+        conn.within(LIMIT).send(&labelled(1, 2, 1_000_000)).unwrap();
         child.expect("2");
+        conn.within(LIMIT).flush().unwrap();
     }
 }
 
 /// Sends until not even an empty message fits; the lengths of what was sent. None of them can be
 /// taken for a labelled message.
-fn fill(link: &Link) -> Vec<usize> {
+fn fill(conn: &Connection) -> Vec<usize> {
     let mut lens = Vec::new();
     for len in [1000, 8, 0] {
         let e = loop {
-            match link.try_send(&vec![0xff; len]) {
+            match conn.within(Timeout::Now).send(&vec![0xff; len]) {
                 Ok(()) => lens.push(len),
                 Err(e) => break e,
             }
         };
-        assert_eq!(e.kind(), ErrorKind::Full, "{e}");
-        assert!(e.is_temporary());
+        assert!(e.is_timeout(), "{e}");
+        assert_eq!(
+            std::io::Error::from(e).kind(),
+            std::io::ErrorKind::WouldBlock
+        );
     }
     lens
 }
@@ -133,22 +146,23 @@ fn a_message_given_up_half_way_is_told() {
             .ring_capacity(CAPACITY as u64)
             .open()
             .unwrap();
-        connected(&link);
+        let conn = connected(&link);
         for round in 0..20 {
-            link.send(&labelled(1, 2 * round, 10)).unwrap();
+            conn.send(&labelled(1, 2 * round, 10)).unwrap();
             // Begins, since there is room, and cannot end, since nobody reads.
-            times_out(SHORT / 4, || {
-                link.send_timeout(&labelled(9, 9, 3 * CAPACITY), SHORT / 4)
-            });
+            let soon = conn.within(SHORT / 4);
+            times_out(SHORT / 4, || soon.send(&labelled(9, 9, 3 * CAPACITY)));
             child.say(3);
             child.expect(&(2 * round).to_string());
-            child.expect("Aborted");
-            link.send(&labelled(1, 2 * round + 1, 3 * CAPACITY))
+            child.expect(&format!("StreamEnded {ABANDONED}"));
+            conn.send(&labelled(1, 2 * round + 1, 3 * CAPACITY))
                 .unwrap();
             child.expect(&(2 * round + 1).to_string());
         }
+        conn.flush().unwrap();
+        assert_eq!(conn.taken().unwrap().messages, 40, "and none of the others");
         // All the ring is there again: no room was lost to what was given up.
-        let room = fill(&link).into_iter().map(|len| len + 8).sum::<usize>();
+        let room = fill(&conn).into_iter().map(|len| len + 8).sum::<usize>();
         assert!(
             room > CAPACITY - 2000,
             "{room} bytes of {CAPACITY} can be used"
@@ -156,9 +170,10 @@ fn a_message_given_up_half_way_is_told() {
     }
 }
 
-/// A full ring takes exactly as much again as is read from it, and `try_send` sees that at once.
+/// A full ring takes exactly as much again as is read from it, and a sender that does not wait sees that at
+/// once.
 #[test]
-fn try_send_goes_on_where_it_was_full() {
+fn a_full_ring_goes_on_where_it_was_full() {
     let _watchdog = Watchdog::new(120);
     for side in Side::BOTH {
         let place = Place::new();
@@ -168,15 +183,16 @@ fn try_send_goes_on_where_it_was_full() {
             .ring_capacity(CAPACITY as u64)
             .open()
             .unwrap();
-        connected(&link);
+        let conn = connected(&link);
+        let at_once = conn.within(Timeout::Now);
         let (mut sent, mut read) = (0, 0);
         let mut random = Random::new(7);
         for _ in 0..50 {
             loop {
-                match link.try_send(&labelled(1, sent, 1000)) {
+                match at_once.send(&labelled(1, sent, 1000)) {
                     Ok(()) => sent += 1,
                     Err(e) => {
-                        assert_eq!(e.kind(), ErrorKind::Full, "{e}");
+                        assert!(e.is_timeout(), "{e}");
                         break;
                     }
                 }
@@ -202,14 +218,15 @@ fn try_send_goes_on_where_it_was_full() {
             read += 1;
         }
         let chunks = 2 * CAPACITY / 4;
-        link.try_send(&labelled(1, sent, chunks)).unwrap();
-        let e = link.try_send(&labelled(1, 9999, chunks)).unwrap_err();
-        assert_eq!(e.kind(), ErrorKind::Full, "{e}");
-        let e = link.try_send(&labelled(1, 9999, CAPACITY)).unwrap_err();
-        assert_eq!(e.kind(), ErrorKind::Full, "{e}");
+        at_once.send(&labelled(1, sent, chunks)).unwrap();
+        let e = at_once.send(&labelled(1, 9999, chunks)).unwrap_err();
+        assert!(e.is_timeout(), "{e}");
+        let e = at_once.send(&labelled(1, 9999, CAPACITY)).unwrap_err();
+        // Which it never will.
+        assert_eq!(e.kind(), ErrorKind::TooLarge, "{e}");
         child.say(2);
         child.expect(&sent.to_string());
-        link.send(&labelled(1, sent + 1, 0)).unwrap();
+        conn.send(&labelled(1, sent + 1, 0)).unwrap();
         child.expect(&(sent + 1).to_string());
     }
 }
@@ -217,18 +234,18 @@ fn try_send_goes_on_where_it_was_full() {
 /// Takes messages of 100,000 bytes at most.
 fn frugal(parent: &'static Parent) {
     let link = parent.builder().max_message(100_000).open().unwrap();
-    connected(&link);
+    let conn = connected(&link);
     loop {
         match parent.next_line().as_str() {
-            "receive" => parent.say(link.recv().unwrap().len()),
+            "receive" => parent.say(conn.recv().unwrap().unwrap().len()),
             // The limit is for what it receives, not for what it sends.
-            "send" => link.send(&message(1, 0, 200_000)).unwrap(),
+            "send" => conn.send(&message(1, 0, 200_000)).unwrap(),
             other => panic!("{other}"),
         }
     }
 }
 
-type Send = fn(&Link, &[u8]) -> twinring::Result<()>;
+type Send = fn(&Connection, &[u8]) -> twinring::Result<()>;
 
 #[test]
 fn max_message_is_the_receivers_word() {
@@ -237,38 +254,75 @@ fn max_message_is_the_receivers_word() {
         let place = Place::new();
         let mut child = place.start("frugal", side.opposite());
         let link = place.builder(side).open().unwrap();
-        connected(&link);
+        let conn = connected(&link);
         for _ in 0..2 {
-            let sends: [Send; 3] = [
-                |link, message| link.send(message),
-                |link, message| link.try_send(message),
-                |link, message| link.send_timeout(message, LIMIT),
+            let sends: [Send; 5] = [
+                |conn, message| conn.send(message),
+                |conn, message| conn.within(Timeout::Now).send(message),
+                |conn, message| conn.within(LIMIT).send(message),
+                |conn, message| conn.send_vectored(&[IoSlice::new(message)]),
+                |conn, message| conn.send_batch(&[message]).map(|sent| assert_eq!(sent, 1)),
             ];
             for send in sends {
-                send(&link, &[1; 100_000]).unwrap();
+                send(&conn, &[1; 100_000]).unwrap();
                 child.say("receive");
                 child.expect("100000");
                 for len in [100_001, 10_000_000] {
-                    let e = send(&link, &vec![1; len]).unwrap_err();
+                    let e = send(&conn, &vec![1; len]).unwrap_err();
                     assert_eq!(e.kind(), ErrorKind::TooLarge, "{e}");
-                    assert!(!e.is_disconnect() && !e.is_temporary());
                     assert!(e.to_string().contains("100000"), "{e}");
                 }
             }
             child.say("send");
-            check(&link.recv().unwrap(), 1, 0, 200_000);
+            check(&conn.recv().unwrap().unwrap(), 1, 0, 200_000);
         }
-        assert_eq!(link.generation(), 1, "the connection goes on");
+        assert_eq!(conn.end(), None, "the connection goes on");
+    }
+}
+
+/// Takes empty messages only.
+fn signalled(parent: &'static Parent) {
+    let link = parent.builder().max_message(0).open().unwrap();
+    let conn = connected(&link);
+    while let Ok(Some(bytes)) = conn.recv() {
+        parent.say(bytes.len());
+        conn.send(&message(1, 0, 200_000)).unwrap();
+    }
+}
+
+/// A peer may take empty messages only, which is its own affair: the connection goes on, and so does this side.
+#[test]
+fn a_max_message_of_0() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let mut child = place.start("signalled", side.opposite());
+        let link = place.builder(side).open().unwrap();
+        let conn = connected(&link);
+        for _ in 0..3 {
+            let too_large = |e: twinring::Error| {
+                assert_eq!(e.kind(), ErrorKind::TooLarge, "{e}");
+            };
+            for len in [1, 8, 10_000_000] {
+                too_large(conn.send(&vec![1; len]).unwrap_err());
+            }
+            too_large(conn.reserve(1).map(drop).unwrap_err());
+            too_large(conn.send_batch(&[[1u8]]).unwrap_err());
+            conn.send(b"").unwrap();
+            child.expect("0");
+            check(&conn.recv().unwrap().unwrap(), 1, 0, 200_000);
+        }
+        assert_eq!(conn.end(), None, "the connection goes on");
     }
 }
 
 fn echo(parent: &'static Parent) {
     let link = parent.builder().open().unwrap();
-    connected(&link);
+    let conn = connected(&link);
     assert_eq!(link.name(), parent.place.name());
-    let message = link.recv().unwrap();
-    link.send(&message).unwrap();
-    assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::Closed);
+    let message = conn.recv().unwrap().unwrap();
+    conn.send(&message).unwrap();
+    assert_eq!(ended(conn.recv()), CLOSED);
 }
 
 /// Any Unicode text is a name, and names that differ in a byte are different links.
@@ -294,11 +348,11 @@ fn odd_names() {
         })
         .collect();
     for (place, link, child) in links {
-        connected(&link);
+        let conn = connected(&link);
         assert_eq!(link.name(), place.name());
-        link.send(place.name().as_bytes()).unwrap();
-        assert_eq!(link.recv().unwrap(), place.name().as_bytes());
-        link.close();
+        conn.send(place.name().as_bytes()).unwrap();
+        assert_eq!(conn.recv().unwrap().unwrap(), place.name().as_bytes());
+        conn.close(0, "");
         child.finish();
     }
 }
@@ -312,10 +366,10 @@ fn the_longest_names() {
         assert!(place.name().len() > MAX_NAME_LEN - 4 && place.name().len() <= MAX_NAME_LEN);
         let link = place.host().open().unwrap();
         let child = place.start("echo", Side::Guest);
-        connected(&link);
-        link.send(b"far").unwrap();
-        assert_eq!(link.recv().unwrap(), b"far");
-        link.close();
+        let conn = connected(&link);
+        conn.send(b"far").unwrap();
+        assert_eq!(conn.recv().unwrap().unwrap(), b"far");
+        conn.close(0, "");
         child.finish();
     }
 }

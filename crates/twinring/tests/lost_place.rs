@@ -10,7 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use common::{LIMIT, Log, Parent, Place, Side, Watchdog, amount, connected, peers, until};
+use common::{
+    CLOSED, LIMIT, Log, Parent, Place, Side, Watchdog, amount, connected, ended, peers, until,
+};
 use twinring::Link;
 
 peers!(caller);
@@ -18,11 +20,11 @@ peers!(caller);
 /// Connects, sends `hello`, and leaves when it is told to.
 fn caller(parent: &'static Parent) {
     let link = parent.builder().open().unwrap();
-    connected(&link);
-    link.send(b"hello").unwrap();
+    let conn = connected(&link);
+    conn.send(b"hello").unwrap();
     parent.say("sent");
     parent.expect("leave");
-    link.close();
+    link.close(0, "");
 }
 
 fn file(place: &Place, ending: &str) -> PathBuf {
@@ -37,9 +39,10 @@ fn file(place: &Place, ending: &str) -> PathBuf {
 fn is_found(place: &Place, host: &Link) {
     let mut guest = place.start("caller", Side::Guest);
     guest.expect("sent");
-    assert_eq!(host.recv().unwrap(), b"hello");
+    let conn = connected(host);
+    assert_eq!(conn.recv().unwrap().unwrap(), b"hello");
     guest.say("leave");
-    assert!(host.recv().unwrap_err().is_disconnect());
+    assert_eq!(ended(conn.recv()), CLOSED);
     guest.finish();
 }
 
@@ -144,17 +147,19 @@ fn the_connected_notice_nothing() {
     let host = place.host().open().unwrap();
     let mut guest = place.start("caller", Side::Guest);
     guest.expect("sent");
-    assert_eq!(host.recv().unwrap(), b"hello");
+    let conn = connected(&host);
+    assert_eq!(conn.recv().unwrap().unwrap(), b"hello");
     for (what, remove) in LOSSES {
         remove(&place);
         until(&format!("{what} is back"), || {
             place.files() == ["lock", "sock"]
         });
-        assert_eq!(host.generation(), 1, "{what}");
-        host.send(b"still here").unwrap();
+        assert_eq!(conn.end(), None, "{what}");
+        conn.send(b"still here").unwrap();
     }
     guest.say("leave");
-    assert!(host.recv().unwrap_err().is_disconnect());
+    assert_eq!(ended(conn.recv()), CLOSED);
+    guest.finish();
     is_found(&place, &host);
 }
 
@@ -166,9 +171,9 @@ fn a_waiting_guest_follows() {
     let guest = place.guest().open().unwrap();
     remove_all(place.directory());
     let host = place.host().open().unwrap();
-    connected(&guest);
-    guest.send(b"found").unwrap();
-    assert_eq!(host.recv().unwrap(), b"found");
+    connected(&guest).send(b"found").unwrap();
+    let received = connected(&host).recv().unwrap();
+    assert_eq!(received.unwrap(), b"found");
 }
 
 /// Never two hosts: if another has the name in the place that has come, the first one says so, and

@@ -11,10 +11,11 @@ const CAPACITY: u64 = 4 << 20;
 fn echo(parent: &'static Parent, reserve: bool) {
     let builder = parent.builder().ring_capacity(CAPACITY);
     let link = builder.reserve_memory(reserve).open().unwrap();
-    connected(&link);
-    while let Ok(message) = link.recv() {
-        link.send(&message).unwrap();
+    let conn = connected(&link);
+    while let Some(message) = conn.recv().unwrap() {
+        conn.send(&message).unwrap();
     }
+    conn.finish().unwrap();
 }
 
 fn reserving(parent: &'static Parent) {
@@ -51,10 +52,10 @@ fn memory_is_reserved_unless_both_sides_do_without() {
             ("content", false),
         ] {
             let place = Place::new();
-            let _child = place.start(role, side);
+            let child = place.start(role, side);
             let builder = place.builder(side.opposite()).ring_capacity(CAPACITY);
             let link = builder.reserve_memory(reserve).open().unwrap();
-            connected(&link);
+            let conn = connected(&link);
             let on_demand = role == "content" && !reserve;
             let untouched = taken();
             if let Some(bytes) = untouched {
@@ -67,8 +68,9 @@ fn memory_is_reserved_unless_both_sides_do_without() {
             }
             // More than once around the ring, so that each page is touched.
             for (i, len) in [10, 300_000, 9_000_000].into_iter().enumerate() {
-                link.send(&message(0, i as u64, len)).unwrap();
-                check(&link.recv_timeout(LIMIT).unwrap(), 0, i as u64, len);
+                conn.send(&message(0, i as u64, len)).unwrap();
+                let back = conn.within(LIMIT).recv().unwrap();
+                check(&back.unwrap(), 0, i as u64, len);
                 if let Some(bytes) = taken().filter(|_| on_demand && i == 1) {
                     assert!((500_000..2_000_000).contains(&bytes), "{bytes} by 300 kB");
                 }
@@ -76,6 +78,9 @@ fn memory_is_reserved_unless_both_sides_do_without() {
             if let Some(bytes) = taken() {
                 assert!(bytes >= 2 * CAPACITY, "{bytes} at the end");
             }
+            conn.finish().unwrap();
+            assert_eq!(conn.recv().unwrap(), None);
+            child.finish();
         }
     }
 }

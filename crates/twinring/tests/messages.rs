@@ -3,12 +3,12 @@
 mod common;
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{
-    LIMIT, Parent, Place, Random, Side, Watchdog, check, connected, message, peers, rounds,
+    LIMIT, Parent, Place, Random, Side, Watchdog, check, connected, message, peers, rounds, until,
 };
-use twinring::{ErrorKind, Link, Wait};
+use twinring::{Connection, End, RecvHalf, Timeout, Wait};
 
 peers!(exchanger, sender, echo);
 
@@ -55,20 +55,29 @@ fn plan(kind: &str, capacity: usize) -> Vec<usize> {
     }
 }
 
-/// Sends and receives at the same time.
-fn exchange(link: &Link, side: Side, plan: &[usize]) {
+/// Sends and receives at the same time, to the end of both.
+fn exchange(conn: Connection, side: Side, plan: &[usize]) {
     let (ours, theirs) = (side as u64, side.opposite() as u64);
-    let (sender, receiver) = link.clone().split();
+    let (sender, receiver) = conn.split();
     thread::scope(|scope| {
         scope.spawn(|| {
             for (i, &len) in plan.iter().enumerate() {
                 sender.send(&message(ours, i as u64, len)).unwrap();
             }
+            sender.finish().unwrap();
         });
         for (i, &len) in plan.iter().enumerate() {
-            check(&receiver.recv().unwrap(), theirs, i as u64, len);
+            check(&next(&receiver), theirs, i as u64, len);
         }
+        assert_eq!(receiver.recv().unwrap(), None, "that was all");
     });
+    until("both sides have everything", || sender.end().is_some());
+    assert_eq!(sender.end(), Some(End::Finished));
+}
+
+#[track_caller]
+fn next(receiver: &RecvHalf) -> Vec<u8> {
+    receiver.recv().unwrap().expect("there is more")
 }
 
 fn exchanger(parent: &'static Parent) {
@@ -80,11 +89,7 @@ fn exchanger(parent: &'static Parent) {
         .ring_capacity(capacity as u64)
         .open()
         .unwrap();
-    connected(&link);
-    exchange(&link, parent.side, &plan(&kind, capacity));
-    parent.say("done");
-    let e = link.recv().unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::Closed, "{e}");
+    exchange(connected(&link), parent.side, &plan(&kind, capacity));
 }
 
 fn exchange_with_child(kind: &str, capacity: usize) {
@@ -105,10 +110,7 @@ fn exchange_waiting(kind: &str, capacity: usize, here: &str, there: &str) {
             .ring_capacity(capacity as u64)
             .open()
             .unwrap();
-        connected(&link);
-        exchange(&link, side, &plan(kind, capacity));
-        child.expect("done");
-        link.close();
+        exchange(connected(&link), side, &plan(kind, capacity));
         child.finish();
     }
 }
@@ -177,41 +179,37 @@ fn ring_capacities() {
         }
         let place = Place::new();
         let host = place.host().ring_capacity(capacity as u64).open().unwrap();
-        let mut child = place.start("echo", Side::Guest);
-        connected(&host);
+        let child = place.start("echo", Side::Guest);
+        let conn = connected(&host);
         // Fits only if the guest took the host's capacity for its own.
         let len = (capacity / 2).min(48 * MIB);
-        host.try_send(&message(0, 0, len)).unwrap();
-        check(&host.recv().unwrap(), 0, 0, len);
-        child.say("end");
+        conn.within(Timeout::Now).send(&message(0, 0, len)).unwrap();
+        check(&conn.recv().unwrap().unwrap(), 0, 0, len);
+        conn.finish().unwrap();
         child.finish();
     }
 }
 
 fn echo(parent: &'static Parent) {
-    let link = parent.builder().open().unwrap();
-    connected(&link);
-    let message = link.recv().unwrap();
-    link.send(&message).unwrap();
-    parent.expect("end");
+    let conn = connected(&parent.builder().open().unwrap());
+    while let Some(message) = conn.recv().unwrap() {
+        conn.send(&message).unwrap();
+    }
+    conn.finish().unwrap();
 }
 
 /// Sends as many messages as it is told to.
 fn sender(parent: &'static Parent) {
-    let link = parent
-        .builder()
-        .ring_capacity(64 * KIB as u64)
-        .open()
-        .unwrap();
-    connected(&link);
+    let builder = parent.builder().ring_capacity(64 * KIB as u64);
+    let conn = connected(&builder.open().unwrap());
     let mut next = 0;
     loop {
         match parent.next_line().as_str() {
-            "end" => return,
+            "end" => return conn.finish().unwrap(),
             count => {
                 let end = next + count.parse::<u64>().unwrap();
                 while next < end {
-                    link.send(&message(1, next, len_of(next))).unwrap();
+                    conn.send(&message(1, next, len_of(next))).unwrap();
                     next += 1;
                 }
             }
@@ -231,81 +229,67 @@ fn every_way_to_receive() {
     const COUNT: u64 = 300;
     let place = Place::new();
     let mut child = place.start("sender", Side::Host);
-    let link = place.guest().open().unwrap();
-    connected(&link);
+    let conn = connected(&place.guest().open().unwrap());
     let mut next = 0;
     let mut is_next = |message: &[u8]| {
         check(message, 1, next, len_of(next));
         next += 1;
     };
 
-    child.say(COUNT);
-    for _ in 0..COUNT {
-        is_next(&link.recv().unwrap());
-    }
-
-    child.say(COUNT);
-    for _ in 0..COUNT {
-        is_next(&link.recv_timeout(LIMIT).unwrap());
-    }
-
-    child.say(COUNT);
-    let mut got = 0;
-    while got < COUNT {
-        match link.try_recv().unwrap() {
-            Some(message) => {
-                is_next(&message);
-                got += 1;
-            }
-            None => thread::yield_now(),
+    for timeout in [
+        Timeout::Never,
+        Timeout::After(LIMIT),
+        Timeout::At(Instant::now() + LIMIT),
+    ] {
+        let conn = conn.within(timeout);
+        child.say(COUNT);
+        for _ in 0..COUNT {
+            is_next(&conn.recv().unwrap().unwrap());
+        }
+        child.say(COUNT);
+        let mut buffer = b"what lay there before".to_vec();
+        for _ in 0..COUNT {
+            let len = conn.recv_into(&mut buffer).unwrap();
+            assert_eq!(len, Some(buffer.len()));
+            is_next(&buffer);
         }
     }
 
-    child.say(COUNT);
-    let mut buffer = b"what lay there before".to_vec();
-    for _ in 0..COUNT {
-        let len = link.recv_into(&mut buffer).unwrap();
-        assert_eq!(len, buffer.len());
-        is_next(&buffer);
-    }
-
-    child.say(COUNT);
-    for _ in 0..COUNT {
-        let len = link.recv_into_timeout(&mut buffer, LIMIT).unwrap();
-        assert_eq!(len, buffer.len());
-        is_next(&buffer);
-    }
-
-    child.say(COUNT);
-    for message in link.messages().take(COUNT as usize) {
-        is_next(&message.unwrap());
-    }
-
-    // A deadline that keeps passing in the middle of messages loses nothing.
-    child.say(COUNT);
-    let mut got = 0;
-    while got < COUNT {
-        match link.recv_timeout(Duration::from_micros(20)) {
-            Ok(message) => {
-                is_next(&message);
-                got += 1;
+    // A time that keeps being over in the middle of messages loses nothing.
+    let past = Timeout::At(Instant::now());
+    let short = Timeout::After(Duration::from_micros(20));
+    for timeout in [Timeout::Now, past, short] {
+        let conn = conn.within(timeout);
+        child.say(COUNT);
+        let mut got = 0;
+        while got < COUNT {
+            match conn.recv() {
+                Ok(message) => {
+                    is_next(&message.unwrap());
+                    got += 1;
+                }
+                Err(e) => {
+                    assert!(e.is_timeout(), "{e}");
+                    thread::yield_now();
+                }
             }
-            Err(e) => assert_eq!(e.kind(), ErrorKind::TimedOut, "{e}"),
         }
     }
 
-    let (send_half, recv_half) = link.split();
+    let (send_half, recv_half) = conn.split();
     child.say(COUNT);
     for _ in 0..COUNT {
-        is_next(&recv_half.recv().unwrap());
+        is_next(&recv_half.recv().unwrap().unwrap());
     }
     drop(send_half);
     child.say(COUNT);
-    for message in recv_half.messages().take(COUNT as usize) {
-        is_next(&message.unwrap());
+    for _ in 0..COUNT {
+        is_next(&recv_half.recv().unwrap().unwrap());
     }
-    assert_eq!(recv_half.try_recv().unwrap(), None, "nothing more was sent");
+    let e = recv_half.within(Timeout::Now).recv().unwrap_err();
+    assert!(e.is_timeout(), "nothing more was sent: {e}");
     child.say("end");
+    assert_eq!(recv_half.recv().unwrap(), None);
     child.finish();
 }
 
@@ -317,13 +301,12 @@ fn recv_into_keeps_the_memory_of_the_buffer() {
     assert!(count > 10);
     let place = Place::new();
     let mut child = place.start("sender", Side::Guest);
-    let link = place.host().open().unwrap();
-    connected(&link);
+    let conn = connected(&place.host().open().unwrap());
     child.say(count);
     let mut buffer = Vec::with_capacity(3 * KIB);
     let memory = buffer.as_ptr();
     for i in 0..count {
-        link.recv_into(&mut buffer).unwrap();
+        conn.recv_into(&mut buffer).unwrap();
         check(&buffer, 1, i, len_of(i));
         assert_eq!(buffer.as_ptr(), memory);
     }

@@ -6,24 +6,23 @@ mod common;
 
 use std::process::{Command, Stdio};
 
-use common::{Child, Parent, Place, Side, Watchdog, connected, peers};
-use twinring::ErrorKind;
+use common::{CRASHED, Child, Parent, Place, Side, Watchdog, connected, end_text, ended, peers};
 
 peers!(talker);
 
 /// Says who its peer is, sends back what comes, and says how that ended.
 fn talker(parent: &'static Parent) {
     let link = parent.builder().open().unwrap();
-    connected(&link);
-    let peer = link.peer().unwrap();
+    let conn = connected(&link);
+    let peer = conn.peer();
     parent.say(format!("{} {:?}", peer.pid, peer.started.is_some()));
     let e = loop {
-        match link.recv() {
-            Ok(message) => link.send(&message).unwrap(),
+        match conn.recv() {
+            Ok(message) => conn.send(&message.unwrap()).unwrap(),
             Err(e) => break e,
         }
     };
-    parent.say(format!("{:?}", e.kind()));
+    parent.say(end_text(e.end().unwrap()));
 }
 
 /// A child in PID and user namespaces of its own.
@@ -71,16 +70,16 @@ fn a_peer_whose_pid_cannot_be_seen() {
         let place = Place::new();
         let link = place.builder(side).open().unwrap();
         let mut apart = start_apart(&place, side.opposite());
-        connected(&link);
+        let conn = connected(&link);
         // It cannot see us, but we can see it, under a number of our own.
         assert_eq!(apart.next_line(), "0 false");
-        assert_ne!(link.peer().unwrap().pid, 0);
+        assert_ne!(conn.peer().pid, 0);
         for message in [&b"hello"[..], &[7; 300_000]] {
-            link.send(message).unwrap();
-            assert_eq!(link.recv().unwrap(), message);
+            conn.send(message).unwrap();
+            assert_eq!(conn.recv().unwrap().unwrap(), message);
         }
         apart.kill();
-        assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::PeerGone);
+        assert_eq!(ended(conn.recv()), CRASHED);
     }
 }
 
@@ -98,7 +97,7 @@ fn a_death_out_of_sight() {
         assert_eq!(apart.next_line(), "0 false");
         here.next_line();
         here.kill_unreaped();
-        assert_eq!(apart.next_line(), "PeerGone");
+        assert_eq!(apart.next_line(), CRASHED);
         apart.finish();
     }
 }

@@ -10,10 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{
-    AUDITED, Child, LIMIT, Log, Parent, Place, Side, Watchdog, amount, connected, count, labelled,
-    peers, read_label, rounds, until,
+    AUDITED, CRASHED, Child, LIMIT, Log, Parent, Place, Side, Watchdog, amount, connected, count,
+    end_text, ended, labelled, peers, read_label, rounds, until,
 };
-use twinring::{ErrorKind, Link, Status, Wait};
+use twinring::{Connection, Link, Status, Wait};
 
 peers!(many_guests, waiting);
 
@@ -60,13 +60,13 @@ fn many_guests(parent: &'static Parent) {
     let guests: Vec<Link> = (from..from + PER_CHILD)
         .map(|number| place_of(&parent.place, number).guest().open().unwrap())
         .collect();
-    guests.iter().for_each(connected);
+    let conns: Vec<Connection> = guests.iter().map(connected).collect();
     parent.say("all are connected");
     loop {
         parent.expect("echo");
-        for guest in &guests {
-            let bytes = guest.recv_timeout(LIMIT).unwrap();
-            guest.send_timeout(&bytes, LIMIT).unwrap();
+        for conn in &conns {
+            let conn = conn.within(LIMIT);
+            conn.send(&conn.recv().unwrap().unwrap()).unwrap();
         }
     }
 }
@@ -75,6 +75,8 @@ fn many_guests(parent: &'static Parent) {
 struct Pairs {
     place: Place,
     hosts: Vec<Link>,
+    /// Those of the hosts that have a guest.
+    conns: Vec<Connection>,
     children: Vec<Child>,
     log: Log,
 }
@@ -89,9 +91,9 @@ impl Pairs {
                     .host()
                     .ring_capacity(CAPACITY)
                     .wait(Wait::Sleep)
-                    .on_status(move |_, status| {
-                        if let Status::Disconnected { reason, .. } = status {
-                            log.push(format!("{number} {reason:?}"));
+                    .on_status(move |status| {
+                        if let Status::Disconnected(_, end) = status {
+                            log.push(format!("{number} {}", end_text(end)));
                         }
                     })
                     .open()
@@ -101,6 +103,7 @@ impl Pairs {
         let mut pairs = Pairs {
             place,
             hosts,
+            conns: Vec::new(),
             children: Vec::new(),
             log,
         };
@@ -119,7 +122,8 @@ impl Pairs {
         for child in &mut self.children[first..] {
             child.expect("all are connected");
         }
-        self.hosts.iter().for_each(connected);
+        let missing = &self.hosts[self.conns.len()..];
+        self.conns.extend(missing.iter().map(connected));
     }
 
     /// One message to and fro on each link that still has its child, all under way at once.
@@ -127,14 +131,14 @@ impl Pairs {
         for child in &mut self.children {
             child.say("echo");
         }
-        let alive = &self.hosts[..self.children.len() * PER_CHILD];
-        for (number, host) in alive.iter().enumerate() {
+        let alive = &self.conns[..self.children.len() * PER_CHILD];
+        for (number, conn) in alive.iter().enumerate() {
             let message = labelled(number as u64, 0, number % 2000);
-            host.send_timeout(&message, LIMIT).unwrap();
+            conn.within(LIMIT).send(&message).unwrap();
         }
-        for (number, host) in alive.iter().enumerate() {
-            let bytes = host.recv_timeout(LIMIT).unwrap();
-            assert_eq!(read_label(&bytes), Ok((number as u64, 0)));
+        for (number, conn) in alive.iter().enumerate() {
+            let bytes = conn.within(LIMIT).recv().unwrap();
+            assert_eq!(read_label(&bytes.unwrap()), Ok((number as u64, 0)));
         }
     }
 }
@@ -207,15 +211,15 @@ fn a_thousand_links_and_half_their_peers_killed_at_once() {
         let mut lines: Vec<&str> = lines[told..].iter().map(String::as_str).collect();
         lines.sort_unstable();
         let mut expected: Vec<String> = (links - dead..links)
-            .map(|number| format!("{number} Crashed"))
+            .map(|number| format!("{number} {CRASHED}"))
             .collect();
         expected.sort_unstable();
         assert_eq!(lines, expected, "each once, and for what it was");
-        for host in &pairs.hosts[links - dead..] {
-            assert_eq!(host.recv().unwrap_err().kind(), ErrorKind::PeerGone);
+        for conn in pairs.conns.drain(links - dead..) {
+            assert_eq!(ended(conn.recv()), CRASHED);
         }
-        for host in &pairs.hosts[..links - dead] {
-            assert_eq!(host.generation(), 1);
+        for conn in &pairs.conns {
+            assert_eq!(conn.end(), None);
         }
         pairs.exchange();
 
@@ -225,7 +229,7 @@ fn a_thousand_links_and_half_their_peers_killed_at_once() {
         pairs.exchange();
     }
     let start = Instant::now();
-    pairs.hosts.iter().for_each(Link::close);
+    pairs.hosts.iter().for_each(|host| host.close(0, ""));
     println!("{links} links closed after {:?}", start.elapsed());
     // The children too, which cost this process pipes and threads.
     drop(pairs);

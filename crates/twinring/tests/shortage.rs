@@ -10,9 +10,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{
-    Child, LIMIT, Parent, Place, Side, Watchdog, check, connected, message, peers, until,
+    CRASHED, Child, LIMIT, Parent, Place, Side, Watchdog, check, connected, end_text, message,
+    peers, until,
 };
-use twinring::{ErrorKind, Link};
+use twinring::Link;
 
 peers!(fills, reserves, greets);
 
@@ -81,24 +82,24 @@ fn opened(parent: &'static Parent, reserve: bool) -> Link {
 /// Sends through ever more of its ring, which is more than it may have.
 fn fills(parent: &'static Parent) {
     let link = opened(parent, false);
-    connected(&link);
+    let conn = connected(&link);
     for i in 0.. {
-        link.send(&message(0, i, LEN)).unwrap();
+        conn.send(&message(0, i, LEN)).unwrap();
     }
 }
 
 /// Reserves both rings, if it is the host.
 fn reserves(parent: &'static Parent) {
     let link = opened(parent, true);
-    connected(&link);
+    let _conn = connected(&link);
     parent.say("connected");
 }
 
 /// The one after these.
 fn greets(parent: &'static Parent) {
     let link = opened(parent, false);
-    connected(&link);
-    link.send(b"hello").unwrap();
+    let conn = connected(&link);
+    conn.send(b"hello").unwrap();
     parent.expect("end");
 }
 
@@ -106,7 +107,8 @@ fn greets(parent: &'static Parent) {
 fn goes_on(place: &Place, link: &Link, side: Side) {
     let mut next = place.start("greets", side);
     next.say("go");
-    assert_eq!(link.recv().unwrap(), b"hello");
+    let conn = connected(link);
+    assert_eq!(conn.recv().unwrap().unwrap(), b"hello");
     next.say("end");
     next.finish();
 }
@@ -124,15 +126,16 @@ fn what_is_not_reserved_may_not_be_there() {
         let mut child = place.start("fills", side);
         shortage.befalls(&child);
         child.say("go");
+        let conn = connected(&link);
         let mut received = 0;
         let end = loop {
-            match link.recv_timeout(LIMIT) {
-                Ok(bytes) => check(&bytes, 0, received, LEN),
-                Err(e) => break e.kind(),
+            match conn.within(LIMIT).recv() {
+                Ok(bytes) => check(&bytes.unwrap(), 0, received, LEN),
+                Err(e) => break end_text(e.end().unwrap()),
             }
             received += 1;
         };
-        assert_eq!(end, ErrorKind::PeerGone);
+        assert_eq!(end, CRASHED);
         assert!(received * (LEN as u64) < ALLOWED, "{received} messages");
         assert_eq!(shortage.killed(), killed);
         goes_on(&place, &link, side);

@@ -10,16 +10,18 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use common::{Child, LIMIT, Log, Parent, Place, Side, Watchdog, connected, peers, until};
+use common::{
+    CRASHED, Child, LIMIT, Log, Parent, Place, Side, Watchdog, connected, ended, peers, until,
+};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-use twinring::{ErrorKind, Link};
+use twinring::{Connection, Link};
 
 peers!(echo);
 
 fn echo(parent: &'static Parent) {
     let link = parent.builder().open().unwrap();
-    connected(&link);
-    link.send(b"hello").unwrap();
+    let conn = connected(&link);
+    conn.send(b"hello").unwrap();
     parent.wait_for_the_end();
 }
 
@@ -31,15 +33,21 @@ fn is_root() -> bool {
     root
 }
 
+/// Somebody has connected, and is heard.
+fn heard(host: &Link) -> Connection {
+    let conn = connected(host);
+    assert_eq!(conn.within(LIMIT).recv().unwrap().unwrap(), b"hello");
+    conn
+}
+
 /// A guest in another process connects to this host, and is heard; its death is told.
 fn goes_on(place: &Place, host: &Link, log: &Log) {
     let mut guest = place.start("echo", Side::Guest);
-    assert_eq!(host.recv_timeout(LIMIT).unwrap(), b"hello");
+    let conn = heard(host);
     let before = log.lines().len();
     guest.kill();
     until("the guest's death is told", || log.lines().len() > before);
-    let e = host.recv_timeout(LIMIT).unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::PeerGone, "{e}");
+    assert_eq!(ended(conn.within(LIMIT).recv()), CRASHED);
 }
 
 /// One page of memory that whoever reads it waits for, until it is given.
@@ -111,10 +119,10 @@ fn a_sender_that_copies_from_slow_memory() {
     let slow_link = slow.host().on_status(logs[0].statuses()).open().unwrap();
     let other_link = other.host().on_status(logs[1].statuses()).open().unwrap();
     let mut peer = slow.start("echo", Side::Guest);
-    assert_eq!(slow_link.recv().unwrap(), b"hello");
+    let slow_conn = heard(&slow_link);
     let page = SlowPage::new();
     thread::scope(|scope| {
-        let sender = scope.spawn(|| slow_link.send(page.bytes()));
+        let sender = scope.spawn(|| slow_conn.send(page.bytes()));
         // Within the copy soon, and to stay there.
         thread::sleep(Duration::from_millis(100));
         peer.kill();
@@ -124,11 +132,10 @@ fn a_sender_that_copies_from_slow_memory() {
         }
         assert!(!sender.is_finished());
         // The receiver of the slow link is told as well.
-        let e = slow_link.recv_timeout(LIMIT).unwrap_err();
-        assert_eq!(e.kind(), ErrorKind::PeerGone, "{e}");
+        assert_eq!(ended(slow_conn.within(LIMIT).recv()), CRASHED);
         page.give();
         let sent = sender.join().unwrap();
-        assert!(sent.is_ok() || sent.is_err_and(|e| e.kind() == ErrorKind::PeerGone));
+        assert!(sent.is_ok() || ended(sent) == CRASHED);
     });
     // And the slow one goes on where it was.
     goes_on(&slow, &slow_link, &logs[0]);
@@ -205,12 +212,12 @@ fn a_directory_that_does_not_answer() {
     let another = Place::new();
     let third = another.host().open().unwrap();
     let _peer: Child = another.start("echo", Side::Guest);
-    assert_eq!(third.recv_timeout(LIMIT).unwrap(), b"hello");
-    third.close();
+    heard(&third);
+    third.close(0, "");
     hanging.give_up();
     // They are over as soon as the file system is.
-    host.close();
-    guest.close();
+    host.close(0, "");
+    guest.close(0, "");
 }
 
 fn remove(directory: &File, ending: &str) {

@@ -9,7 +9,7 @@ use common::{
     Child, LIMIT, Parent, Place, Random, Side, Watchdog, connected, freeze, labelled, peers,
     read_label, rounds, thaw,
 };
-use twinring::{ErrorKind, Link};
+use twinring::{By, Connection, End, ErrorKind};
 
 #[cfg(not(unix))]
 peers!(counter, comer);
@@ -19,18 +19,21 @@ peers!(counter, comer, idler);
 /// Sends back what it gets, and says how the connection ended.
 fn counter(parent: &'static Parent) {
     let link = parent.builder().ring_capacity(4096).open().unwrap();
-    connected(&link);
+    let conn = connected(&link);
     parent.say("connected");
     let e = loop {
-        match link.recv() {
+        match conn.recv() {
             // If the connection is over, the next `recv` tells.
-            Ok(bytes) => drop(link.send(&bytes)),
-            Err(e) if e.kind() == ErrorKind::Aborted => parent.say("Aborted"),
+            Ok(bytes) => drop(conn.send(&bytes.unwrap())),
+            Err(e) if e.kind() == ErrorKind::StreamEnded => parent.say("given up"),
             Err(e) => break e,
         }
     };
-    parent.say(format!("{:?}", e.kind()));
+    parent.say(e.end().unwrap());
 }
+
+/// What a peer says that was told so by `close(7, "")`.
+const CLOSED: &str = "the peer closed the connection, code 7";
 
 /// Freezes a child and lets it run on, at random moments, until `done`.
 fn flicker(child: &Child, done: impl Fn() -> bool) -> usize {
@@ -56,24 +59,26 @@ fn a_frozen_peer_is_alive() {
         let link = place.builder(side).ring_capacity(4096).open().unwrap();
         let mut child = place.start("counter", side.opposite());
         child.expect("connected");
-        connected(&link);
+        let conn = connected(&link);
         thread::scope(|scope| {
             let sender = scope.spawn(|| {
                 for i in 0..count {
-                    link.send(&labelled(1, i, (i % 300) as usize)).unwrap();
+                    conn.send(&labelled(1, i, (i % 300) as usize)).unwrap();
                 }
             });
             let receiver = scope.spawn(|| {
                 for i in 0..count {
-                    assert_eq!(read_label(&link.recv().unwrap()), Ok((1, i)));
+                    assert_eq!(read_label(&conn.recv().unwrap().unwrap()), Ok((1, i)));
                 }
             });
             let times = flicker(&child, || sender.is_finished() && receiver.is_finished());
             println!("the {} was frozen {times} times", side.opposite());
         });
-        assert_eq!(link.generation(), 1);
-        link.close();
-        child.expect("Closed");
+        // It has got everything, and so have we.
+        conn.within(LIMIT).flush().unwrap();
+        assert_eq!(conn.taken().unwrap().messages, count);
+        link.close(7, "");
+        child.expect(CLOSED);
         child.finish();
     }
 }
@@ -95,7 +100,7 @@ fn deadlines_hold_beside_a_frozen_peer() {
             assert!(took < LIMIT / 6, "{took:?} instead of {short:?}");
             match outcome {
                 Ok(()) => return late,
-                Err(e) => assert_eq!(e.kind(), ErrorKind::TimedOut, "{e}"),
+                Err(e) => assert!(e.is_timeout(), "{e}"),
             }
             late += 1;
         }
@@ -105,20 +110,21 @@ fn deadlines_hold_beside_a_frozen_peer() {
         let link = place.builder(side).ring_capacity(4096).open().unwrap();
         let mut child = place.start("counter", side.opposite());
         child.expect("connected");
-        connected(&link);
+        let conn = connected(&link);
+        let soon = conn.within(short);
         thread::scope(|scope| {
             let sender = scope.spawn(|| {
                 (0..count)
                     // Some are larger than the ring, and are given up half-way.
                     .map(|i| labelled(1, i, Random::new(i).len(300, 5, 10_000)))
-                    .map(|message| insist(&mut || link.send_timeout(&message, short)))
+                    .map(|message| insist(&mut || soon.send(&message)))
                     .sum::<u64>()
             });
             let receiver = scope.spawn(|| {
                 let mut late = 0;
                 for i in 0..count {
                     let mut bytes = Vec::new();
-                    late += insist(&mut || link.recv_into_timeout(&mut bytes, short).map(drop));
+                    late += insist(&mut || soon.recv_into(&mut bytes).map(drop));
                     assert_eq!(read_label(&bytes), Ok((1, i)));
                 }
                 late
@@ -128,9 +134,8 @@ fn deadlines_hold_beside_a_frozen_peer() {
             println!("frozen {times} times; {late:?} sends and receives gave up");
             assert!(late.iter().all(|late| *late > 0), "each has to be met");
         });
-        assert_eq!(link.generation(), 1);
-        link.close();
-        child.wait_for_line(|line| line == "Closed");
+        link.close(7, "");
+        child.wait_for_line(|line| line == CLOSED);
     }
 }
 
@@ -146,34 +151,36 @@ fn close_does_not_wait_for_the_frozen() {
             let link = place.builder(side).ring_capacity(4096).open().unwrap();
             let mut child = place.start("counter", side.opposite());
             child.expect("connected");
-            connected(&link);
+            let conn = connected(&link);
             // Talking, and with a message half-way that nobody will take.
             thread::scope(|scope| {
                 let sender = scope.spawn(|| {
                     let mut sent: Vec<usize> = Vec::new();
                     loop {
                         let len = [0, 100, 5000][sent.len() % 3];
-                        match link.send(&labelled(1, sent.len() as u64, len)) {
+                        match conn.send(&labelled(1, sent.len() as u64, len)) {
                             Ok(()) => sent.push(len),
-                            Err(e) => return e.kind(),
+                            Err(e) => return e,
                         }
                     }
                 });
                 let receiver = scope.spawn(|| {
                     loop {
-                        if let Err(e) = link.recv() {
-                            return e.kind();
+                        if let Err(e) = conn.recv() {
+                            return e;
                         }
                     }
                 });
                 thread::sleep(Duration::from_micros(random.below(5000) as u64));
                 freeze(&child);
                 let start = Instant::now();
-                link.close();
+                link.close(7, "");
                 let took = start.elapsed();
                 assert!(took < LIMIT / 6, "close took {took:?}");
-                assert_eq!(sender.join().unwrap(), ErrorKind::ClosedHere);
-                assert_eq!(receiver.join().unwrap(), ErrorKind::ClosedHere);
+                for e in [sender.join().unwrap(), receiver.join().unwrap()] {
+                    let local = matches!(e.end(), Some(End::Closed { by: By::Local, .. }));
+                    assert!(local, "{e}");
+                }
             });
             if side == Side::Host {
                 let again = place.host().ring_capacity(4096).open().unwrap();
@@ -182,7 +189,7 @@ fn close_does_not_wait_for_the_frozen() {
                 connected(&again);
             }
             thaw(&child);
-            child.wait_for_line(|line| line == "Closed");
+            child.wait_for_line(|line| line == CLOSED);
             child.finish();
         }
     }
@@ -193,14 +200,14 @@ fn comer(parent: &'static Parent) {
     parent.say("opening");
     let link = parent
         .builder()
-        .on_error(|_, e| parent.say(format!("error {:?}", e.kind())))
+        .on_error(|e| parent.say(format!("error {:?}", e.kind())))
         .open()
         .unwrap();
-    connected(&link);
+    let conn = connected(&link);
     parent.say("connected");
     // Until it is killed, or the connection ends.
-    let e = link.recv().unwrap_err();
-    parent.say(format!("{:?}", e.kind()));
+    let e = conn.recv().unwrap_err();
+    parent.say(e.end().unwrap());
     parent.wait_for_the_end();
 }
 
@@ -244,15 +251,15 @@ fn a_guest_frozen_at_any_moment() {
             "connected" => passed += 1,
             "error Busy" => {
                 busy += 1;
-                assert_eq!(host.peer().unwrap().pid, frozen.pid());
+                let conn = connected(&host);
+                assert_eq!(conn.peer().pid, frozen.pid());
                 frozen.kill();
                 next.expect("connected");
-                assert_eq!(host.recv().unwrap_err().kind(), ErrorKind::PeerGone);
+                assert_eq!(conn.recv().unwrap_err().end(), Some(&End::Crashed));
             }
             other => panic!("{other}"),
         }
-        connected(&host);
-        assert_eq!(host.peer().unwrap().pid, next.pid());
+        assert_eq!(connected(&host).peer().pid, next.pid());
     }
     println!("{passed} were not held up, {busy} were told busy");
 }
@@ -271,15 +278,14 @@ fn a_host_frozen_at_any_moment() {
         thread::sleep(somewhere_in_the_handshake(&mut random));
         freeze(&host);
         let start = Instant::now();
-        if let Err(e) = guest.wait_connected(Duration::from_millis(20)) {
+        if let Err(e) = guest.within(Duration::from_millis(20)).next() {
             assert_eq!(e.kind(), ErrorKind::TimedOut, "{e}");
         }
-        guest.close();
+        guest.close(7, "");
         assert!(start.elapsed() < LIMIT / 6, "{:?}", start.elapsed());
         let next = place.guest().open().unwrap();
         thaw(&host);
-        connected(&next);
-        assert_eq!(next.peer().unwrap().pid, host.pid());
+        assert_eq!(connected(&next).peer().pid, host.pid());
     }
 }
 
@@ -291,9 +297,9 @@ fn open_does_not_wait_for_the_frozen() {
     let place = Place::new();
     let mut host = place.start("comer", Side::Host);
     let first = place.guest().open().unwrap();
-    connected(&first);
-    first.close();
-    for line in ["opening", "connected", "Closed"] {
+    let _conn = connected(&first);
+    first.close(7, "");
+    for line in ["opening", "connected", CLOSED] {
         host.expect(line);
     }
     for close_first in [true, false] {
@@ -303,12 +309,12 @@ fn open_does_not_wait_for_the_frozen() {
         assert!(start.elapsed() < LIMIT / 6, "{:?}", start.elapsed());
         assert!(!guest.status().is_connected());
         if close_first {
-            guest.close();
+            guest.close(7, "");
             assert!(start.elapsed() < LIMIT / 6, "{:?}", start.elapsed());
             thaw(&host);
             // On Windows the driver makes the first attempt, and may not have come to it.
             if cfg!(unix) {
-                host.expect("error PeerGone");
+                host.expect("error NotConnected");
             }
         } else {
             thaw(&host);
@@ -318,20 +324,20 @@ fn open_does_not_wait_for_the_frozen() {
     host.kill_now();
     let late = host.next_line_or_end();
     assert!(
-        late.is_none() || cfg!(windows) && late.as_deref() == Some("error PeerGone"),
+        late.is_none() || cfg!(windows) && late.as_deref() == Some("error NotConnected"),
         "{late:?}"
     );
 }
 
-type Call = fn(&Link) -> twinring::Result<()>;
+type Call = fn(&Connection) -> twinring::Result<()>;
 
 /// Who waits beside a frozen peer is told when that is killed, frozen as it is.
 #[test]
 fn killed_while_frozen() {
     let _watchdog = Watchdog::new(120);
     let calls: [Call; 2] = [
-        |link| link.recv().map(drop),
-        |link| link.send(&vec![0; 1_000_000]),
+        |conn| conn.recv().map(drop),
+        |conn| conn.send(&vec![0; 1_000_000]),
     ];
     for side in Side::BOTH {
         let place = Place::new();
@@ -339,19 +345,16 @@ fn killed_while_frozen() {
         for call in calls {
             let mut child = place.start("counter", side.opposite());
             child.expect("connected");
-            connected(&link);
+            let conn = connected(&link);
             freeze(&child);
             thread::scope(|scope| {
-                let waiting = scope.spawn(|| call(&link));
+                let waiting = scope.spawn(|| call(&conn));
                 thread::sleep(Duration::from_millis(20));
                 assert!(!waiting.is_finished());
                 child.kill_now();
                 let e = waiting.join().unwrap().unwrap_err();
-                assert_eq!(e.kind(), ErrorKind::PeerGone, "{e}");
+                assert_eq!(e.end(), Some(&End::Crashed), "{e}");
             });
-            // A sender leaves the end for the receiver.
-            while link.try_recv().is_ok_and(|bytes| bytes.is_some()) {}
-            common::until("it waits again", || !link.status().is_connected());
         }
     }
 }
@@ -360,8 +363,8 @@ fn killed_while_frozen() {
 #[cfg(unix)]
 fn idler(parent: &'static Parent) {
     let link = parent.builder().open().unwrap();
-    connected(&link);
-    let receiver = thread::spawn(move || link.recv().unwrap());
+    let conn = connected(&link);
+    let receiver = thread::spawn(move || conn.recv().unwrap());
     loop {
         parent.say("waiting");
         match parent.next_line().as_str() {
@@ -369,7 +372,7 @@ fn idler(parent: &'static Parent) {
             _ => break,
         }
     }
-    assert_eq!(receiver.join().unwrap(), b"wake up");
+    assert_eq!(receiver.join().unwrap().unwrap(), b"wake up");
 }
 
 #[cfg(unix)]
@@ -388,7 +391,7 @@ fn an_idle_link_costs_nothing() {
         let place = Place::new();
         let link = place.builder(side).open().unwrap();
         let mut child = place.start("idler", side.opposite());
-        connected(&link);
+        let conn = connected(&link);
         let mut time = || {
             child.expect("waiting");
             child.say("time");
@@ -403,7 +406,7 @@ fn an_idle_link_costs_nothing() {
             side.opposite()
         );
         assert!(used < Duration::from_millis(20), "{used:?} in a second");
-        link.send(b"wake up").unwrap();
+        conn.send(b"wake up").unwrap();
         child.expect("waiting");
         child.say("end");
         child.finish();

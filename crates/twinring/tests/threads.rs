@@ -7,10 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use common::{
-    Parent, Place, Random, Side, Watchdog, connected, labelled, peers, read_label, rounds, until,
-    until_asleep,
+    CLOSED, Parent, Place, Random, Side, Watchdog, connected, ended, labelled, peers, read_label,
+    rounds, until, until_asleep,
 };
-use twinring::{ErrorKind, Link};
+use twinring::{Connection, Timeout};
 
 peers!(eight_threads, patient, spray, counter);
 
@@ -22,7 +22,7 @@ fn per_thread() -> u64 {
 }
 
 /// Eight threads send at the same time while one receives; in each one's order, none mixed.
-fn send_and_receive(link: &Link, side: Side) {
+fn send_and_receive(conn: &Connection, side: Side) {
     let first = side.opposite() as u64 * THREADS;
     thread::scope(|scope| {
         for thread in 0..THREADS {
@@ -32,27 +32,31 @@ fn send_and_receive(link: &Link, side: Side) {
                 for sequence in 0..per_thread() {
                     // Some are larger than the ring.
                     let more = random.len(400, 100, 200_000);
-                    link.send(&labelled(sender, sequence, more)).unwrap();
+                    conn.send(&labelled(sender, sequence, more)).unwrap();
                 }
             });
         }
         let mut next = [0; THREADS as usize];
         for _ in 0..THREADS * per_thread() {
-            let (sender, sequence) = read_label(&link.recv().unwrap()).unwrap();
+            let (sender, sequence) = read_label(&conn.recv().unwrap().unwrap()).unwrap();
             let next = &mut next[(sender - first) as usize];
             assert_eq!(sequence, *next, "order of thread {sender}");
             *next += 1;
         }
         assert_eq!(next, [per_thread(); THREADS as usize]);
     });
+    conn.finish().unwrap();
+    assert_eq!(conn.recv().unwrap(), None);
+}
+
+/// The child's end.
+fn connect(parent: &'static Parent) -> Connection {
+    let link = parent.builder().ring_capacity(64 * 1024);
+    connected(&link.open().unwrap())
 }
 
 fn eight_threads(parent: &'static Parent) {
-    let link = parent.builder().ring_capacity(64 * 1024).open().unwrap();
-    connected(&link);
-    send_and_receive(&link, parent.side);
-    parent.say("done");
-    assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::Closed);
+    send_and_receive(&connect(parent), parent.side);
 }
 
 #[test]
@@ -60,12 +64,9 @@ fn eight_threads_send_each_way() {
     let _watchdog = Watchdog::new(120);
     for side in Side::BOTH {
         let place = Place::new();
-        let mut child = place.start("eight_threads", side.opposite());
+        let child = place.start("eight_threads", side.opposite());
         let link = place.builder(side).ring_capacity(64 * 1024).open().unwrap();
-        connected(&link);
-        send_and_receive(&link, side);
-        child.expect("done");
-        link.close();
+        send_and_receive(&connected(&link), side);
         child.finish();
     }
 }
@@ -76,25 +77,24 @@ const PROBE: u64 = 3;
 
 /// Reads nothing until it is told to; then says whose messages come, in their order.
 fn patient(parent: &'static Parent) {
-    let link = parent.builder().ring_capacity(64 * 1024).open().unwrap();
-    connected(&link);
+    let conn = connect(parent);
     parent.expect("read");
-    for message in link.messages() {
-        match message.map(|bytes| read_label(&bytes).unwrap().0) {
-            Ok(PROBE) => {}
-            Ok(sender) => parent.say(sender),
-            Err(e) => return assert_eq!(e.kind(), ErrorKind::Closed),
+    while let Some(bytes) = conn.recv().unwrap() {
+        match read_label(&bytes).unwrap().0 {
+            PROBE => {}
+            sender => parent.say(sender),
         }
     }
 }
 
 /// Waits until another thread has filled the ring and waits for room.
-fn until_the_ring_is_full(link: &Link) {
+fn until_the_ring_is_full(conn: &Connection) {
+    let short = conn.within(Duration::from_millis(20));
     until("the ring is full", || {
-        match link.send_timeout(&labelled(PROBE, 0, 0), Duration::from_millis(20)) {
+        match short.send(&labelled(PROBE, 0, 0)) {
             Ok(()) => false,
             Err(e) => {
-                assert_eq!(e.kind(), ErrorKind::TimedOut, "{e}");
+                assert!(e.is_timeout(), "{e}");
                 true
             }
         }
@@ -102,7 +102,7 @@ fn until_the_ring_is_full(link: &Link) {
 }
 
 /// A small message of one thread passes a large one of another, even though that one waits for
-/// room; `try_send` does not wait for the lane.
+/// room; a call that does not wait does not wait for the lane either.
 #[test]
 fn a_small_message_overtakes_a_large_one() {
     let _watchdog = Watchdog::new(120);
@@ -110,16 +110,17 @@ fn a_small_message_overtakes_a_large_one() {
         let place = Place::new();
         let mut child = place.start("patient", side.opposite());
         let link = place.builder(side).ring_capacity(64 * 1024).open().unwrap();
-        connected(&link);
+        let conn = connected(&link);
         thread::scope(|scope| {
-            let large = scope.spawn(|| link.send(&labelled(LARGE, 0, 64 << 20)));
-            until_the_ring_is_full(&link);
+            let large = scope.spawn(|| conn.send(&labelled(LARGE, 0, 64 << 20)));
+            until_the_ring_is_full(&conn);
             for len in [0, 10_000, 1_000_000] {
-                let e = link.try_send(&labelled(SMALL, 0, len)).unwrap_err();
-                assert_eq!(e.kind(), ErrorKind::Full, "{e}");
+                let at_once = conn.within(Timeout::Now);
+                let e = at_once.send(&labelled(SMALL, 0, len)).unwrap_err();
+                assert!(e.is_timeout(), "{e}");
             }
             // It waits for the lane before the large one goes on.
-            let small = until_asleep(scope, || link.send(&labelled(SMALL, 0, 10)));
+            let small = until_asleep(scope, || conn.send(&labelled(SMALL, 0, 10)));
             child.say("read");
             small.join().unwrap().unwrap();
             assert!(!large.is_finished(), "64 MiB do not fit the ring");
@@ -127,25 +128,24 @@ fn a_small_message_overtakes_a_large_one() {
             child.expect(&LARGE.to_string());
             large.join().unwrap().unwrap();
         });
-        link.close();
+        conn.finish().unwrap();
         child.finish();
     }
 }
 
-/// Sends until it is told to stop, and says how many it sent.
+/// Sends as many as it is told, and closes.
 fn spray(parent: &'static Parent) {
-    let link = parent.builder().ring_capacity(64 * 1024).open().unwrap();
-    connected(&link);
+    let conn = connect(parent);
     let count: u64 = parent.next_as();
     let mut random = Random::new(1);
     for i in 0..count {
-        link.send(&labelled(1, i, random.len(200, 100, 100_000)))
+        conn.send(&labelled(1, i, random.len(200, 100, 100_000)))
             .unwrap();
     }
-    link.close();
+    conn.close(0, "");
 }
 
-/// Each message goes to one of the threads that receive, and to each in order.
+/// Each message goes to one of the threads that receive, and to each in order; the end is told to all.
 #[test]
 fn several_threads_receive() {
     let _watchdog = Watchdog::new(120);
@@ -154,33 +154,28 @@ fn several_threads_receive() {
         let place = Place::new();
         let mut child = place.start("spray", side.opposite());
         let link = place.builder(side).ring_capacity(64 * 1024).open().unwrap();
-        connected(&link);
-        let ended = AtomicBool::new(false);
-        let receive = || {
+        let conn = connected(&link);
+        let receive = |timeout: Timeout| {
+            let conn = conn.within(timeout);
             let mut got = Vec::new();
             loop {
-                match link.recv_timeout(Duration::from_millis(20)) {
-                    Ok(bytes) => got.push(read_label(&bytes).unwrap().1),
-                    // The end is told once, to one of the threads.
-                    Err(e) if e.kind() == ErrorKind::Closed => {
-                        assert!(!ended.swap(true, Ordering::SeqCst), "the end is told once");
-                    }
-                    Err(e) => {
-                        assert_eq!(e.kind(), ErrorKind::TimedOut, "{e}");
-                        if ended.load(Ordering::SeqCst) {
-                            return got;
-                        }
+                match conn.recv() {
+                    Ok(bytes) => got.push(read_label(&bytes.unwrap()).unwrap().1),
+                    Err(e) if e.is_timeout() => {}
+                    end => {
+                        assert_eq!(ended(end), CLOSED);
+                        assert_eq!(ended(conn.recv()), CLOSED, "each time");
+                        return got;
                     }
                 }
             }
         };
         let got = thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(receive)).collect();
+            let short = Timeout::After(Duration::from_millis(20));
+            let threads = [short, short, Timeout::Never, Timeout::Never]
+                .map(|timeout| scope.spawn(move || receive(timeout)));
             child.say(count);
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .collect::<Vec<_>>()
+            threads.map(|thread| thread.join().unwrap())
         });
         assert!(
             got.iter().all(|got| got.is_sorted()),
@@ -193,20 +188,14 @@ fn several_threads_receive() {
     }
 }
 
-/// Counts what each thread of the peer sends, in two threads that receive alternately; until a
-/// message of length 1 says that there are no more.
+/// Counts what each thread of the peer sends, in two threads that receive alternately.
 fn counter(parent: &'static Parent) {
     let link = parent.builder().ring_capacity(16 * 1024).open().unwrap();
-    connected(&link);
-    let ended = AtomicBool::new(false);
+    let conn = connected(&link);
     let count = |often: bool| {
         let mut counted = [0u32; SENDERS];
-        while !ended.load(Ordering::Relaxed) {
-            match link.recv_timeout(Duration::from_millis(20)) {
-                Ok(message) if message.len() == 1 => ended.store(true, Ordering::Relaxed),
-                Ok(message) => counted[usize::from(message[0])] += 1,
-                Err(e) => assert_eq!(e.kind(), ErrorKind::TimedOut),
-            }
+        while let Some(message) = conn.recv().unwrap() {
+            counted[usize::from(message[0])] += 1;
             if !often {
                 thread::sleep(Duration::from_millis(1));
             }
@@ -233,24 +222,23 @@ fn others_send_beside_one_that_sends_all_the_time() {
         let place = Place::new();
         let mut child = place.start("counter", side);
         let builder = place.builder(side.opposite()).ring_capacity(16 * 1024);
-        let link = builder.open().unwrap();
-        connected(&link);
+        let conn = connected(&builder.open().unwrap());
         let many = rounds(400_000, 20_000) as u32;
         let ended = AtomicBool::new(false);
         let sent: Vec<u32> = thread::scope(|scope| {
             let others: Vec<_> = (1..SENDERS)
                 .map(|sender| {
-                    let (link, ended) = (&link, &ended);
+                    let (conn, ended) = (&conn, &ended);
                     scope.spawn(move || {
                         let message = [sender as u8; 40];
+                        let conn = conn.within(match sender {
+                            1 => Timeout::Never,
+                            2 => Timeout::After(Duration::from_millis(1)),
+                            _ => Timeout::Now,
+                        });
                         let mut sent = 0;
                         while !ended.load(Ordering::Relaxed) {
-                            let done = match sender {
-                                1 => link.send(&message),
-                                2 => link.send_timeout(&message, Duration::from_millis(1)),
-                                _ => link.try_send(&message),
-                            };
-                            sent += u32::from(done.is_ok());
+                            sent += u32::from(conn.send(&message).is_ok());
                             thread::sleep(Duration::from_micros(500));
                         }
                         sent
@@ -258,13 +246,13 @@ fn others_send_beside_one_that_sends_all_the_time() {
                 })
                 .collect();
             for _ in 0..many {
-                link.send(&[0; 40]).unwrap();
+                conn.send(&[0; 40]).unwrap();
             }
             ended.store(true, Ordering::Relaxed);
             let others = others.into_iter().map(|other| other.join().unwrap());
             std::iter::once(many).chain(others).collect()
         });
-        link.send(b".").unwrap();
+        conn.finish().unwrap();
         child.expect(&format!("{sent:?}"));
     }
 }

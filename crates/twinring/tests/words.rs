@@ -10,8 +10,10 @@ mod common;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{LIMIT, Parent, Place, Side, Watchdog, connected, peers, refuse};
-use twinring::{ErrorKind, Link, Wait};
+use common::{
+    CLOSED, CRASHED, LIMIT, Parent, Place, Side, Watchdog, connected, ended, peers, refuse, until,
+};
+use twinring::{Builder, Connection, Wait};
 
 peers!(
     server,
@@ -23,80 +25,79 @@ peers!(
 );
 
 /// Answers each message, and fills the ring, asleep most of the time; until the peer closes.
-fn serve(link: &Link, parent: &Parent) {
-    connected(link);
+fn serve(conn: &Connection, parent: &Parent) {
     parent.say("here");
     loop {
-        match link.recv() {
-            Ok(message) if message == b"fill" => {
+        match conn.recv() {
+            Ok(message) if message.as_deref() == Some(b"fill") => {
                 for i in 0..1000u32 {
-                    link.send(&[&i.to_le_bytes()[..], &[7; 100]].concat())
+                    conn.send(&[&i.to_le_bytes()[..], &[7; 100]].concat())
                         .unwrap();
                 }
             }
-            Ok(message) => link.send(&message).unwrap(),
-            Err(e) => return parent.say(format!("{:?}", e.kind())),
+            Ok(message) => conn.send(&message.unwrap()).unwrap(),
+            end => return parent.say(ended(end)),
         }
     }
 }
 
-fn open(parent: &'static Parent) -> Link {
-    parent
-        .builder()
-        .wait(Wait::Sleep)
-        .ring_capacity(4096)
-        .open()
-        .unwrap()
+/// Asleep whenever it waits.
+fn connect(builder: Builder) -> Connection {
+    let link = builder.wait(Wait::Sleep).ring_capacity(4096).open();
+    connected(&link.unwrap())
+}
+
+#[track_caller]
+fn recv(conn: &Connection) -> Vec<u8> {
+    let message = conn.within(LIMIT).recv().unwrap();
+    message.expect("there is more")
 }
 
 fn server(parent: &'static Parent) {
-    serve(&open(parent), parent);
+    serve(&connect(parent.builder()), parent);
 }
 
 fn refused_later(parent: &'static Parent) {
-    let link = open(parent);
-    let later = link.clone();
+    let conn = connect(parent.builder());
     std::thread::spawn(move || {
-        connected(&later);
         // The other thread sleeps on a word by now, or will soon.
         std::thread::sleep(Duration::from_millis(20));
         refuse(libc::SYS_futex_waitv, libc::EPERM);
         parent.say("refused");
     });
-    serve(&link, parent);
+    serve(&conn, parent);
 }
 
 /// One thread sleeps for a message when the call is refused; another, that comes later, for room.
 fn refused_beside_a_sleeper(parent: &'static Parent) {
-    let link = open(parent);
-    connected(&link);
-    let receiver = link.clone();
+    let conn = connect(parent.builder());
+    let receiver = conn.clone();
     let receiving = std::thread::spawn(move || {
-        assert_eq!(receiver.recv().unwrap(), b"are you asleep?");
+        assert_eq!(recv(&receiver), b"are you asleep?");
         parent.say("not any more");
     });
     // It sleeps on a word by now; nothing but a wake-up tells it of anything.
     std::thread::sleep(Duration::from_millis(50));
     refuse(libc::SYS_futex_waitv, libc::EPERM);
-    let short = Duration::from_millis(50);
-    while link.send_timeout(&[7; 500], short).is_ok() {}
+    let short = conn.within(Duration::from_millis(50));
+    while short.send(&[7; 500]).is_ok() {}
     parent.say("full");
     receiving.join().unwrap();
-    link.send(b"there is room").unwrap();
+    conn.send(b"there is room").unwrap();
     parent.expect("end");
 }
 
 /// Sleeps on both sides: for messages, and for room.
-fn exchange(link: &Link) {
+fn exchange(conn: &Connection) {
     for i in 0..300u32 {
-        link.send(&i.to_le_bytes()).unwrap();
-        assert_eq!(link.recv_timeout(LIMIT).unwrap(), i.to_le_bytes());
+        conn.send(&i.to_le_bytes()).unwrap();
+        assert_eq!(recv(conn), i.to_le_bytes());
     }
-    link.send(b"fill").unwrap();
+    conn.send(b"fill").unwrap();
     // The peer finds its ring full.
     std::thread::sleep(Duration::from_millis(5));
     for i in 0..1000u32 {
-        assert_eq!(link.recv_timeout(LIMIT).unwrap()[..4], i.to_le_bytes());
+        assert_eq!(recv(conn)[..4], i.to_le_bytes());
     }
 }
 
@@ -106,19 +107,13 @@ fn an_older_kernel_on_one_side() {
     for side in Side::BOTH {
         let place = Place::new();
         let mut child = place.start_on_older_kernel("server", side);
-        let builder = place.builder(side.opposite());
-        let link = builder
-            .wait(Wait::Sleep)
-            .ring_capacity(4096)
-            .open()
-            .unwrap();
-        connected(&link);
+        let conn = connect(place.builder(side.opposite()));
         child.expect("here");
-        exchange(&link);
+        exchange(&conn);
         // Asleep in `recv`, it is told of the end.
         std::thread::sleep(Duration::from_millis(5));
-        link.close();
-        child.expect("Closed");
+        conn.close(0, "");
+        child.expect(CLOSED);
     }
 }
 
@@ -128,23 +123,17 @@ fn a_sandbox_that_comes_later() {
     for side in Side::BOTH {
         let place = Place::new();
         let mut child = place.start("refused_later", side);
-        let builder = place.builder(side.opposite());
-        let link = builder
-            .wait(Wait::Sleep)
-            .ring_capacity(4096)
-            .open()
-            .unwrap();
-        connected(&link);
+        let conn = connect(place.builder(side.opposite()));
         child.expect("here");
         for _ in 0..300 {
-            link.send(b"before and after").unwrap();
-            assert_eq!(link.recv_timeout(LIMIT).unwrap(), b"before and after");
+            conn.send(b"before and after").unwrap();
+            assert_eq!(recv(&conn), b"before and after");
             std::thread::sleep(Duration::from_micros(200));
         }
         child.expect("refused");
-        exchange(&link);
+        exchange(&conn);
         child.kill();
-        assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::PeerGone);
+        assert_eq!(ended(conn.recv()), CRASHED);
     }
 }
 
@@ -154,15 +143,13 @@ fn a_sandbox_that_comes_while_one_sleeps() {
     for side in Side::BOTH {
         let place = Place::new();
         let mut child = place.start("refused_beside_a_sleeper", side);
-        let builder = place.builder(side.opposite()).wait(Wait::Sleep);
-        let link = builder.ring_capacity(4096).open().unwrap();
-        connected(&link);
+        let conn = connect(place.builder(side.opposite()));
         child.expect("full");
-        link.send(b"are you asleep?").unwrap();
+        conn.send(b"are you asleep?").unwrap();
         child.expect("not any more");
         // It waits for room, asleep until its doorbell rings.
         std::thread::sleep(Duration::from_millis(5));
-        while link.recv_timeout(LIMIT).unwrap() != b"there is room" {}
+        while recv(&conn) != b"there is room" {}
         child.say("end");
     }
 }
@@ -173,13 +160,13 @@ fn cannot_wait(parent: &'static Parent) {
     let link = parent
         .builder()
         .wait(Wait::Sleep)
-        .on_message(|link, message| link.send(message).unwrap())
-        .on_error(|_, _| {
+        .on_message(|conn, message| conn.send(message).unwrap())
+        .on_error(|_| {
             ERRORS.fetch_add(1, Ordering::Relaxed);
         })
         .open()
         .unwrap();
-    connected(&link);
+    until("there is a connection", || link.status().is_connected());
     parent.say("here");
     parent.expect("refuse");
     refuse(libc::SYS_futex_waitv, libc::EPERM);
@@ -197,15 +184,14 @@ fn a_callback_thread_that_cannot_wait_is_patient() {
     let _watchdog = Watchdog::new(120);
     let place = Place::new();
     let mut child = place.start("cannot_wait", Side::Guest);
-    let link = place.host().open().unwrap();
-    connected(&link);
+    let conn = connected(&place.host().open().unwrap());
     child.expect("here");
     child.say("refuse");
     child.expect("refused");
     let start = Instant::now();
     for i in 0..5u32 {
-        link.send(&i.to_le_bytes()).unwrap();
-        assert_eq!(link.recv_timeout(LIMIT).unwrap(), i.to_le_bytes());
+        conn.send(&i.to_le_bytes()).unwrap();
+        assert_eq!(recv(&conn), i.to_le_bytes());
         std::thread::sleep(Duration::from_millis(50));
     }
     child.say("how often?");
@@ -221,23 +207,21 @@ fn a_callback_thread_that_cannot_wait_is_patient() {
 /// A system that has no memory for a byte, to a peer that can only be woken by one: how long a `send` took,
 /// and how it went on.
 fn cannot_ring(parent: &'static Parent) {
-    let link = open(parent);
-    connected(&link);
+    let conn = connect(parent.builder());
     parent.expect("refuse");
     refuse(libc::SYS_sendto, libc::ENOBUFS);
     let start = Instant::now();
-    let sent = link.send(b"hello");
+    let sent = conn.send(b"hello");
     parent.say(start.elapsed().as_millis());
     parent.say(sent.is_ok());
-    parent.say(format!("{:?}", link.recv().unwrap_err().kind()));
+    parent.say(ended(conn.recv()));
 }
 
 /// Receives, asleep most of the time.
 fn sleeper(parent: &'static Parent) {
-    let link = open(parent);
-    connected(&link);
+    let conn = connect(parent.builder());
     parent.say("here");
-    while link.recv().is_ok() {}
+    while conn.recv().is_ok() {}
 }
 
 /// A sender does not wait until the system has memory: the doorbell is rung later. If it never can be, the
@@ -252,12 +236,12 @@ fn a_doorbell_that_cannot_be_rung_holds_up_nobody() {
         let mut sleeper = place.start_on_older_kernel("sleeper", Side::Host);
         let mut child = place.start("cannot_ring", Side::Guest);
         sleeper.expect("here");
-        // It falls asleep, and looks once more after a millisecond.
+        // It falls asleep, and looks once more after 10 ms.
         std::thread::sleep(Duration::from_millis(50));
         child.say("refuse");
         times.push(child.next_line().parse::<u64>().unwrap());
         child.expect("true");
-        assert!(["PeerGone", "Closed"].contains(&child.next_line().as_str()));
+        child.expect(CRASHED);
         if times.last() < Some(&50) {
             return;
         }

@@ -1,10 +1,8 @@
 //! Several messages with one call.
 
-use std::sync::Arc;
+use ::twinring::{Connection, Link, Wait};
 
-use ::twinring::{Link, Wait};
-
-use super::open::{Memory, connected, listen, open};
+use super::open::{Memory, connected, ended, listen, open};
 use crate::cell::Spec;
 use crate::common::Result;
 use crate::link::{Receiver, Sender, Transport};
@@ -24,14 +22,14 @@ impl Transport for Batched {
     }
 
     fn accept(&self, host: Link, _: &Spec) -> Result<(Gathers, TakesAll)> {
-        let link = connected(host)?;
+        let conn = connected(&host)?;
         let sender = Gathers {
-            link: Arc::clone(&link),
+            conn: conn.clone(),
             messages: vec![Vec::new(); BATCH],
             gathered: 0,
         };
         let receiver = TakesAll {
-            link,
+            conn,
             message: Vec::new(),
         };
         Ok((sender, receiver))
@@ -43,7 +41,7 @@ impl Transport for Batched {
 }
 
 pub(crate) struct Gathers {
-    link: Arc<Link>,
+    conn: Connection,
     messages: Vec<Vec<u8>>,
     gathered: usize,
 }
@@ -64,7 +62,7 @@ impl Sender for Gathers {
     fn flush(&mut self) -> Result<()> {
         let mut left = &self.messages[..self.gathered];
         while !left.is_empty() {
-            left = &left[self.link.send_batch(left)?..];
+            left = &left[self.conn.send_batch(left)?..];
         }
         self.gathered = 0;
         Ok(())
@@ -72,20 +70,26 @@ impl Sender for Gathers {
 }
 
 pub(crate) struct TakesAll {
-    link: Arc<Link>,
+    conn: Connection,
     message: Vec<u8>,
 }
 
 impl Receiver for TakesAll {
     fn recv(&mut self, read: impl FnOnce(&[u8])) -> Result<()> {
-        self.link.recv_into(&mut self.message)?;
+        if self.conn.recv_into(&mut self.message)?.is_none() {
+            return Err(ended());
+        }
         read(&self.message);
         Ok(())
     }
 
     #[inline]
-    fn recv_some(&mut self, read: impl FnMut(&[u8])) -> Result<()> {
-        self.link.recv_batch(read)?;
+    fn recv_some(&mut self, mut read: impl FnMut(&[u8])) -> Result<()> {
+        let mut batch = self.conn.recv_batch()?.ok_or_else(ended)?;
+        while let Some(message) = batch.next_message() {
+            read(message);
+        }
+        batch.take();
         Ok(())
     }
 }

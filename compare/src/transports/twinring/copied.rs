@@ -1,10 +1,8 @@
 //! Copied in and copied out.
 
-use std::sync::Arc;
+use ::twinring::{Connection, Link, Wait};
 
-use ::twinring::{Link, Wait};
-
-use super::open::{Memory, connected, listen, open};
+use super::open::{Memory, connected, ended, listen, open};
 use crate::cell::Spec;
 use crate::common::Result;
 use crate::link::{Receiver, Sender, Transport};
@@ -21,12 +19,12 @@ impl Transport for Copied {
     }
 
     fn accept(&self, host: Link, _: &Spec) -> Result<(Sends, RecvInto)> {
-        let link = connected(host)?;
+        let conn = connected(&host)?;
         let receiver = RecvInto {
-            link: Arc::clone(&link),
+            conn: conn.clone(),
             message: Vec::new(),
         };
-        Ok((Sends(link), receiver))
+        Ok((Sends(conn), receiver))
     }
 
     fn connect(&self, name: &str, spec: &Spec) -> Result<(Sends, RecvInto)> {
@@ -34,7 +32,7 @@ impl Transport for Copied {
     }
 }
 
-pub(crate) struct Sends(Arc<Link>);
+pub(crate) struct Sends(Connection);
 
 impl Sender for Sends {
     #[inline]
@@ -43,19 +41,21 @@ impl Sender for Sends {
     }
 
     fn another(&self) -> Result<Option<Self>> {
-        Ok(Some(Sends(Arc::clone(&self.0))))
+        Ok(Some(Sends(self.0.clone())))
     }
 }
 
 pub(crate) struct RecvInto {
-    link: Arc<Link>,
+    conn: Connection,
     message: Vec<u8>,
 }
 
 impl Receiver for RecvInto {
     #[inline]
     fn recv(&mut self, read: impl FnOnce(&[u8])) -> Result<()> {
-        self.link.recv_into(&mut self.message)?;
+        if self.conn.recv_into(&mut self.message)?.is_none() {
+            return Err(ended());
+        }
         read(&self.message);
         Ok(())
     }

@@ -1,10 +1,8 @@
 //! Written into the ring and read where it lies.
 
-use std::sync::Arc;
+use ::twinring::{Connection, Link, Wait};
 
-use ::twinring::{Link, Wait};
-
-use super::open::{Memory, connected, listen, open};
+use super::open::{Memory, connected, ended, listen, open};
 use crate::cell::Spec;
 use crate::common::Result;
 use crate::link::{Receiver, Sender, Transport};
@@ -19,20 +17,20 @@ impl Transport for InPlace {
     fn listen(&self, spec: &Spec) -> Result<(Link, String)> {
         // A message in place is one frame, of at most half of the ring with its header.
         let two = (2 * (spec.workload.longest() + 8)).next_power_of_two();
-        listen(self.0, spec.ring.max(two), Memory::Reserved)
+        listen(self.0, spec.ring.max(two), Memory::Trusted)
     }
 
     fn accept(&self, host: Link, _: &Spec) -> Result<(Reserves, Views)> {
-        let link = connected(host)?;
-        Ok((Reserves(Arc::clone(&link)), Views(link)))
+        let conn = connected(&host)?;
+        Ok((Reserves(conn.clone()), Views(conn)))
     }
 
     fn connect(&self, name: &str, spec: &Spec) -> Result<(Reserves, Views)> {
-        self.accept(open(Link::guest(name), self.0, Memory::Reserved)?, spec)
+        self.accept(open(Link::guest(name), self.0, Memory::Trusted)?, spec)
     }
 }
 
-pub(crate) struct Reserves(Arc<Link>);
+pub(crate) struct Reserves(Connection);
 
 impl Sender for Reserves {
     #[inline]
@@ -43,18 +41,16 @@ impl Sender for Reserves {
     }
 
     fn another(&self) -> Result<Option<Self>> {
-        Ok(Some(Reserves(Arc::clone(&self.0))))
+        Ok(Some(Reserves(self.0.clone())))
     }
 }
 
-pub(crate) struct Views(Arc<Link>);
+pub(crate) struct Views(Connection);
 
 impl Receiver for Views {
     #[inline]
     fn recv(&mut self, read: impl FnOnce(&[u8])) -> Result<()> {
-        let view = self.0.recv_in_place()?;
-        // SAFETY: the peer is this program again, which does not touch what it has sent.
-        read(unsafe { view.as_slice_trusting_peer() });
+        read(&self.0.recv_in_place()?.ok_or_else(ended)?);
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
-//! Twinring itself, as its users use it: copied in and out, in place, in batches.
+//! Twinring itself, as its users use it: copied in and out, in place, in batches, with callbacks.
 
 mod batched;
+mod calls;
 mod copied;
 mod in_place;
 mod open;
@@ -17,8 +18,10 @@ use crate::common::{KIB, MIB};
 
 pub(super) fn entries() -> Vec<Entry> {
     const SMALL_STREAMS: &[Workload] = &[Workload::OneWay(64), Workload::OneWay(KIB)];
+    const MANY: &[Workload] = &[Workload::Links(10), Workload::Links(100)];
     const RESTING: &[Workload] = &[Workload::Connect, Workload::Footprint];
     let batched = "a batch is a stream of small messages";
+    let called = "callbacks are measured with 10 and with 100 links";
     let longest = 16 * MIB;
     vec![
         Entry::new(
@@ -94,5 +97,21 @@ pub(super) fn entries() -> Vec<Entry> {
             "the same with Wait::Adaptive",
         )
         .only(SMALL_STREAMS, batched),
+        Entry::acting(
+            "twinring-calls",
+            "twinring, answered by callbacks, default",
+            Waits::Sleeps,
+            |role, spec, control| calls::play(Wait::Adaptive, role, spec, control),
+            "the host answers from on_message instead of a thread that calls recv_into",
+        )
+        .only(MANY, called),
+        Entry::acting(
+            "twinring-calls-sleep",
+            "twinring, answered by callbacks, Wait::Sleep",
+            Waits::Sleeps,
+            |role, spec, control| calls::play(Wait::Sleep, role, spec, control),
+            "the same with Wait::Sleep on both sides",
+        )
+        .only(MANY, called),
     ]
 }

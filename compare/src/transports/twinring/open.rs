@@ -1,11 +1,10 @@
 //! How each kind opens its link.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use ::twinring::{Builder, Link, Wait};
+use ::twinring::{Builder, Connection, Link, Wait};
 
-use crate::common::Result;
+use crate::common::{Failure, Result};
 use crate::machine::unique_name;
 
 /// Far more than a handshake takes.
@@ -16,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) enum Memory {
     Reserved,
     OnDemand,
+    /// Reserved, and read where it is.
+    Trusted,
 }
 
 pub(super) fn listen(wait: Wait, ring: usize, memory: Memory) -> Result<(Link, String)> {
@@ -25,11 +26,21 @@ pub(super) fn listen(wait: Wait, ring: usize, memory: Memory) -> Result<(Link, S
 }
 
 pub(super) fn open(builder: Builder, wait: Wait, memory: Memory) -> Result<Link> {
-    let reserve = memory == Memory::Reserved;
-    Ok(builder.wait(wait).reserve_memory(reserve).open()?)
+    let builder = match memory {
+        Memory::Reserved => builder,
+        Memory::OnDemand => builder.reserve_memory(false),
+        // SAFETY: the peer is this program again, which does not touch what it has sent.
+        Memory::Trusted => unsafe { builder.trust_peer() },
+    };
+    Ok(builder.wait(wait).open()?)
 }
 
-pub(super) fn connected(link: Link) -> Result<Arc<Link>> {
-    link.wait_connected(PATIENCE)?;
-    Ok(Arc::new(link))
+/// The link's one connection, without the link.
+pub(super) fn connected(link: &Link) -> Result<Connection> {
+    Ok(link.within(PATIENCE).next()?)
+}
+
+/// The peer says that nothing more comes, which it should not.
+pub(super) fn ended() -> Failure {
+    "the peer has finished".into()
 }

@@ -8,11 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
-use twinring::{DisconnectReason, ErrorKind, Link, Status};
+use twinring::{Connection, End, Link, Status};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::orders::{
-    ECHO, FLOOD, QUIT, SMALL_DONE, STREAM, STREAM_DONE, Sum, Tally, sealed_number, small,
+    ECHO, FLOOD, SMALL_DONE, STREAM, STREAM_DONE, Sum, Tally, sealed_number, small,
 };
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
@@ -80,6 +80,8 @@ type Event = (Instant, Status);
 
 struct Demo<'a> {
     link: Link,
+    /// From the first `connect` on.
+    conn: Option<Connection>,
     directory: &'a Path,
     statuses: Receiver<Event>,
     peer: Option<Child>,
@@ -108,7 +110,7 @@ impl<'a> Demo<'a> {
         }
         let link = Link::host(&name)
             .directory(directory)
-            .on_status(move |_link, status| {
+            .on_status(move |status| {
                 let now = Instant::now();
                 if !json {
                     let at = now.duration_since(start).as_secs_f64();
@@ -117,9 +119,13 @@ impl<'a> Demo<'a> {
                 let _ = tell.send((now, status.clone()));
             })
             .open()?;
-        interrupt::watch(Some(&link));
+        interrupt::watch({
+            let link = link.clone();
+            move || link.close(Exit::Interrupted.code() as u32, "interrupted")
+        });
         Ok(Demo {
             link,
+            conn: None,
             directory,
             statuses,
             peer: None,
@@ -159,13 +165,14 @@ impl<'a> Demo<'a> {
     }
 
     fn connect(&mut self) -> Result<(), Failure> {
-        self.wait_for("waiting", |status| *status == Status::Waiting)?;
+        self.wait_for("waiting", |status| matches!(status, Status::Waiting))?;
         self.step(
             "1. Connect: the second process connects to the link. Either side may start first.",
         );
         let began = Instant::now();
         self.spawn()?;
         let connected = self.wait_for("connected", Status::is_connected)?;
+        self.conn = Some(self.link.within(PATIENCE).next()?);
         let time = connected - began;
         self.figure("connect_ms", time.as_secs_f64() * 1e3);
         self.say(format_args!(
@@ -177,14 +184,15 @@ impl<'a> Demo<'a> {
 
     fn ping_pong(&mut self) -> Result<(), Failure> {
         self.step("2. Ping-pong: 64 bytes there and back, one at a time.");
+        let patient = self.conn()?.within(PATIENCE);
         let ping = [ECHO; 64];
         let mut pong = Vec::new();
         let mut times = Vec::new();
         let begin = Instant::now();
         while begin.elapsed() < MEASURE {
             let sent = Instant::now();
-            self.link.send(&ping)?;
-            self.receive(&mut pong)?;
+            patient.send(&ping)?;
+            patient.recv_into(&mut pong)?;
             times.push(sent.elapsed());
             check(pong == ping, "a pong is not its ping")?;
         }
@@ -205,15 +213,16 @@ impl<'a> Demo<'a> {
 
     fn small_messages(&mut self) -> Result<(), Failure> {
         self.step("3. Many small messages: 64 bytes each, numbered, one way.");
+        let conn = self.conn()?;
         let begin = Instant::now();
         let mut count = 0;
         while begin.elapsed() < MEASURE {
             for _ in 0..100 {
-                self.link.send(&small(count))?;
+                conn.send(&small(count))?;
                 count += 1;
             }
         }
-        self.link.send(&[SMALL_DONE])?;
+        self.conn()?.send(&[SMALL_DONE])?;
         let answer = self.answer()?;
         let rate = count as f64 / begin.elapsed().as_secs_f64();
         let right = Tally { count, wrong: 0 };
@@ -241,10 +250,10 @@ impl<'a> Demo<'a> {
         while bytes < STREAM_BYTES && begin.elapsed() < STREAM_TIME {
             block[8..16].copy_from_slice(&bytes.to_le_bytes());
             hash.update(&block);
-            self.link.send(&block)?;
+            self.conn()?.send(&block)?;
             bytes += block.len() as u64;
         }
-        self.link.send(&[STREAM_DONE])?;
+        self.conn()?.send(&[STREAM_DONE])?;
         let answer = self.answer()?;
         let time = begin.elapsed();
         let right = Sum {
@@ -272,8 +281,8 @@ impl<'a> Demo<'a> {
         );
         let message = noise(LARGE);
         let begin = Instant::now();
-        self.link.send(&message)?;
-        self.link.send(&[STREAM_DONE])?;
+        self.conn()?.send(&message)?;
+        self.conn()?.send(&[STREAM_DONE])?;
         let answer = self.answer()?;
         let time = begin.elapsed();
         let mut hash = Xxh3::new();
@@ -298,12 +307,13 @@ impl<'a> Demo<'a> {
         self.step(
             "6. A crash: the second process is killed in the middle of sending, without a goodbye.",
         );
-        self.link.send(&[FLOOD])?;
+        let patient = self.conn()?.within(PATIENCE);
+        patient.send(&[FLOOD])?;
         let mut message = Vec::new();
         let mut count = 0;
         let begin = Instant::now();
         while begin.elapsed() < FLOOD_TIME {
-            self.receive(&mut message)?;
+            patient.recv_into(&mut message)?;
             check_flood(&message, count)?;
             count += 1;
         }
@@ -317,23 +327,24 @@ impl<'a> Demo<'a> {
         let before = count;
         // What was sent before the end is still delivered; then the end is reported.
         let e = loop {
-            match self.link.recv_into_timeout(&mut message, PATIENCE) {
-                Ok(_) => {
+            match patient.recv_into(&mut message) {
+                Ok(Some(_)) => {
                     check_flood(&message, count)?;
                     count += 1;
                 }
+                Ok(None) => return Err(failed("the crash was reported as a good end")),
                 Err(e) => break e,
             }
         };
         check(
-            e.kind() == ErrorKind::PeerGone,
+            e.end() == Some(&End::Crashed),
             format_args!("the crash was not reported as one: {e}"),
         )?;
         let gone = self.wait_for("disconnected", |status| {
-            matches!(status, Status::Disconnected { reason, .. } if *reason == DisconnectReason::Crashed)
+            matches!(status, Status::Disconnected(_, End::Crashed))
         })?;
         let noticed = gone - killed;
-        self.wait_for("waiting", |status| *status == Status::Waiting)?;
+        self.wait_for("waiting", |status| matches!(status, Status::Waiting))?;
         self.peer_ended()?;
         self.figure("crash_noticed_ms", noticed.as_secs_f64() * 1e3);
         self.say(format_args!(
@@ -348,16 +359,18 @@ impl<'a> Demo<'a> {
 
     fn reconnect(&mut self) -> Result<(), Failure> {
         self.step("7. It comes back: started again, the link connects by itself, with new memory.");
+        let before = self.conn()?.id();
         let began = Instant::now();
         self.spawn()?;
         let connected = self.wait_for("connected", Status::is_connected)?;
-        self.link.send(&[ECHO])?;
+        self.conn = Some(self.link.within(PATIENCE).next()?);
+        self.conn()?.send(&[ECHO])?;
         let answer = self.answer()?;
         let answered = began.elapsed();
         check(answer == [ECHO], "the new process does not answer")?;
         check(
-            self.link.generation() == 2,
-            "the new connection is not the second",
+            self.conn()?.id() != before,
+            "the new connection is the old one",
         )?;
         self.figure("reconnect_ms", (connected - began).as_secs_f64() * 1e3);
         self.say(format_args!(
@@ -369,12 +382,14 @@ impl<'a> Demo<'a> {
     }
 
     fn close(&mut self) -> Result<(), Failure> {
-        self.step("8. Goodbye: this time the second process closes the link before it ends.");
-        self.link.send(&[QUIT])?;
-        self.wait_for("disconnected", |status| {
-            matches!(status, Status::Disconnected { reason, .. } if *reason == DisconnectReason::Closed)
+        self.step("8. Goodbye: both processes say that they have finished, and have everything.");
+        self.conn()?.finish()?;
+        let last = self.conn()?.within(PATIENCE).recv()?;
+        check(last.is_none(), "the second process has not finished")?;
+        self.wait_for("finished", |status| {
+            matches!(status, Status::Disconnected(_, End::Finished))
         })?;
-        self.wait_for("waiting", |status| *status == Status::Waiting)?;
+        self.wait_for("waiting", |status| matches!(status, Status::Waiting))?;
         let ended = self.peer_ended()?;
         check(
             ended.success(),
@@ -426,13 +441,14 @@ impl<'a> Demo<'a> {
         }
     }
 
-    fn receive(&self, message: &mut Vec<u8>) -> Result<(), Failure> {
-        self.link.recv_into_timeout(message, PATIENCE)?;
-        Ok(())
+    fn conn(&self) -> Result<&Connection, Failure> {
+        let conn = self.conn.as_ref();
+        conn.ok_or_else(|| failed("there is no connection"))
     }
 
     fn answer(&self) -> Result<Vec<u8>, Failure> {
-        Ok(self.link.recv_timeout(PATIENCE)?)
+        let answer = self.conn()?.within(PATIENCE).recv()?;
+        answer.ok_or_else(|| failed("the second process has finished too soon"))
     }
 
     /// Closes the link, and leaves no process behind.
@@ -441,10 +457,10 @@ impl<'a> Demo<'a> {
             let _ = peer.kill();
             let _ = peer.wait();
         }
-        interrupt::watch(None);
-        self.link.close();
+        interrupt::unwatch();
+        self.link.close(0, "the demo is over");
         // The status has been printed by then.
-        let _ = self.wait_for("closed", |status| *status == Status::Closed);
+        let _ = self.wait_for("closed", |status| matches!(status, Status::Closed));
     }
 
     fn figure(&mut self, name: &'static str, value: f64) {

@@ -14,8 +14,6 @@ pub(super) const STREAM: u8 = b'd';
 pub(super) const STREAM_DONE: u8 = b'D';
 /// Send numbered, sealed messages until killed.
 pub(super) const FLOOD: u8 = b'f';
-/// Close the link and end.
-pub(super) const QUIT: u8 = b'q';
 
 /// Length of a small message.
 pub(super) const SMALL_LEN: usize = 64;

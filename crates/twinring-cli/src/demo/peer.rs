@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use twinring::{ErrorKind, Link, Wait};
+use twinring::{Connection, ErrorKind, Link, Wait};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::orders::{
-    ECHO, FLOOD, QUIT, SMALL, SMALL_DONE, STREAM, STREAM_DONE, Sum, Tally, sealed, small_number,
+    ECHO, FLOOD, SMALL, SMALL_DONE, STREAM, STREAM_DONE, Sum, Tally, sealed, small_number,
 };
 use crate::exit::{Exit, Failure};
 
@@ -27,36 +27,28 @@ pub(crate) fn run(args: &PeerArgs) -> Result<(), Failure> {
         .directory(&args.directory)
         .wait(Wait::Adaptive)
         .open()?;
-    link.wait_connected(CONNECT)?;
-    match obey(&link) {
-        Ok(()) => {
-            link.close();
-            Ok(())
-        }
+    let conn = link.within(CONNECT).next()?;
+    match obey(&conn) {
         // The first process ended before the demo did: this one is no longer needed.
-        Err(e) if e.is_disconnect() => Err(Failure::silent(Exit::PeerGone)),
-        Err(e) => Err(e.into()),
+        Err(e) if e.kind() == ErrorKind::Ended => Err(Failure::silent(Exit::PeerGone)),
+        other => Ok(other?),
     }
 }
 
-fn obey(link: &Link) -> twinring::Result<()> {
+fn obey(conn: &Connection) -> twinring::Result<()> {
     let mut message = Vec::new();
     let mut tally = Tally::default();
     let (mut bytes, mut hash) = (0, Xxh3::new());
-    loop {
-        match link.recv_into(&mut message) {
-            Err(e) if e.kind() == ErrorKind::Aborted => continue,
-            other => other?,
-        };
+    while conn.recv_into(&mut message)?.is_some() {
         match message.first() {
-            Some(&ECHO) => link.send(&message)?,
+            Some(&ECHO) => conn.send(&message)?,
             Some(&SMALL) => {
                 if small_number(&message) != Some(tally.count) {
                     tally.wrong += 1;
                 }
                 tally.count += 1;
             }
-            Some(&SMALL_DONE) => link.send(&std::mem::take(&mut tally).encode())?,
+            Some(&SMALL_DONE) => conn.send(&std::mem::take(&mut tally).encode())?,
             Some(&STREAM) => {
                 bytes += message.len() as u64;
                 hash.update(&message);
@@ -66,25 +58,25 @@ fn obey(link: &Link) -> twinring::Result<()> {
                     bytes,
                     hash: hash.digest(),
                 };
-                link.send(&sum.encode())?;
+                conn.send(&sum.encode())?;
                 bytes = 0;
                 hash.reset();
                 // A killed process ends once the kernel has freed its memory, which takes longer the
                 // more it has; the large message's memory is no longer needed.
                 message = Vec::new();
             }
-            Some(&FLOOD) => flood(link)?,
-            Some(&QUIT) => return Ok(()),
+            Some(&FLOOD) => flood(conn)?,
             _ => {}
         }
     }
+    conn.finish()
 }
 
-fn flood(link: &Link) -> twinring::Result<()> {
+fn flood(conn: &Connection) -> twinring::Result<()> {
     let mut message = Vec::new();
     for number in 0.. {
         sealed(number, &mut message);
-        link.send(&message)?;
+        conn.send(&message)?;
     }
     Ok(())
 }

@@ -1,50 +1,83 @@
 //! One link, as shared by the driver and the program's handles.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use super::notices::Notices;
+use super::arrivals::Arrivals;
+use super::notices::{Change, Notices};
 use crate::error::{Error, Result};
-use crate::os::event::LocalEvent;
+use crate::os::event::{Deadline, LocalEvent};
+use crate::segment::Cause;
 use crate::transfer::{
-    Connection, End, Inbox, LinkState, Name, NotifyDriver, Options, Outbox, Parts, Status,
+    Duplex, LinkState, Name, NotifyDriver, OnError, Options, Owner, Parts, State, closed,
 };
 
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) link: Arc<LinkState>,
-    pub(crate) outbox: Outbox,
-    pub(crate) inbox: Inbox,
+    pub(super) arrivals: Arrivals,
     pub(super) notices: Notices,
 }
 
 impl Core {
-    /// `callbacks`: whether there are any, and whether one of them takes the messages.
+    /// `callbacks`: whether there are any.
     pub(super) fn new(
         name: Name,
         options: Options,
         driver: Arc<dyn NotifyDriver>,
-        callbacks: (bool, bool),
+        callbacks: bool,
+        on_error: Option<OnError>,
     ) -> Result<Core> {
-        let (any, messages) = callbacks;
-        let link = Arc::new(LinkState::new(name, options, driver));
+        let notices = Notices::new(callbacks, options.callback)?;
         let core = Core {
-            outbox: Outbox::new(&link),
-            inbox: Inbox::new(&link, messages),
-            notices: Notices::new(any, messages)?,
-            link,
+            link: Arc::new(LinkState::new(name, options, driver, on_error)),
+            arrivals: Arrivals::default(),
+            notices,
         };
-        core.notices.status(Status::Waiting);
+        core.notices.change(Change::Waiting);
         Ok(core)
     }
 
-    /// Ends the link and waits until the peer has been told. The driver waits for nothing but the system,
-    /// so neither does this, unless one of the link's own senders is copying from slow memory, or the link's
-    /// directory is slow. Does nothing in a forked child: the link is the parent's.
-    pub(crate) fn close(&self) {
+    /// The next connection that the program has not taken, waiting for it.
+    pub(crate) fn next(&self, deadline: Deadline) -> Result<Arc<Owner>> {
+        self.link.check_forked()?;
+        let link = &self.link;
+        match self.arrivals.next(deadline, || link.is_closing()) {
+            Some(owner) => {
+                self.arrivals.set_told(&owner);
+                // The driver may be waiting for the backlog to shrink.
+                link.driver.notify();
+                Ok(owner)
+            }
+            None if link.is_closing() => Err(link.named(closed())),
+            None => Err(link.named(link.not_connected_in_time(deadline))),
+        }
+    }
+
+    /// The connection that the program was told of last.
+    pub(crate) fn told(&self) -> Result<Arc<Owner>> {
+        self.link.check_forked()?;
+        let told = self.arrivals.told();
+        told.ok_or_else(|| self.link.named(self.link.not_connected()))
+    }
+
+    /// The connection that there is now, if there is one.
+    pub(crate) fn connected(&self) -> Option<Arc<Owner>> {
+        let last = self.arrivals.last();
+        last.filter(|owner| owner.duplex.session.end().is_none())
+    }
+
+    /// Ends the link, and its connections with this cause; waits until the name is free. The driver waits
+    /// for nothing but the system, so neither does this, unless one of the link's own senders is copying from
+    /// slow memory, or the link's directory is slow. Does nothing in a forked child: the link is the parent's.
+    pub(crate) fn close(&self, cause: Option<&Cause>) {
         if self.link.is_forked() {
             return;
         }
         self.begin_to_close();
+        if let (Some(cause), Some(last)) = (cause, self.arrivals.last()) {
+            last.duplex.close(cause.clone());
+        }
+        self.arrivals.abandon();
         self.link.wait_finished();
     }
 
@@ -52,57 +85,53 @@ impl Core {
     pub(super) fn begin_to_close(&self) {
         self.link.begin_to_close();
         self.link.driver.notify();
-        self.inbox.wake_all();
+        self.arrivals.wake_all();
         self.notices.wake();
     }
 
     // Called by the driver.
 
-    /// A handshake has succeeded.
-    pub(super) fn new_connection(&self, parts: Parts) -> Arc<Connection> {
-        let generation = self.link.next_generation();
-        Arc::new(Connection::new(parts, generation, self.link.driver.clone()))
+    /// Whether no further connection should be made now.
+    pub(super) fn is_full(&self) -> bool {
+        self.arrivals.is_full(self.link.options.callback)
     }
 
-    /// Shows the connection to the program. `false` if a sender is still busy: try again.
-    pub(super) fn connect(&self, connection: &Arc<Connection>) -> bool {
-        if !self.outbox.connect(connection) {
-            return false;
+    /// A handshake has succeeded: shows the connection to the program.
+    pub(super) fn connect(&self, parts: Parts) -> (Arc<Duplex>, Weak<Owner>) {
+        let duplex = Duplex::new(&self.link, parts, self.link.driver.clone());
+        let owner = Owner::new(duplex.clone());
+        let shown = Arc::downgrade(&owner);
+        if self.link.is_closing() {
+            // Of which nothing is told any more; the peer learns it by the owner's drop.
+            return (duplex, shown);
         }
-        let status = Status::Connected {
-            generation: connection.generation,
-            peer: connection.peer.clone(),
-        };
-        // Both at once for all callers: one that learns that there is a peer also finds what it has
-        // sent, and one that has a message of the peer's also finds its peer.
-        self.change(status, || self.inbox.connect(connection));
+        self.link.change(State::Connected);
+        self.arrivals.push(&owner);
+        self.notices.change(Change::Connected(owner));
         self.notices.wake();
-        true
+        if self.link.is_closing() {
+            self.arrivals.abandon();
+        }
+        (duplex, shown)
     }
 
-    /// The connection is over: wakes everyone who waits for it.
-    pub(super) fn end(&self, connection: &Connection, end: &End) {
-        // Both at once for all callers: one that learns from a call that the peer has gone, and then
-        // waits for a peer, does not find this one.
-        let finish = || connection.finish(end.clone());
-        match ended(connection, end) {
-            Some(status) => self.link.change_quietly(status, finish),
-            None => finish(),
+    /// The connection is over. `shown`: what [`Core::connect`] has shown the program, if it still has it.
+    pub(super) fn disconnected(&self, duplex: &Arc<Duplex>, shown: &Weak<Owner>) {
+        self.link.change(State::Waiting);
+        // This side knows that it closes, and is told of that alone.
+        if self.link.is_closing() {
+            return;
         }
-        self.inbox.wake_all();
-    }
-
-    /// Tells the peer, if it lives, and the program. `false` if a sender is still busy: try again.
-    pub(super) fn finish(&self, connection: &Connection, end: &End) -> bool {
-        if !self.outbox.disconnect(end) {
-            return false;
+        if let Some(ended) = duplex.session.end() {
+            // Not another one beside the program's: its drop would end what the program still receives.
+            let owner = shown.upgrade();
+            let owner = owner.unwrap_or_else(|| Owner::new(duplex.clone()));
+            let change = Change::Disconnected(owner, ended.whole().clone());
+            self.notices.change(change);
+            if !self.link.is_closing() {
+                self.notices.change(Change::Waiting);
+            }
         }
-        connection.doorbells.hang_up();
-        if let Some(status) = ended(connection, end) {
-            self.change(status, || {});
-            self.change(Status::Waiting, || {});
-        }
-        true
     }
 
     /// An attempt to connect has failed. Reported once for each kind of failure in a row.
@@ -116,24 +145,9 @@ impl Core {
         }
     }
 
-    fn change(&self, status: Status, and: impl FnOnce()) {
-        self.link.change(status.clone(), and);
-        self.notices.status(status);
-    }
-
     /// The event that ends the callback thread's wait, if there is such a thread.
     pub(super) fn news(&self) -> Option<&LocalEvent> {
         self.notices.news.as_ref()
-    }
-}
-
-fn ended(connection: &Connection, end: &End) -> Option<Status> {
-    match end {
-        End::Disconnected(reason) => Some(Status::Disconnected {
-            generation: connection.generation,
-            reason: reason.clone(),
-        }),
-        End::ClosedHere => None,
     }
 }
 
@@ -146,7 +160,8 @@ impl Drop for FinishGuard {
         if !core.link.is_closing() {
             core.begin_to_close();
         }
-        core.change(Status::Closed, || {});
+        core.link.change(State::Closed);
+        core.notices.change(Change::Closed);
         core.link.finish();
         core.notices.wake();
     }

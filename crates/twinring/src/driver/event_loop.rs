@@ -122,7 +122,8 @@ impl EventLoop {
                 EventKind::Called => ready.called = true,
                 EventKind::Name => ready.name = true,
                 EventKind::HungUp(watch) => ready.hung_up.push(watch),
-                EventKind::Handshake | EventKind::Ended => {}
+                EventKind::Handshake => ready.handshake = true,
+                EventKind::Ended => {}
             }
         }
         for (_, id) in self.deadlines.range(..=(Instant::now(), u64::MAX)) {
@@ -194,7 +195,7 @@ mod tests {
         });
         told.recv_timeout(Duration::from_secs(10)).unwrap();
         let guest = Link::guest(&name).open().unwrap();
-        guest.wait_connected(Duration::from_secs(10)).unwrap();
+        guest.within(Duration::from_secs(10)).next().unwrap();
         drop((guest, host));
     }
 }

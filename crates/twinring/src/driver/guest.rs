@@ -6,14 +6,15 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
+use super::arrivals::Arrivals;
 use super::core::{Core, FinishGuard};
 use super::handshake_task::{HandshakeTask, Rest};
 use super::link_task::{LinkTask, NextStep, Readiness};
 use super::peer_watch::PeerWatch;
 use super::registration::Registration;
 use super::threads::{Job, fault};
-use crate::error::{Error, Result};
-use crate::handshake::GuestHandshake;
+use crate::error::{Error, ErrorKind, Result};
+use crate::handshake::{GuestHandshake, queued};
 use crate::os::endpoint::{Channel, NameWatch, Rendezvous};
 use crate::os::event::{Deadline, wait};
 use crate::os::system_error;
@@ -66,7 +67,8 @@ pub(super) struct Guest {
     /// Too much of earlier connections was unread at the last look: look again whenever notified.
     full: bool,
     core: Arc<Core>,
-    _finish: FinishGuard,
+    /// `None` once the link is closed, and only a connection is left.
+    finish: Option<FinishGuard>,
     registration: Registration,
 }
 
@@ -92,7 +94,7 @@ impl Guest {
             changed: false,
             full: false,
             core: core.clone(),
-            _finish: FinishGuard(core.clone()),
+            finish: Some(FinishGuard(core.clone())),
             registration,
         }
     }
@@ -116,6 +118,9 @@ impl Guest {
             let Phase::Handshaking(task) = &mut self.phase else {
                 return;
             };
+            if task.handshake.place().is_some() {
+                return;
+            }
             if task.spins(task.handshake.steps()) {
                 // The host may be waiting for this processor.
                 thread::yield_now();
@@ -133,9 +138,13 @@ impl Guest {
         if !at.passed() && !self.full {
             return;
         }
-        self.full = self.core.inbox.is_full();
+        if self.core.link.has_served() {
+            self.phase = Phase::Looking(Deadline::Never);
+            return;
+        }
+        self.full = self.core.is_full();
         if self.full {
-            return self.no_luck(self.core.inbox.full());
+            return self.no_luck(Arrivals::full());
         }
         let Some(mut endpoint) = self.endpoint.take() else {
             return self.no_luck(fault());
@@ -193,10 +202,21 @@ impl Guest {
             return false;
         };
         let link = &self.core.link;
+        let before = task.handshake.place();
         let Poll::Ready(outcome) = task.handshake.poll(link.name.as_str(), &link.options) else {
+            let place = task.handshake.place().filter(|_| before.is_none());
+            if let Some(place) = place {
+                self.core.failed(queued(place));
+            }
             return true;
         };
-        self.handshake_done(outcome);
+        if before.is_some() && matches!(&outcome, Err(e) if e.kind() == ErrorKind::NotConnected) {
+            // The host it waited for has closed or ended.
+            self.core.link.absent();
+            self.look_again(RETRY_LONGEST);
+        } else {
+            self.handshake_done(outcome);
+        }
         false
     }
 
@@ -233,7 +253,12 @@ impl LinkTask for Guest {
             self.shake_hands();
         }
         if let Phase::Connected(watch) = &mut self.phase {
-            if !watch.poll(ready, &self.core, &self.registration, closing) {
+            if !watch.poll(ready, &self.core, &self.registration) {
+                if closing {
+                    // The program may have the connection for longer than the link.
+                    self.endpoint = None;
+                    self.finish = None;
+                }
                 return NextStep::Wait(watch.due());
             }
             self.pause = RETRY_FIRST;
@@ -257,7 +282,11 @@ impl LinkTask for Guest {
         self.look();
         let waits = self.shake_hands();
         if let (true, Phase::Handshaking(task)) = (waits, &mut self.phase) {
-            return match task.rest(task.handshake.steps(), &self.registration) {
+            let rest = match task.handshake.place() {
+                Some(_) => task.sleep(&self.registration).map(|()| Rest::Watched),
+                None => task.rest(task.handshake.steps(), &self.registration),
+            };
+            return match rest {
                 Ok(Rest::Spin) => NextStep::Spin,
                 Ok(Rest::Watched) => NextStep::Wait(task.handshake.deadline()),
                 Err(e) => {
@@ -270,7 +299,7 @@ impl LinkTask for Guest {
             Phase::Looking(again) => NextStep::Wait(*again),
             // It has been created this moment and has to be watched.
             Phase::Connected(watch) => {
-                watch.poll(&Readiness::default(), &self.core, &self.registration, false);
+                watch.poll(&Readiness::default(), &self.core, &self.registration);
                 NextStep::Wait(watch.due())
             }
             Phase::Calling(_) | Phase::Handshaking(_) => NextStep::Wait(Deadline::Never),

@@ -66,18 +66,24 @@ impl<H> HandshakeTask<H> {
         if self.spins(steps) {
             return Ok(Rest::Spin);
         }
+        self.sleep(registration)?;
+        Ok(Rest::Watched)
+    }
+
+    /// As [`HandshakeTask::rest`], when the peer will not answer soon.
+    pub(super) fn sleep(&mut self, registration: &Registration) -> Result<()> {
         match &self.watched {
             Some(watched) => {
                 let again = watched.again();
-                again.map_err(|e| system_error("cannot wait for an event", e))?;
+                again.map_err(|e| system_error("cannot wait for an event", e))
             }
             None => {
                 let source = Channel::source;
                 let kind = EventKind::Handshake;
                 self.watched = Some(registration.watch(&self.channel, source, kind)?);
+                Ok(())
             }
         }
-        Ok(Rest::Watched)
     }
 
     /// The handshake alone, which then is the channel's only owner.

@@ -1,24 +1,34 @@
 //! A host in the event loop: takes the guests that call, and chooses one of them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::arrivals::Arrivals;
 use super::core::{Core, FinishGuard};
 use super::guest_slot::Slot;
 use super::handshake_task::{HandshakeTask, Rest};
 use super::host_endpoint::HostEndpoint;
 use super::link_task::{LinkTask, NextStep, Readiness};
 use super::peer_watch::PeerWatch;
+use super::queue::GRACE;
 use super::registration::Registration;
 use super::threads::spawn;
 use crate::error::{Error, ErrorKind, Result};
-use crate::handshake::HostHandshake;
+use crate::handshake::{HostHandshake, crowded};
 use crate::os::event::Deadline;
+use crate::os::process::User;
 use crate::transfer::Parts;
 
-/// Handshakes that a host has open at once; further guests wait in the system's queue.
-const MAX_HANDSHAKES: usize = 8;
+/// Guests that a host has beside the one that is connected, in handshakes or waiting.
+const MAX_GUESTS: usize = 128;
+
+/// As many may be of one user, so that none keeps the others out.
+const MAX_OF_USER: usize = 32;
+
+/// Calls that are taken before other links have their turn.
+const CALLS_AT_ONCE: usize = 16;
 
 /// How soon a host tries again after it could not accept a call.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -47,13 +57,13 @@ pub(super) struct Host {
     slot: Slot,
     core: Arc<Core>,
     open: Option<Open>,
+    registration: Registration,
 }
 
-/// What is released last.
+/// What is released when the link is closed. The program may have a connection for longer.
 struct Open {
     endpoint: HostEndpoint,
     _finish: FinishGuard,
-    registration: Registration,
 }
 
 impl Host {
@@ -75,33 +85,29 @@ impl Host {
             open: Some(Open {
                 endpoint,
                 _finish: FinishGuard(core.clone()),
-                registration,
             }),
+            registration,
         }
     }
 
-    fn poll_open(&mut self, open: &mut Open, ready: &Readiness) -> NextStep {
-        let Open {
-            endpoint,
-            registration,
-            ..
-        } = open;
+    /// `None` once the link is closed.
+    fn poll_open(&mut self, open: &mut Open, ready: &Readiness) -> Option<NextStep> {
+        let endpoint = &mut open.endpoint;
         // Asked once: the thread that closes the link notifies the driver again, and a guest must not be
         // forgotten because the link was closed after this look.
         let closing = self.core.link.is_closing();
         if closing {
             self.handshakes.clear();
         }
-        self.watch_guest(ready, registration, closing);
-        if let Some(looked) = endpoint.looked(registration) {
+        self.watch_guest(ready);
+        if let Some(looked) = endpoint.looked(&self.registration) {
             self.looked(looked);
         }
         if closing {
-            return match (&self.watch, endpoint.is_here()) {
-                (None, true) => NextStep::Finished,
-                (Some(watch), _) => NextStep::Wait(watch.due()),
+            return match endpoint.is_here() {
+                true => None,
                 // The job notifies the driver.
-                (None, false) => NextStep::Wait(Deadline::Never),
+                false => Some(NextStep::Wait(self.watch_due())),
             };
         }
         self.changed |= ready.name;
@@ -109,35 +115,39 @@ impl Host {
             self.changed = false;
             self.look = Deadline::Never;
             endpoint.look(&self.core.link);
-            if let Some(looked) = endpoint.looked(registration) {
+            if let Some(looked) = endpoint.looked(&self.registration) {
                 self.looked(looked);
             }
         }
         if ready.called {
             endpoint.called();
         }
-        self.take_calls(endpoint, registration);
-        let spins = self.shake_hands(registration);
-        // Watch those that are done, and take guests that have called meanwhile.
-        self.take_calls(endpoint, registration);
+        let more = self.take_calls(endpoint);
+        let spins = self.shake_hands(ready.handshake) | more;
+        self.make_room();
         if self.handshakes.is_empty() {
             self.slot.tidy();
         }
         if spins {
-            return NextStep::Spin;
+            return Some(NextStep::Spin);
         }
         let handshakes = self.handshakes.iter().map(|task| task.handshake.deadline());
         let others = [
             self.look,
             self.retry.unwrap_or(Deadline::Never),
-            self.watch.as_ref().map_or(Deadline::Never, PeerWatch::due),
+            self.slot.due(),
+            self.watch_due(),
         ];
-        NextStep::Wait(Deadline::first(handshakes.chain(others)))
+        Some(NextStep::Wait(Deadline::first(handshakes.chain(others))))
     }
 
-    fn watch_guest(&mut self, ready: &Readiness, registration: &Registration, closing: bool) {
+    fn watch_due(&self) -> Deadline {
+        self.watch.as_ref().map_or(Deadline::Never, PeerWatch::due)
+    }
+
+    fn watch_guest(&mut self, ready: &Readiness) {
         let over = match &mut self.watch {
-            Some(watch) => watch.poll(ready, &self.core, registration, closing),
+            Some(watch) => watch.poll(ready, &self.core, &self.registration),
             None => false,
         };
         if over {
@@ -149,7 +159,7 @@ impl Host {
         }
         if let Some(parts) = self.next.take() {
             let mut watch = PeerWatch::new(parts, &self.core);
-            if watch.poll(ready, &self.core, registration, closing) {
+            if watch.poll(ready, &self.core, &self.registration) {
                 return self.slot.set_taken(false);
             }
             self.watch = Some(watch);
@@ -174,19 +184,20 @@ impl Host {
         };
     }
 
-    /// Takes the calls of waiting guests, unless there is too much to do already.
-    fn take_calls(&mut self, endpoint: &mut HostEndpoint, registration: &Registration) {
+    /// Takes the calls of guests. Returns whether there may be more of them.
+    fn take_calls(&mut self, endpoint: &mut HostEndpoint) -> bool {
         self.retry = self.retry.filter(|at| !at.passed());
-        // While too much is unread no newcomer is served, unless only to be told "busy".
-        if self.watch.is_none() && self.core.inbox.is_full() {
-            return self.core.failed(self.core.inbox.full());
+        // While too much is unread no newcomer is served, unless only to be told to wait.
+        if self.watch.is_none() && self.core.is_full() {
+            self.core.failed(Arrivals::full());
+            return false;
         }
         if self.retry.is_some() || endpoint.is_armed() {
-            return;
+            return false;
         }
         // Without one for lack of descriptors, there is nothing more that could be done.
-        let _ = registration.spare().keep();
-        while self.handshakes.len() < MAX_HANDSHAKES {
+        let _ = self.registration.spare().keep();
+        for _ in 0..CALLS_AT_ONCE {
             match endpoint.accept() {
                 Ok(Some(channel)) => {
                     let options = &self.core.link.options;
@@ -198,37 +209,50 @@ impl Host {
                 }
                 Ok(None) => {
                     endpoint.arm();
-                    break;
+                    if !endpoint.is_armed() {
+                        // The system did not let us wait for a call.
+                        self.retry = Some(Deadline::after(ACCEPT_RETRY));
+                    }
+                    return false;
                 }
                 Err(e) => {
                     if e.kind() == ErrorKind::OutOfHandles {
-                        let channel = endpoint.accept_with(registration.spare());
+                        let channel = endpoint.accept_with(self.registration.spare());
                         let refuse = |channel| HostHandshake::refusing(channel, &e);
                         let task = channel.map(|channel| HandshakeTask::new(channel, refuse));
                         self.handshakes.extend(task);
                     }
                     self.core.failed(e);
                     self.retry = Some(Deadline::after(ACCEPT_RETRY));
-                    break;
+                    return false;
                 }
             }
         }
-        if !endpoint.is_armed() && self.retry.is_none() && self.handshakes.is_empty() {
-            // The system did not let us wait for a call.
-            self.retry = Some(Deadline::after(ACCEPT_RETRY));
-        }
+        true
     }
 
-    /// Asks the kernel whether the guest lives: a newcomer replaces a dead one.
+    /// Asks the kernel whether the guest lives: the next one replaces a dead one.
     fn check_guest(&mut self) {
         let lives = self.watch.as_ref().is_some_and(PeerWatch::is_alive);
-        self.slot.set_taken(lives || self.next.is_some());
+        let taken = lives || self.next.is_some() || self.core.is_full();
+        self.slot.set_taken(taken || self.core.link.has_served());
     }
 
-    /// Goes on with the handshakes. Returns whether one of them is about to go on.
-    fn shake_hands(&mut self, registration: &Registration) -> bool {
+    /// Goes on with the handshakes. `reported`: the peer of one of them has done something. Returns whether
+    /// one of them is about to go on.
+    fn shake_hands(&mut self, reported: bool) -> bool {
         let mut spins = false;
+        if !self.handshakes.is_empty() {
+            self.check_guest();
+        }
         for mut task in std::mem::take(&mut self.handshakes) {
+            let handshake = &mut task.handshake;
+            let waited = handshake.waits();
+            // One that waits costs nothing.
+            if waited && !reported && !self.slot.is_turn_of(handshake.ticket()) {
+                self.handshakes.push(task);
+                continue;
+            }
             self.check_guest();
             let link = &self.core.link;
             let handshake = &mut task.handshake;
@@ -240,7 +264,16 @@ impl Host {
                     self.handshakes.push(task);
                     continue;
                 }
-                Poll::Pending => match task.rest(steps, registration) {
+                Poll::Pending if handshake.waits() => match task.sleep(&self.registration) {
+                    Ok(()) => {
+                        self.handshakes.push(task);
+                        // So that it is there when the place becomes free.
+                        self.slot.make_ahead();
+                        continue;
+                    }
+                    Err(e) => Err(e),
+                },
+                Poll::Pending => match task.rest(steps, &self.registration) {
                     Ok(rest) => {
                         spins |= matches!(rest, Rest::Spin);
                         self.handshakes.push(task);
@@ -254,40 +287,105 @@ impl Host {
             if handshake.has_slot() {
                 self.slot.unreserve();
             }
+            self.slot.leave(handshake.ticket());
             match outcome.and_then(|()| handshake.finish()) {
-                Ok(parts) => self.connect(parts, registration),
-                // Not an error of this host: a guest was turned away.
-                Err(e) if e.kind() == ErrorKind::Busy => {}
+                Ok(parts) => self.connect(parts),
+                // Not an error of this host: a guest waits no longer.
+                Err(e) if waited && e.kind() == ErrorKind::NotConnected => {}
                 Err(e) => self.core.failed(e),
             }
         }
-        spins
+        // The turn of one that was polled before those that were before it went.
+        let next =
+            |task: &HandshakeTask<HostHandshake>| self.slot.is_turn_of(task.handshake.ticket());
+        spins || self.handshakes.iter().any(next)
     }
 
-    fn connect(&mut self, parts: Parts, registration: &Registration) {
+    /// Ends handshakes, as long as a user has too many of them, or there are too many in all.
+    fn make_room(&mut self) {
+        while self.handshakes.len() > MAX_OF_USER {
+            let Some((user, count)) = self.busiest_user() else {
+                return;
+            };
+            if count <= MAX_OF_USER && self.handshakes.len() <= MAX_GUESTS {
+                return;
+            }
+            self.end_one_of(&user);
+        }
+    }
+
+    /// The user that has most guests here, and how many.
+    fn busiest_user(&self) -> Option<(Option<User>, usize)> {
+        let mut counts: HashMap<Option<&User>, usize> = HashMap::new();
+        for task in &self.handshakes {
+            *counts.entry(task.handshake.user()).or_default() += 1;
+        }
+        let busiest = counts.into_iter().max_by_key(|(_, count)| *count);
+        busiest.map(|(user, count)| (user.cloned(), count))
+    }
+
+    /// The oldest of this user's handshakes that has stalled goes; if none has, the newest.
+    fn end_one_of(&mut self, user: &Option<User>) {
+        let now = Instant::now();
+        let theirs = || {
+            let tasks = self.handshakes.iter().enumerate();
+            tasks.filter(|(_, task)| task.handshake.user() == user.as_ref())
+        };
+        let since = |task: &HandshakeTask<HostHandshake>| task.handshake.awaits_guest_since();
+        let stalled = theirs()
+            .filter_map(|(i, task)| Some((since(task)?, i)))
+            .filter(|(since, _)| now >= *since + GRACE)
+            .min();
+        let Some(i) = stalled
+            .map(|(_, i)| i)
+            .or_else(|| theirs().next_back().map(|(i, _)| i))
+        else {
+            return;
+        };
+        let handshake = self.handshakes.remove(i).into_handshake();
+        let e = match stalled {
+            Some(_) => handshake.displaced(),
+            None => crowded(),
+        };
+        if handshake.has_slot() {
+            self.slot.unreserve();
+        }
+        self.slot.leave(handshake.ticket());
+        handshake.give_up(&e);
+        if stalled.is_some() {
+            self.core.failed(e);
+        }
+    }
+
+    fn connect(&mut self, parts: Parts) {
         // The previous guest has gone without its end having been noticed yet.
         if let Some(old) = &mut self.watch {
-            old.replace(&self.core);
+            old.replace();
         }
         self.next = Some(parts);
         self.slot.set_taken(true);
-        self.watch_guest(&Readiness::default(), registration, false);
+        self.watch_guest(&Readiness::default());
     }
 }
 
 impl LinkTask for Host {
     fn poll(&mut self, ready: &Readiness) -> NextStep {
-        let Some(mut open) = self.open.take() else {
-            return NextStep::Finished;
-        };
-        let next = self.poll_open(&mut open, ready);
-        if matches!(next, NextStep::Finished) && open.endpoint.is_slow() {
-            // Removing the socket may take long. Without a thread, the other links have to wait.
-            let _ = spawn("twinring-job", move || drop(open));
+        if let Some(mut open) = self.open.take() {
+            if let Some(next) = self.poll_open(&mut open, ready) {
+                self.open = Some(open);
+                return next;
+            }
+            if open.endpoint.is_slow() {
+                // Removing the socket may take long. Without a thread, the other links have to wait.
+                let _ = spawn("twinring-job", move || drop(open));
+            }
         } else {
-            self.open = Some(open);
+            self.watch_guest(ready);
         }
-        next
+        match &self.watch {
+            Some(watch) => NextStep::Wait(watch.due()),
+            None => NextStep::Finished,
+        }
     }
 
     fn failed(&self, e: Error) {

@@ -8,6 +8,8 @@ use crate::os::event::Deadline;
 pub(super) struct Readiness {
     /// A guest calls.
     pub(super) called: bool,
+    /// A handshake can go on, or its peer has gone.
+    pub(super) handshake: bool,
     /// Something has changed at the place of the name.
     pub(super) name: bool,
     /// The peers of these watches hung up.

@@ -11,6 +11,7 @@
 //!                     core ──► callbacks (a thread, if there are any), the handles of `link`
 //! ```
 
+mod arrivals;
 mod callbacks;
 mod core;
 mod event_loop;
@@ -23,11 +24,13 @@ mod link_task;
 mod notices;
 mod open;
 mod peer_watch;
+mod queue;
 mod registration;
 mod shared;
 mod threads;
 mod token;
 
 pub(crate) use self::core::Core;
-pub(crate) use callbacks::{Callback, Callbacks};
+pub(crate) use callbacks::Callbacks;
+pub(crate) use notices::Change;
 pub(crate) use open::open;

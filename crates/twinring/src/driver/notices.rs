@@ -2,17 +2,27 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::error::{Error, Result};
+use crate::error::{End, Error, Result};
 use crate::os::event::LocalEvent;
 use crate::os::system_error;
-use crate::transfer::Status;
+use crate::transfer::Owner;
+
+/// A change of a link's status.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    Waiting,
+    Connected(Arc<Owner>),
+    PeerFinished(Arc<Owner>),
+    Disconnected(Arc<Owner>, End),
+    Closed,
+}
 
 pub(super) struct Notices {
     /// `None` without callbacks.
     queue: Option<Mutex<VecDeque<Notice>>>,
-    /// Statuses come with the messages instead.
+    /// Changes come with the messages instead.
     with_messages: bool,
     /// Ends the thread's wait.
     pub(super) news: Option<LocalEvent>,
@@ -20,7 +30,7 @@ pub(super) struct Notices {
 
 #[derive(Debug)]
 pub(super) enum Notice {
-    Status(Status),
+    Change(Change),
     Error(Error),
 }
 
@@ -64,10 +74,11 @@ impl Notices {
         self.wake();
     }
 
-    pub(super) fn status(&self, status: Status) {
-        if !self.with_messages {
-            self.push(Notice::Status(status));
+    pub(super) fn change(&self, change: Change) {
+        if self.with_messages || self.queue.is_none() {
+            return;
         }
+        self.push(Notice::Change(change));
     }
 
     pub(super) fn error(&self, error: Error) {

@@ -12,11 +12,15 @@ use super::registration::Registration;
 use super::threads::spawn;
 use crate::error::Result;
 use crate::segment::Side;
-use crate::transfer::{Name, Options};
+use crate::transfer::{Name, Options, Share};
 
 /// Opens a link. The claim on the name, or the place of it, is taken here, so that errors with them
 /// are returned at once, and a guest makes its first attempt; the driver does the rest.
-pub(crate) fn open(name: Name, options: Options, callbacks: Callbacks) -> Result<Arc<Core>> {
+pub(crate) fn open<C: From<Arc<Share>> + 'static>(
+    name: Name,
+    options: Options,
+    callbacks: Callbacks<C>,
+) -> Result<Arc<Core>> {
     let registration = Registration::new()?;
     match options.side {
         Side::Host => {
@@ -46,16 +50,17 @@ pub(crate) fn open(name: Name, options: Options, callbacks: Callbacks) -> Result
     }
 }
 
-fn make_core(
+fn make_core<C: From<Arc<Share>> + 'static>(
     registration: &Registration,
     name: Name,
     options: Options,
-    callbacks: Callbacks,
+    mut callbacks: Callbacks<C>,
 ) -> Result<Arc<Core>> {
-    let kinds = (callbacks.any(), callbacks.take_messages());
-    let core = Core::new(name, options, registration.notifier(), kinds)?;
+    let any = callbacks.any();
+    let on_error = callbacks.on_error.take();
+    let core = Core::new(name, options, registration.notifier(), any, on_error)?;
     let core = Arc::new(core);
-    if callbacks.any() {
+    if any {
         let core = core.clone();
         spawn("twinring-calls", move || callbacks::run(&core, callbacks))?;
     }

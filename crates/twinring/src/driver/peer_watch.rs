@@ -1,19 +1,21 @@
 //! The driver's watch of one connection, from its beginning to its end.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::link_task::Readiness;
 use super::registration::Registration;
 use super::token::{EventKind, MAX_WATCH};
-use crate::error::Result;
+use crate::error::{By, End, Result};
 use crate::os::event::{Deadline, Watched};
-use crate::transfer::{Connection, DisconnectReason, End, Parts};
+use crate::transfer::{Duplex, Ended, Owner, Parts, Session};
 
 /// A connection, and what tells the driver that its peer may have gone.
 pub(super) struct PeerWatch {
-    connection: Arc<Connection>,
+    duplex: Arc<Duplex>,
+    /// What the program has of it.
+    shown: Weak<Owner>,
     number: u32,
     stage: Stage,
     hung_up: bool,
@@ -24,11 +26,9 @@ pub(super) struct PeerWatch {
 }
 
 enum Stage {
-    /// A sender is still busy with the previous connection.
-    Connecting,
     Connected,
-    /// Everyone has been told; a sender is still busy with it.
-    Ending(End),
+    /// Everyone here has been told; a sender or receiver is still busy with it.
+    Ending,
     Over,
 }
 
@@ -36,8 +36,8 @@ enum Sources {
     /// The driver has not polled this watch yet.
     New,
     Watched {
-        _hung_up: Watched<Connection>,
-        _ended: Watched<Connection>,
+        _hung_up: Watched<Session>,
+        _ended: Watched<Session>,
     },
     /// The system has no resources for them, so the driver checks now and then.
     None,
@@ -49,44 +49,38 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How soon to ask a sender that was busy again, or to ring a doorbell that the system had no memory for.
 const SOON: Duration = Duration::from_millis(1);
 
+/// How long the driver waits for a sender or receiver before it attends to other links.
+const DRIVER_WAITS: Duration = Duration::from_micros(100);
+
 /// How long to keep ringing a doorbell.
 const MAX_UNRUNG: Duration = Duration::from_millis(100);
 
 impl PeerWatch {
     pub(super) fn new(parts: Parts, core: &Core) -> PeerWatch {
-        let connection = core.new_connection(parts);
-        let mut watch = PeerWatch {
-            // Like the generations, which count from 1 for each link.
-            number: connection.generation as u32 & MAX_WATCH,
-            connection,
-            stage: Stage::Connecting,
+        let (duplex, shown) = core.connect(parts);
+        PeerWatch {
+            number: duplex.session.id as u32 & MAX_WATCH,
+            duplex,
+            shown,
+            stage: Stage::Connected,
             hung_up: false,
             unrung: None,
             sources: Sources::New,
-        };
-        watch.connect(core);
-        watch
+        }
     }
 
     /// Whether the connection goes on and the peer lives, according to the kernel right now.
     pub(super) fn is_alive(&self) -> bool {
-        let goes_on = matches!(self.stage, Stage::Connecting | Stage::Connected);
-        goes_on && !self.connection.process.has_ended()
+        let session = &self.duplex.session;
+        session.end().is_none() && !session.process.has_ended()
     }
 
-    fn connect(&mut self, core: &Core) {
-        if core.connect(&self.connection) {
-            self.stage = Stage::Connected;
-        }
-    }
-
-    /// Ends the connection if it is over or the link is being closed. Returns whether it has ended.
+    /// Ends the connection if it is over. Returns whether it has ended.
     pub(super) fn poll(
         &mut self,
         ready: &Readiness,
         core: &Core,
         registration: &Registration,
-        closing: bool,
     ) -> bool {
         if let Sources::New = self.sources {
             self.sources = match self.watch(registration) {
@@ -99,20 +93,12 @@ impl PeerWatch {
         }
         self.hung_up |= ready.hung_up.contains(&self.number);
         if let Sources::None = self.sources {
-            self.hung_up |= self.connection.has_hung_up();
-        }
-        if let Stage::Connecting = self.stage {
-            self.connect(core);
+            self.hung_up |= self.duplex.session.has_hung_up();
         }
         if let Stage::Connected = self.stage {
             self.ring_again();
-            let end = if closing {
-                Some(End::ClosedHere)
-            } else {
-                self.connection.verdict(self.hung_up).map(End::Disconnected)
-            };
-            if let Some(end) = end {
-                self.end(core, end);
+            if let Some(ended) = self.duplex.session.verdict(self.hung_up) {
+                self.end(ended);
             }
         }
         self.finish(core);
@@ -121,37 +107,44 @@ impl PeerWatch {
 
     fn watch(&self, registration: &Registration) -> Result<Sources> {
         let hung_up = EventKind::HungUp(self.number);
-        let connection = &self.connection;
+        let session = &self.duplex.session;
         Ok(Sources::Watched {
-            _hung_up: registration.watch(connection, |c| c.doorbells.hung_up(), hung_up)?,
-            _ended: registration.watch(connection, |c| c.process.ended(), EventKind::Ended)?,
+            _hung_up: registration.watch(session, |s| s.doorbells.hung_up(), hung_up)?,
+            _ended: registration.watch(session, |s| s.process.ended(), EventKind::Ended)?,
         })
     }
 
     /// Another guest is connected: this one has gone, though that has not been noticed yet.
-    pub(super) fn replace(&mut self, core: &Core) {
+    pub(super) fn replace(&mut self) {
         if let Stage::Connected = self.stage {
-            let reason = self.connection.verdict(false);
-            let reason = reason.unwrap_or(DisconnectReason::Crashed);
-            self.end(core, End::Disconnected(reason));
+            let ended = self.duplex.session.verdict(false);
+            self.end(ended.unwrap_or(Ended {
+                sending: End::Crashed,
+                receiving: End::Crashed,
+                local: false,
+            }));
         }
     }
 
-    fn end(&mut self, core: &Core, end: End) {
-        core.end(&self.connection, &end);
-        self.stage = Stage::Ending(end);
+    fn end(&mut self, ended: Ended) {
+        // Wakes everyone who waits for it.
+        self.duplex.session.finish(ended);
+        self.stage = Stage::Ending;
     }
 
+    /// Tells the peer, if it lives, and the program.
     fn finish(&mut self, core: &Core) {
-        if let Stage::Ending(end) = &self.stage {
-            if core.finish(&self.connection, end) {
+        if let Stage::Ending = self.stage {
+            if self.duplex.say_goodbye(Deadline::after(DRIVER_WAITS)) {
+                self.duplex.session.doorbells.hang_up();
+                core.disconnected(&self.duplex, &self.shown);
                 self.stage = Stage::Over;
             }
         }
     }
 
     fn ring_again(&mut self) {
-        self.unrung = match self.connection.has_unrung() {
+        self.unrung = match self.duplex.session.has_unrung() {
             true => Some(self.unrung.unwrap_or_else(Instant::now)),
             false => None,
         };
@@ -160,14 +153,14 @@ impl PeerWatch {
             .is_some_and(|since| since.elapsed() > MAX_UNRUNG)
         {
             // Better no connection than one whose peer sleeps for ever; ending it takes no memory.
-            self.connection.doorbells.hang_up();
+            self.duplex.session.doorbells.hang_up();
         }
     }
 
     /// When to poll this watch at the latest.
     pub(super) fn due(&self) -> Deadline {
         match (&self.stage, &self.sources) {
-            (Stage::Connecting | Stage::Ending(_), _) => Deadline::after(SOON),
+            (Stage::Ending, _) => Deadline::after(SOON),
             _ if self.unrung.is_some() => Deadline::after(SOON),
             (_, Sources::None) => Deadline::after(LOOK_AGAIN),
             _ => Deadline::Never,
@@ -179,8 +172,13 @@ impl PeerWatch {
 impl Drop for PeerWatch {
     fn drop(&mut self) {
         if !matches!(self.stage, Stage::Over) {
-            self.connection.finish(End::ClosedHere);
-            self.connection.doorbells.hang_up();
+            let end = End::Closed {
+                by: By::Local,
+                code: 0,
+                reason: "the library failed".to_owned(),
+            };
+            self.duplex.session.finish(Ended::here(end));
+            self.duplex.session.doorbells.hang_up();
         }
     }
 }

@@ -10,9 +10,12 @@
 //! └────────────────┴─────────┴─────────┴───────────────────────────────┘
 //!   kind 1, data:    flags BEGIN and END: a whole message
 //!                    BEGIN, then none any number of times, then END: one large message in chunks
-//!                    ABORT (len 0): the large message that was begun is given up
+//!                    ABORT: the large message that was begun is given up; len is 0, or the payload
+//!                    is the cause: code and length of the text, 4 bytes each, and the text
 //!   kind 2, padding: no flags; len reaches to the end of the ring's memory
 //! ```
+//!
+//! No frame is longer than half of the ring. Padding is published together with the frame after it.
 //!
 //! Between the chunks of a large message there may be whole messages: that is how small messages
 //! overtake it. There is at most one large message at a time. The writer always leaves room for one
@@ -24,17 +27,24 @@ mod payload;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod untaken;
 mod writer;
 
 pub(crate) use payload::Payload;
 pub(crate) use reader::{Frame, Next, Piece, Reader};
+pub(crate) use untaken::Untaken;
 pub(crate) use writer::{Claim, Part, Writer};
 
+use std::ops::RangeInclusive;
+
 use crate::ring::Fault;
-use crate::segment::CAPACITIES;
+use crate::segment::{CAPACITIES, MAX_TEXT};
 
 /// Length of a header and alignment of frames, in bytes.
 const HEADER: u64 = 8;
+
+/// Lengths of the cause of an ABORT, in bytes.
+const CAUSE_LENS: RangeInclusive<u32> = 8..=8 + MAX_TEXT as u32;
 
 const BEGIN: u8 = 1;
 const END: u8 = 2;
@@ -58,22 +68,25 @@ impl Header {
         u64::from(self.len) | (self.kind as u64) << 32 | u64::from(self.flags) << 40
     }
 
-    /// Checks the whole word before any part of it is used.
+    /// Checks the whole word before any part of it is used. `longest`: the longest payload that a frame
+    /// may have, in bytes.
     #[inline]
-    fn decode(word: u64) -> Result<Header, Fault> {
-        // Most frames are like this; one comparison checks them.
-        const WHOLE: u64 = Kind::Data as u64 | ((BEGIN | END) as u64) << 8;
-        if word >> 32 == WHOLE {
+    fn decode(word: u64, longest: u64) -> Result<Header, Fault> {
+        // Most frames are like this; one comparison checks all of them.
+        const WHOLE: u64 = (Kind::Data as u64 | ((BEGIN | END) as u64) << 8) << 32;
+        let len = word.wrapping_sub(WHOLE);
+        if len <= longest {
             return Ok(Header {
                 kind: Kind::Data,
                 flags: BEGIN | END,
-                len: word as u32,
+                // Fits: a ring has at most 1 GiB.
+                len: len as u32,
             });
         }
-        Header::decode_other(word)
+        Header::decode_other(word, longest)
     }
 
-    fn decode_other(word: u64) -> Result<Header, Fault> {
+    fn decode_other(word: u64, longest: u64) -> Result<Header, Fault> {
         if word >> 48 != 0 {
             return Err(Fault::Peer("a frame header has reserved bits set"));
         }
@@ -87,12 +100,15 @@ impl Header {
         match (kind, flags) {
             (Kind::Padding, 0) => {}
             (Kind::Data, f) if f == BEGIN | END => {}
-            (Kind::Data, ABORT) if len == 0 => {}
+            (Kind::Data, ABORT) if len == 0 || CAUSE_LENS.contains(&len) => {}
             // An empty chunk would be no progress; only END may be one, when there is nothing left to
             // send.
             (Kind::Data, BEGIN | 0) if len > 0 => {}
             (Kind::Data, END) => {}
             _ => return Err(Fault::Peer("a frame has flags that do not go together")),
+        }
+        if u64::from(len) > longest {
+            return Err(Fault::Peer("a frame is longer than half of the ring"));
         }
         Ok(Header { kind, flags, len })
     }
@@ -114,7 +130,7 @@ fn frame_len(payload: u64) -> u64 {
 /// The longest payload of one frame in a ring of this capacity, in bytes, unless it is filled in
 /// place.
 ///
-/// A quarter of the ring, so that a frame always fits into an empty ring, wherever it begins and with the
+/// A frame of a quarter of the ring, so that a frame always fits into an empty ring, wherever it begins and with the
 /// padding before it. And at most 32 KiB, so that the receiver can copy one chunk while the sender
 /// copies the next, and a small message never waits long behind one. A frame that is filled in place
 /// cannot be split: see [`max_claim`].

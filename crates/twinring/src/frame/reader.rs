@@ -1,8 +1,12 @@
 //! Takes messages out of the ring.
 
-use super::{ABORT, BEGIN, END, HEADER, Header, Kind};
-use crate::ring::{Consumer, Fault, Wake};
-use crate::segment::{RingMemory, Span};
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{ABORT, BEGIN, END, HEADER, Header, Kind, max_claim};
+use crate::ring::{Consumer, Fault, Kept, Wake};
+use crate::segment::layout::SENDING_OPEN;
+use crate::segment::{Cause, RingMemory, Span};
 
 const WHOLE: u8 = BEGIN | END;
 
@@ -15,6 +19,8 @@ pub(crate) enum Next {
     Message,
     /// The peer gave up the large message that it had begun.
     Aborted,
+    /// A large message has become too long; the rest of it will be skipped.
+    TooLong,
 }
 
 /// Reads frames; the only consumer of its ring.
@@ -26,8 +32,16 @@ pub(crate) struct Reader {
     /// A buffer to receive the next large message in.
     spare: Vec<u8>,
     max_message: u64,
-    /// Within a batch: bytes that were read and not released.
-    batch: Option<u64>,
+    /// The longest stream that is accepted, in bytes.
+    max_stream: u64,
+    /// The longest payload of a frame.
+    longest: u64,
+    /// How many large messages have begun.
+    begun: u64,
+    /// Why the last one was given up, if the peer said so.
+    cause: Option<Cause>,
+    /// While something that was read is kept: what knows how far all has been released.
+    kept: Option<Arc<Kept>>,
     /// Something was released since the last call of [`Reader::wake`].
     released: bool,
 }
@@ -42,22 +56,20 @@ enum Large {
     Collected(Vec<u8>),
     /// It is read as a stream, of which this many bytes have come.
     Streamed(u64),
-    /// The rest of it is skipped.
-    Skipped,
+    /// The peer has been told to stop it; this many bytes of frames have been skipped since.
+    Skipped(u64),
 }
 
 const NEVER_BEGUN: Fault = Fault::Peer("it goes on with a message never begun");
+
+/// What is in the ring when the peer is told to stop, and what it is about to write, is less than this many rings.
+const MOST_SKIPPED: u64 = 2;
 
 /// A frame at the head of the ring, whose header has been checked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame(Header);
 
 impl Frame {
-    /// Whether it gives up a large message.
-    pub(crate) fn gives_up(self) -> bool {
-        self.0.flags == ABORT
-    }
-
     /// Whether it is a whole message.
     #[inline]
     pub(crate) fn is_whole(self) -> bool {
@@ -79,20 +91,26 @@ pub(crate) enum Piece {
     Aborted,
     /// A chunk to skip; it has to be given back.
     Skipped,
+    /// The stream has become too long: a chunk to give back, and the rest will be skipped.
+    TooLong,
 }
 
 /// A spare buffer above this size, in bytes, is returned to the system.
 const SPARE_MAX: usize = 64 * 1024 * 1024;
 
 impl Reader {
-    /// `max_message`: the longest message that is accepted, in bytes.
-    pub(crate) fn new(ring: Consumer, max_message: u64) -> Reader {
+    /// `max_message` and `max_stream`: the longest message and stream that are accepted, in bytes.
+    pub(crate) fn new(ring: Consumer, max_message: u64, max_stream: u64) -> Reader {
         Reader {
+            longest: max_claim(ring.capacity()) as u64,
             ring,
             large: Large::None,
             spare: Vec::new(),
             max_message,
-            batch: None,
+            max_stream,
+            begun: 0,
+            cause: None,
+            kept: None,
             released: false,
         }
     }
@@ -143,10 +161,7 @@ impl Reader {
         }
         let mut header = self.header(readable)?;
         if header.kind == Kind::Padding {
-            header = match self.behind_padding(header)? {
-                Some(header) => header,
-                None => return Ok(None),
-            };
+            header = self.behind_padding(header, readable)?;
         }
         if header.frame_len() > self.ring.until_wrap() {
             return Err(Fault::Peer("a frame crosses the end of the ring"));
@@ -154,51 +169,68 @@ impl Reader {
         Ok(Some(Frame(header)))
     }
 
-    /// Releases padding, and returns the header of what comes next, if it is there.
+    /// Releases padding, and returns the header of the frame for which it made room.
     #[cold]
-    fn behind_padding(&mut self, padding: Header) -> Result<Option<Header>, Fault> {
+    fn behind_padding(&mut self, padding: Header, readable: u64) -> Result<Header, Fault> {
         if padding.frame_len() != self.ring.until_wrap() {
             return Err(Fault::Peer("padding does not reach the end of the ring"));
         }
-        self.release(padding);
-        // The frame for which the padding made room is published with it.
-        let readable = self.ring.readable()?;
-        if readable == 0 {
-            return Ok(None);
+        let behind = readable - padding.frame_len();
+        if behind == 0 {
+            return Err(Fault::Peer("padding is published without a frame after it"));
         }
-        let header = self.header(readable)?;
+        self.release(padding);
+        let header = self.header(behind)?;
         if header.kind == Kind::Padding {
             return Err(Fault::Peer("padding follows padding"));
         }
-        Ok(Some(header))
+        Ok(header)
     }
 
     /// Takes the frame that was peeked at. After [`Next::Message`], `message` holds the message and
     /// nothing else; otherwise its contents are meaningless.
     #[inline]
-    pub(crate) fn take(
+    pub(crate) fn take(&mut self, frame: Frame, message: &mut Vec<u8>) -> Result<Next, Fault> {
+        let next = self.copy(frame, message)?;
+        self.release(frame.0);
+        Ok(next)
+    }
+
+    /// As [`Reader::take`], but the frame stays where it is until [`Reader::give_back`] or
+    /// [`Reader::keep`], one of which has to follow.
+    #[inline]
+    pub(crate) fn copy(
         &mut self,
         Frame(header): Frame,
         message: &mut Vec<u8>,
     ) -> Result<Next, Fault> {
-        let next = if header.flags == WHOLE {
-            let len = header.len as usize;
-            message.clear();
-            self.admit(message, len)?;
-            self.ring.append_to(message, HEADER, len)?;
-            Next::Message
-        } else {
-            self.take_part(header, message)?
-        };
-        self.release(header);
-        Ok(next)
+        if header.flags != WHOLE {
+            return self.copy_part(header, message);
+        }
+        let len = header.len as usize;
+        message.clear();
+        self.admit(message, len)?;
+        self.ring.append_to(message, HEADER, len)?;
+        Ok(Next::Message)
+    }
+
+    /// Appends a whole message to others in one buffer; otherwise as [`Reader::copy`].
+    pub(crate) fn append_whole(
+        &mut self,
+        Frame(header): Frame,
+        messages: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        if u64::from(header.len) > self.max_message {
+            return Err(Fault::TooLarge);
+        }
+        self.ring.append_to(messages, HEADER, header.len as usize)
     }
 
     /// Takes a frame that is part of a large message.
-    fn take_part(&mut self, header: Header, message: &mut Vec<u8>) -> Result<Next, Fault> {
+    fn copy_part(&mut self, header: Header, message: &mut Vec<u8>) -> Result<Next, Fault> {
         let (flags, len) = (header.flags, header.len as usize);
         if flags == ABORT {
-            return self.abort();
+            return self.abort(header);
         }
         if flags == BEGIN {
             // The longer buffer is the one that may have held such a message before: memory that was
@@ -213,24 +245,28 @@ impl Reader {
         match std::mem::take(&mut self.large) {
             Large::None => Err(NEVER_BEGUN),
             Large::Collected(mut large) => {
+                if (large.len() + len) as u64 > self.max_message {
+                    self.store(large);
+                    if flags != END {
+                        self.large = Large::Skipped(0);
+                    }
+                    return Ok(Next::TooLong);
+                }
                 // Memory grows with what has arrived, never with what is announced.
                 self.admit(&mut large, len)?;
                 self.ring.append_to(&mut large, HEADER, len)?;
                 if flags == END {
                     std::mem::swap(message, &mut large);
-                    self.keep(large);
+                    self.store(large);
                     Ok(Next::Message)
                 } else {
                     self.large = Large::Collected(large);
                     Ok(Next::Chunk)
                 }
             }
-            unwanted @ (Large::Streamed(_) | Large::Skipped) => {
-                if flags != END {
-                    self.large = unwanted;
-                }
-                Ok(Next::Chunk)
-            }
+            Large::Skipped(before) => self.skip_chunk(before, header).map(|()| Next::Chunk),
+            // Whoever reads a stream skips its rest before another receives, so this cannot be.
+            Large::Streamed(_) => Err(NEVER_BEGUN),
         }
     }
 
@@ -246,7 +282,7 @@ impl Reader {
             };
         }
         if flags == ABORT {
-            return Ok(match self.abort()? {
+            return Ok(match self.abort(header)? {
                 Next::Aborted => Piece::Aborted,
                 _ => Piece::Skipped,
             });
@@ -257,18 +293,16 @@ impl Reader {
         let last = flags == END;
         match std::mem::take(&mut self.large) {
             Large::None => Err(NEVER_BEGUN),
-            Large::Skipped => {
-                if !last {
-                    self.large = Large::Skipped;
-                }
-                Ok(Piece::Skipped)
-            }
+            Large::Skipped(before) => self.skip_chunk(before, header).map(|()| Piece::Skipped),
             // A stream takes over what was collected before it looks at a chunk, so this cannot be.
             Large::Collected(_) => Err(NEVER_BEGUN),
             Large::Streamed(before) => {
                 let len = before.saturating_add(header.len.into());
-                if len > self.max_message {
-                    return Err(Fault::TooLarge);
+                if len > self.max_stream {
+                    if !last {
+                        self.large = Large::Skipped(0);
+                    }
+                    return Ok(Piece::TooLong);
                 }
                 if !last {
                     self.large = Large::Streamed(len);
@@ -292,11 +326,28 @@ impl Reader {
         }
     }
 
-    /// Skips the rest of the stream.
-    pub(crate) fn skip(&mut self) {
-        if let Large::Streamed(_) = self.large {
-            self.large = Large::Skipped;
-        }
+    /// Skips the rest of the stream, which the peer is to be told. Returns its number, unless it is over.
+    pub(crate) fn skip(&mut self) -> Option<u64> {
+        let streamed = matches!(self.large, Large::Streamed(_));
+        streamed.then(|| {
+            self.large = Large::Skipped(0);
+            self.begun
+        })
+    }
+
+    /// Whether a large message has begun that this side still wants, and has not ended.
+    pub(crate) fn is_within_message(&self) -> bool {
+        matches!(self.large, Large::Collected(_) | Large::Streamed(_))
+    }
+
+    /// The number of the last large message, from 1.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// Why the last large message was given up, if the peer said so.
+    pub(crate) fn take_cause(&mut self) -> Option<Cause> {
+        self.cause.take()
     }
 
     /// The payload of the frame that was peeked at.
@@ -315,23 +366,31 @@ impl Reader {
         self.release(header);
     }
 
-    /// From now on many frames are released at a time, unless the peer waits for room. Changes nothing
-    /// if a batch has begun already.
-    pub(crate) fn begin_batch(&mut self) {
-        self.batch.get_or_insert(0);
+    /// Leaves the frame that was peeked at in the ring, and goes on behind it. It is not released before
+    /// `kept` is told so. Returns where it is.
+    pub(crate) fn keep(&mut self, frame: Frame, kept: &Arc<Kept>) -> Range<u64> {
+        let start = self.ring.position();
+        let end = self.go_behind(frame);
+        kept.add(start..end);
+        self.kept.get_or_insert_with(|| kept.clone());
+        start..end
     }
 
-    /// Ends what [`Reader::begin_batch`] began.
-    pub(crate) fn end_batch(&mut self) {
-        if self.batch.take().is_some_and(|held| held > 0) {
-            self.ring.release();
-            self.released = true;
-        }
+    /// Goes on behind the frame that was peeked at, which belongs to what was kept last: when all such frames
+    /// are known, [`Kept::extend`] has to be told. Returns where it ends.
+    pub(crate) fn go_behind(&mut self, Frame(header): Frame) -> u64 {
+        self.ring.advance(header.frame_len());
+        self.ring.position()
     }
 
     /// Whether there is a frame that is known without another look at the tail.
     pub(crate) fn knows_of_more(&self) -> bool {
-        self.ring.known() > 0
+        self.known() > 0
+    }
+
+    /// Bytes of the ring that are known to be there.
+    pub(crate) fn known(&self) -> u64 {
+        self.ring.known()
     }
 
     fn begin(&mut self, large: Large) -> Result<(), Fault> {
@@ -339,24 +398,46 @@ impl Reader {
             return Err(Fault::Peer("it begins a large message within another"));
         }
         self.large = large;
+        self.begun += 1;
         Ok(())
     }
 
-    fn abort(&mut self) -> Result<Next, Fault> {
+    fn abort(&mut self, header: Header) -> Result<Next, Fault> {
+        self.cause = None;
+        if header.len > 0 {
+            let mut cause = Vec::new();
+            self.ring
+                .append_to(&mut cause, HEADER, header.len as usize)?;
+            self.cause = Some(Cause::decode(&cause));
+        }
         match std::mem::take(&mut self.large) {
             Large::None => Err(Fault::Peer("it gives up a message never begun")),
             Large::Collected(begun) => {
-                self.keep(begun);
+                self.store(begun);
                 Ok(Next::Aborted)
             }
             Large::Streamed(_) => Ok(Next::Aborted),
-            Large::Skipped => Ok(Next::Chunk),
+            Large::Skipped(_) => Ok(Next::Chunk),
         }
+    }
+
+    /// Skips a chunk of a message that the peer was told to stop, if there is an end of it in sight.
+    fn skip_chunk(&mut self, before: u64, chunk: Header) -> Result<(), Fault> {
+        let skipped = before + chunk.frame_len();
+        if skipped > MOST_SKIPPED * self.ring.capacity() {
+            return Err(Fault::Peer(
+                "it goes on with a message that it was told to stop",
+            ));
+        }
+        if chunk.flags != END {
+            self.large = Large::Skipped(skipped);
+        }
+        Ok(())
     }
 
     #[inline]
     fn header(&self, readable: u64) -> Result<Header, Fault> {
-        let header = Header::decode(self.ring.read_word())?;
+        let header = Header::decode(self.ring.read_word(), self.longest)?;
         if header.frame_len() > readable {
             return Err(Fault::Peer("a frame is longer than what was written"));
         }
@@ -388,18 +469,28 @@ impl Reader {
     #[inline]
     fn release(&mut self, header: Header) {
         self.ring.advance(header.frame_len());
-        if let Some(held) = &mut self.batch {
-            *held += header.frame_len();
-            if *held < self.ring.capacity() / 8 && !self.ring.is_awaited() {
-                return;
-            }
-            *held = 0;
+        if self.kept.is_some() {
+            return self.release_beside_kept();
         }
         self.ring.release();
         self.released = true;
     }
 
-    fn keep(&mut self, mut buffer: Vec<u8>) {
+    #[cold]
+    fn release_beside_kept(&mut self) {
+        let position = self.ring.position();
+        if self
+            .kept
+            .as_ref()
+            .is_some_and(|kept| kept.read_to(position))
+        {
+            // Nothing is kept any more, and only we keep.
+            self.kept = None;
+        }
+        self.released = true;
+    }
+
+    fn store(&mut self, mut buffer: Vec<u8>) {
         buffer.clear();
         buffer.shrink_to(SPARE_MAX);
         self.spare = buffer;
@@ -414,10 +505,16 @@ impl Reader {
         }
     }
 
-    /// Whether there is a frame to take.
+    /// Whether there is a frame to take, or the peer says that there will be none.
     #[inline]
-    pub(crate) fn has_frame(&mut self) -> Result<bool, Fault> {
-        Ok(self.ring.readable()? > 0)
+    pub(crate) fn has_news(&mut self) -> Result<bool, Fault> {
+        Ok(self.ring.readable()? > 0 || self.is_last())
+    }
+
+    /// Whether the peer says that nothing more comes.
+    #[inline]
+    pub(crate) fn is_last(&self) -> bool {
+        self.memory().words().sending() != SENDING_OPEN
     }
 
     /// As [`Consumer::seal`].
@@ -425,9 +522,9 @@ impl Reader {
         self.ring.seal()
     }
 
-    /// As [`Consumer::begin_wait`].
+    /// As [`Consumer::begin_wait`]; `true` also if the peer says that nothing more comes.
     pub(crate) fn begin_wait(&mut self) -> Result<bool, Fault> {
-        self.ring.begin_wait()
+        Ok(self.ring.begin_wait()? || self.is_last())
     }
 
     /// As [`Consumer::end_wait`].

@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ring::{Consumer, Producer};
-use crate::segment::{RingMemory, test_ring};
+use crate::page::says;
+use crate::ring::{Consumer, Kept, Producer};
+use crate::segment::{Cause, RingMemory, test_ring};
 
 const CAPACITY: u64 = 4096;
 
@@ -12,7 +13,7 @@ fn pair(max_message: u64) -> (Writer, Reader) {
     let (out, into) = test_ring(CAPACITY);
     (
         Writer::new(Producer::new(out)),
-        Reader::new(Consumer::new(into), max_message),
+        Reader::new(Consumer::new(into), max_message, u64::MAX),
     )
 }
 
@@ -66,6 +67,7 @@ proptest! {
                     Some(Next::Chunk) => {}
                     Some(Next::Message) => assert_eq!(Some(Some(message.clone())), expected.pop_front()),
                     Some(Next::Aborted) => assert_eq!(Some(None), expected.pop_front()),
+                    Some(Next::TooLong) => unreachable!("no length is too long"),
                 }
             }
         };
@@ -117,14 +119,14 @@ proptest! {
             evil.write_word(i as u64 * 8, *word);
         }
         set_tail(&evil, tail);
-        let mut reader = Reader::new(Consumer::new(into), 3000);
+        let mut reader = Reader::new(Consumer::new(into), 3000, u64::MAX);
         let mut message = Vec::new();
         // Each step takes at least a header, so there cannot be more than this.
         for _ in 0..=CAPACITY / 8 {
             match read(&mut reader, &mut message) {
                 Ok(None) | Err(_) => return Ok(()),
                 Ok(Some(Next::Message)) => prop_assert!(message.len() <= 3000),
-                Ok(Some(Next::Chunk | Next::Aborted)) => {}
+                Ok(Some(Next::Chunk | Next::Aborted | Next::TooLong)) => {}
             }
         }
         prop_assert!(false, "the reader went round in circles");
@@ -132,10 +134,39 @@ proptest! {
 
     #[test]
     fn headers(word in any::<u64>()) {
-        if let Ok(header) = Header::decode(word) {
+        if let Ok(header) = Header::decode(word, 2040) {
             prop_assert_eq!(header.encode(), word);
         }
     }
+
+    /// What the comparison for most frames lets pass is what the full check does.
+    #[test]
+    fn headers_of_whole_messages(len in any::<u32>(), longest in 0u64..4096) {
+        let word = Header { kind: Kind::Data, flags: BEGIN | END, len }.encode();
+        let allowed = u64::from(len) <= longest;
+        prop_assert_eq!(Header::decode(word, longest).is_ok(), allowed);
+        prop_assert_eq!(Header::decode_other(word, longest).is_ok(), allowed);
+    }
+}
+
+#[test]
+fn the_page_says_the_same() {
+    let (data, padding) = (Kind::Data as u8, Kind::Padding as u8);
+    for row in [
+        format!("| {data} data | BEGIN ({BEGIN}) + END ({END}) | a whole message"),
+        format!(
+            "| {data} data | ABORT ({ABORT}), `len` 0 or {} to {} |",
+            CAUSE_LENS.start(),
+            CAUSE_LENS.end()
+        ),
+        format!("| {padding} padding | 0 |"),
+        format!("longest payload is `capacity / 2 - {HEADER}`"),
+        format!("more than `min(capacity / 4, 32 KiB) - {HEADER}` only"),
+    ] {
+        says("Frames", &row);
+    }
+    assert_eq!(max_claim(CAPACITY), CAPACITY as usize / 2 - 8);
+    assert_eq!(max_payload(1 << 30), 32 * 1024 - 8);
 }
 
 fn set_tail(ring: &RingMemory, tail: u64) {
@@ -152,7 +183,8 @@ fn verdict(words: &[u64], tail: u64) -> Result<Option<Next>, Fault> {
         evil.write_word(i as u64 * 8, *word);
     }
     set_tail(&evil, tail);
-    read(&mut Reader::new(Consumer::new(into), 500), &mut Vec::new())
+    let mut reader = Reader::new(Consumer::new(into), 500, u64::MAX);
+    read(&mut reader, &mut Vec::new())
 }
 
 #[test]
@@ -163,12 +195,15 @@ fn each_violation_has_its_name() {
         (&[header(8, 3, BEGIN | END)], 16, "unknown kind"),
         (&[header(8, 0, BEGIN | END)], 16, "unknown kind"),
         (&[header(8, 1, 8)], 16, "flags"),
-        (&[header(8, 1, ABORT)], 16, "flags"),
+        (&[header(7, 1, ABORT)], 16, "flags"),
+        (&[header(264, 1, ABORT)], 272, "flags"),
+        (&[header(8, 1, ABORT | END)], 16, "flags"),
         (&[header(0, 1, BEGIN)], 8, "flags"),
         (&[header(8, 2, BEGIN)], 16, "flags"),
         (&[header(8, 1, 0)], 16, "never begun"),
         (&[header(8, 1, END)], 16, "never begun"),
         (&[header(0, 1, ABORT)], 8, "never begun"),
+        (&[header(263, 1, ABORT)], 272, "never begun"),
         (
             &[header(16, 1, BEGIN | END)],
             16,
@@ -177,8 +212,19 @@ fn each_violation_has_its_name() {
         (
             &[header(u64::from(u32::MAX), 1, BEGIN | END)],
             4096,
-            "longer than what was written",
+            "longer than half of the ring",
         ),
+        (
+            &[header(2041, 1, BEGIN | END)],
+            4096,
+            "longer than half of the ring",
+        ),
+        (
+            &[header(2041, 1, BEGIN)],
+            4096,
+            "longer than half of the ring",
+        ),
+        (&[header(4088, 2, 0)], 4096, "longer than half of the ring"),
         (&[header(8, 2, 0)], 16, "padding does not reach"),
         (&[header(8, 1, BEGIN | END)], 4104, "overran"),
         (&[header(8, 1, BEGIN | END)], u64::MAX, "overran"),
@@ -216,14 +262,162 @@ fn two_large_messages_at_once_are_refused() {
     ));
 }
 
+/// The rest of it is skipped, and what comes after it is read.
 #[test]
 fn a_large_message_is_limited_as_it_arrives() {
-    let (mut writer, mut reader) = pair(1000);
-    let mut message = Vec::new();
-    let _ = writer.write(Part::First, &[0; 600]).unwrap();
-    assert_eq!(read(&mut reader, &mut message), Ok(Some(Next::Chunk)));
-    let _ = writer.write(Part::Middle, &[0; 401]).unwrap();
-    assert_eq!(read(&mut reader, &mut message), Err(Fault::TooLarge));
+    for ends_too_long in [false, true] {
+        let (mut writer, mut reader) = pair(1000);
+        let mut message = Vec::new();
+        let _ = writer.write(Part::First, &[0; 600]).unwrap();
+        assert_eq!(read(&mut reader, &mut message), Ok(Some(Next::Chunk)));
+        let part = if ends_too_long {
+            Part::Last
+        } else {
+            Part::Middle
+        };
+        let _ = writer.write(part, &[0; 401]).unwrap();
+        assert_eq!(read(&mut reader, &mut message), Ok(Some(Next::TooLong)));
+        if !ends_too_long {
+            for part in [Part::Middle, Part::Last] {
+                let _ = writer.write(part, &[0; 1000]).unwrap();
+                assert_eq!(read(&mut reader, &mut message), Ok(Some(Next::Chunk)));
+            }
+        }
+        for (part, next) in [(Part::First, Next::Chunk), (Part::Last, Next::Message)] {
+            let _ = writer.write(part, &[1; 500]).unwrap();
+            assert_eq!(read(&mut reader, &mut message), Ok(Some(next)));
+        }
+        assert_eq!(message, [1; 1000]);
+    }
+}
+
+/// What a stream's reader is shown of the frame at the head, which is given back.
+fn piece(reader: &mut Reader) -> Result<Piece, Fault> {
+    let frame = reader.peek()?.expect("a frame");
+    let piece = reader.piece(frame)?;
+    reader.give_back(frame);
+    Ok(piece)
+}
+
+#[test]
+fn a_stream_is_limited_by_itself() {
+    let (out, into) = test_ring(CAPACITY);
+    let mut writer = Writer::new(Producer::new(out));
+    let mut reader = Reader::new(Consumer::new(into), 100, 1000);
+    let mut put = |part, len: usize| {
+        let _ = writer.write(part, &payload(1, len)).unwrap().expect("room");
+    };
+    put(Part::First, 600);
+    assert_eq!(piece(&mut reader), Ok(Piece::Chunk { last: false }));
+    put(Part::Middle, 400);
+    assert_eq!(piece(&mut reader), Ok(Piece::Chunk { last: false }));
+    put(Part::Middle, 1);
+    assert_eq!(piece(&mut reader), Ok(Piece::TooLong));
+    assert_eq!(reader.skip(), None, "it is skipped already");
+    put(Part::Last, 1);
+    assert_eq!(piece(&mut reader), Ok(Piece::Skipped));
+    // The next one is counted anew.
+    put(Part::First, 1000);
+    assert_eq!(piece(&mut reader), Ok(Piece::Chunk { last: false }));
+    put(Part::Last, 1);
+    assert_eq!(piece(&mut reader), Ok(Piece::TooLong));
+    assert_eq!(reader.begun(), 2);
+    // A message of its own has the other limit.
+    put(Part::Whole, 101);
+    assert_eq!(piece(&mut reader), Err(Fault::TooLarge));
+}
+
+#[test]
+fn why_a_message_is_given_up() {
+    let (mut writer, mut reader) = pair(u64::MAX);
+    let message = &mut Vec::new();
+    for cause in [None, Some(Cause::new(7, "out of paper")), None] {
+        let _ = writer.write(Part::First, &[1]).unwrap();
+        match &cause {
+            None => writer.abort().unwrap(),
+            Some(cause) => {
+                let _ = writer.write(Part::Abort, &cause.encode()).unwrap();
+            }
+        }
+        assert_eq!(read(&mut reader, message), Ok(Some(Next::Chunk)));
+        assert_eq!(read(&mut reader, message), Ok(Some(Next::Aborted)));
+        assert_eq!(reader.take_cause(), cause);
+    }
+}
+
+/// A peer that was told to stop a message may send what it has in hand, and no more; whole messages between do
+/// not count.
+#[test]
+fn what_is_skipped_is_limited() {
+    for streamed in [false, true] {
+        let (mut writer, mut reader) = pair(0);
+        let mut put = |part, len: usize| {
+            let _ = writer.write(part, &payload(1, len)).unwrap().expect("room");
+        };
+        let see = |reader: &mut Reader| match streamed {
+            true => piece(reader).map(|piece| piece == Piece::Skipped),
+            false => read(reader, &mut Vec::new()).map(|next| next == Some(Next::Chunk)),
+        };
+        put(Part::First, 8);
+        match streamed {
+            true => {
+                assert_eq!(piece(&mut reader), Ok(Piece::Chunk { last: false }));
+                assert_eq!(reader.skip(), Some(1));
+            }
+            false => assert_eq!(read(&mut reader, &mut Vec::new()), Ok(Some(Next::TooLong))),
+        }
+        for _ in 0..2 * CAPACITY / 1024 {
+            put(Part::Middle, 1016);
+            assert_eq!(see(&mut reader), Ok(true));
+            put(Part::Whole, 0);
+            assert_eq!(see(&mut reader), Ok(false));
+        }
+        put(Part::Last, 0);
+        match see(&mut reader) {
+            Err(Fault::Peer(what)) => assert!(what.contains("told to stop"), "{what}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What a reader says that has come so far round the ring and finds padding there, published up to
+/// `tail` bytes behind its beginning.
+fn verdict_on_padding(head: u64, padding: u64, behind: u64, tail: u64) -> Result<(), Fault> {
+    let (evil, into) = test_ring(CAPACITY);
+    let mut reader = Reader::new(Consumer::new(into), u64::MAX, u64::MAX);
+    let empty = Header {
+        kind: Kind::Data,
+        flags: BEGIN | END,
+        len: 0,
+    };
+    for at in (0..head).step_by(8) {
+        evil.write_word(at, empty.encode());
+    }
+    set_tail(&evil, head);
+    while reader.next(&mut Vec::new())?.is_some() {}
+    evil.write_word(head, padding);
+    evil.write_word(0, behind);
+    set_tail(&evil, head + tail);
+    reader.next(&mut Vec::new()).map(drop)
+}
+
+#[test]
+fn padding_comes_with_the_frame_after_it() {
+    let head = CAPACITY - 512;
+    let padding = 504 | 2 << 32;
+    let whole = 8 | 1 << 32 | u64::from(BEGIN | END) << 40;
+    assert_eq!(verdict_on_padding(head, padding, whole, 528), Ok(()));
+    for (padding, behind, tail, expected) in [
+        (padding, whole, 512, "without a frame after it"),
+        (padding, whole, 520, "longer than what was written"),
+        (padding, padding, 1024, "padding follows padding"),
+        (496 | 2 << 32, whole, 528, "does not reach the end"),
+    ] {
+        match verdict_on_padding(head, padding, behind, tail) {
+            Err(Fault::Peer(what)) => assert!(what.contains(expected), "{what:?}"),
+            other => panic!("{other:?} instead of {expected:?}"),
+        }
+    }
 }
 
 #[test]
@@ -231,7 +425,7 @@ fn the_gap_behind_a_payload_is_zero() {
     let (out, into) = test_ring(CAPACITY);
     let look = &mut Vec::new();
     let mut writer = Writer::new(Producer::new(out));
-    let mut reader = Reader::new(Consumer::new(into.clone()), u64::MAX);
+    let mut reader = Reader::new(Consumer::new(into.clone()), u64::MAX, u64::MAX);
     // Once round the ring, so that a short message is where a long one was.
     for _ in 0..CAPACITY / 32 {
         let _ = writer.write(Part::Whole, &[0xFF; 24]).unwrap();
@@ -276,7 +470,7 @@ fn a_claim_of_half_the_ring_always_fits_an_empty_one() {
             assert_eq!(read(&mut reader, &mut message), Ok(Some(Next::Message)));
             left -= frame;
         }
-        let most = writer.max_claim();
+        let most = max_claim(CAPACITY);
         let claim = writer.claim(most).unwrap().expect("room");
         writer
             .span(&claim)
@@ -319,7 +513,7 @@ fn a_consumer_that_goes_back_is_found_out() {
     while writer.write(Part::Whole, &full).unwrap().is_some() {}
     head(2016);
     assert!(writer.write(Part::Whole, &full).unwrap().is_some());
-    for wrong in [0, 1000, u64::MAX, 1 << 40] {
+    for wrong in [0, 1000, 2020, u64::MAX, 1 << 40] {
         head(wrong);
         assert!(
             matches!(writer.write(Part::Whole, &full), Err(Fault::Peer(_))),
@@ -328,20 +522,26 @@ fn a_consumer_that_goes_back_is_found_out() {
     }
 }
 
+/// What is kept stays in the ring while what comes behind it is read, and is released with it.
 #[test]
-fn a_batch_gives_back_an_eighth_of_the_ring_at_a_time() {
-    let (mut writer, mut reader) = pair(u64::MAX);
-    for _ in 0..50 {
-        let _ = writer.write(Part::Whole, &[7; 64]).unwrap().unwrap();
-    }
-    let need = writer.need(1000);
-    assert_eq!(writer.has_room(need), Ok(false));
+fn what_is_kept_stays_in_the_ring() {
+    let (out, into) = test_ring(CAPACITY);
+    let kept = std::sync::Arc::new(Kept::new(into.clone()));
+    let mut writer = Writer::new(Producer::new(out));
+    let mut reader = Reader::new(Consumer::new(into), u64::MAX, u64::MAX);
     let mut message = Vec::new();
-    for _ in 0..20 {
-        // Before each message, as a receiver does.
-        reader.begin_batch();
+    while writer.write(Part::Whole, &[7; 1000]).unwrap().is_some() {}
+    let need = writer.need(1000);
+    let frame = reader.peek().unwrap().unwrap();
+    let (span, place) = (reader.span(frame), reader.keep(frame, &kept));
+    for _ in 0..3 {
         assert_eq!(read(&mut reader, &mut message), Ok(Some(Next::Message)));
     }
-    // The batch has not ended, but a sender that has not announced a wait does not wait for it.
+    assert_eq!(writer.has_room(need), Ok(false));
+    let mut bytes = [0; 1000];
+    span.read(reader.memory(), 0, &mut bytes);
+    assert_eq!(bytes, [7; 1000]);
+    let _ = kept.done(place.start, place.end);
     assert_eq!(writer.has_room(need), Ok(true));
+    assert_eq!(writer.backlog(), Ok(0), "with what was read behind it");
 }

@@ -3,11 +3,13 @@
 use std::ops::Range;
 
 use super::payload::Payload;
-use super::{ABORT, BEGIN, END, HEADER, Header, Kind, frame_len, max_claim, max_payload};
+use super::untaken::{self, Untaken, Waiting};
+use super::{ABORT, BEGIN, END, HEADER, Header, Kind, frame_len, max_payload};
 use crate::ring::{Fault, Producer, Wake};
 #[cfg(test)]
 use crate::segment::RingMemory;
 use crate::segment::Span;
+use crate::segment::layout::RECEIVING_OPEN;
 
 /// Which part of a message a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub(crate) enum Part {
     Middle,
     /// The last chunk.
     Last,
+    /// The cause why a large message that was begun is given up.
+    Abort,
 }
 
 impl Part {
@@ -38,6 +42,7 @@ impl Part {
             Part::First => BEGIN,
             Part::Middle => 0,
             Part::Last => END,
+            Part::Abort => ABORT,
         }
     }
 }
@@ -187,20 +192,23 @@ impl Writer {
         self.ring.advance(padding + frame);
     }
 
-    /// The longest payload that can be claimed, in bytes; see [`max_claim`].
-    pub(crate) fn max_claim(&self) -> usize {
-        max_claim(self.ring.capacity())
-    }
-
     /// Whether a message of this length fits without waiting, in as many frames as it takes.
     pub(crate) fn has_room_for(&mut self, message: usize) -> Result<bool, Fault> {
+        Ok(self.could_hold(message) && self.ring.has_room(self.need_for(message))?)
+    }
+
+    /// Whether it would fit into an empty ring.
+    pub(crate) fn could_hold(&self, message: usize) -> bool {
+        self.need_for(message) <= self.ring.capacity()
+    }
+
+    fn need_for(&self, message: usize) -> u64 {
         let chunk = self.max_payload as u64;
         let message = message as u64;
         // Each chunk with its header and gap, one padding shorter than a chunk's frame, and the
         // header kept for an ABORT.
         let frames = message.div_ceil(chunk).max(1);
-        let need = message + frames * 2 * HEADER + (chunk + 2 * HEADER) + HEADER;
-        Ok(need <= self.ring.capacity() && self.ring.has_room(need)?)
+        message + frames * 2 * HEADER + (chunk + 2 * HEADER) + HEADER
     }
 
     /// Gives up the large message that was begun, and publishes that. There is always room for it. Call
@@ -251,6 +259,12 @@ impl Writer {
         self.ring.capacity().saturating_sub(beside)
     }
 
+    /// Whether the reader wants no more.
+    #[inline]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.ring.memory().words().receiving() != RECEIVING_OPEN
+    }
+
     /// Whether there is this much room: what [`Writer::need`] says, or more.
     #[inline]
     pub(crate) fn has_room(&mut self, need: u64) -> Result<bool, Fault> {
@@ -267,8 +281,15 @@ impl Writer {
         self.ring.end_wait();
     }
 
-    /// As [`Producer::say_goodbye`].
-    pub(crate) fn say_goodbye(&mut self, goodbye: u32) {
-        self.ring.say_goodbye(goodbye);
+    /// How much the reader has not released.
+    pub(crate) fn waiting(&mut self) -> Result<Waiting, Fault> {
+        let head = self.ring.head()?;
+        untaken::count(self.ring.memory(), head, self.ring.position())
+    }
+
+    /// The messages that the reader has not released, and will not.
+    pub(crate) fn unread(&mut self) -> Result<Untaken, Fault> {
+        let head = self.ring.head()?;
+        Untaken::find(self.ring.memory(), head, self.ring.position())
     }
 }

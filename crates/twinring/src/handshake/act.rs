@@ -19,8 +19,10 @@ pub(super) enum Act {
     Receive,
     /// Guest: wait for the message with the offer.
     ReceiveOffer,
-    /// Host: ask whether a live guest is connected right now.
-    AskOccupied,
+    /// Host: ask whether it is this guest's turn.
+    AskTurn,
+    /// Host: the guest has been told to wait. Ask again when its turn may have come.
+    AwaitTurn,
     /// Host: create memory and doorbells for this connection alone.
     MakeOffer(Pages),
     /// Guest: let the machine check what was said about the offer.
@@ -37,11 +39,22 @@ pub(super) fn not_asked() -> ! {
     unreachable!("the handshake is out of step")
 }
 
-/// What a host answers while it has a guest.
-pub(super) fn busy() -> Error {
+/// What a host answers when there is no room in its queue for this guest.
+pub(crate) fn crowded() -> Error {
     Error::new(
         ErrorKind::Busy,
-        "the host is connected to another guest; connect when that one has gone",
+        "too many guests of this user wait for the host already; connect when some have gone",
+    )
+}
+
+/// Why a guest that waits is not connected.
+pub(crate) fn queued(place: u32) -> Error {
+    Error::new(
+        ErrorKind::Busy,
+        format!(
+            "the host is connected to another guest; this one is number {place} in its queue, \
+             and is connected when its turn comes"
+        ),
     )
 }
 
@@ -79,6 +92,7 @@ pub(super) fn unexpected(message: Message, expected: &str) -> Error {
         Message::Ack { .. } => "ACK",
         Message::Welcome { .. } => "WELCOME",
         Message::Refuse { .. } => "REFUSE",
+        Message::Wait { .. } => "WAIT",
     };
     Error::new(
         ErrorKind::Protocol,

@@ -42,7 +42,7 @@ pub(super) fn broken_off(e: io::Error) -> Error {
         io::ErrorKind::UnexpectedEof
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::BrokenPipe => Error::new(
-            ErrorKind::PeerGone,
+            ErrorKind::NotConnected,
             "the other side went away during the handshake",
         )
         .with_source(e),
@@ -71,7 +71,7 @@ pub(super) fn stopped(e: io::Error) -> Stop {
     }
 }
 
-/// The deadline has passed.
+/// The guest's deadline has passed.
 pub(super) fn too_late() -> Error {
     broken_off(io::ErrorKind::TimedOut.into())
 }

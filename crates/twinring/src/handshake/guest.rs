@@ -2,10 +2,12 @@
 //! next and is told the result. `docs/lifecycle.md` has the same states.
 //!
 //! ```text
+//!                          ┌─► Wait ◄─────────────────────┐ another guest was faster
+//!                          │    ▼                         │
 //! Identify ─► Knock ─► AwaitHello ─► Check ─► Map ─► Ack ─► AwaitWelcome ─► Up
-//!     │         │          │           │       │      │          │
-//!     └─────────┴──────────┴───────────┴───────┴──────┴──────────┴──► an error; REFUSE by Check, Map
 //! ```
+//!
+//! From each state an error; from Check and Map also REFUSE.
 
 use super::act::{Act, decoded, not_asked, unexpected};
 use super::packet::{Message, VERSIONS};
@@ -22,6 +24,9 @@ pub(super) enum GuestState {
     Identify,
     Knock,
     AwaitHello,
+    /// Other guests are before this one, which has this place in the host's queue. Next: HELLO, when it
+    /// is its turn.
+    Wait(u32),
     /// It offers memory, which has not been touched. Next: is what it says about it valid?
     Check(HostTerms, Shape),
     /// The description is valid. Next: take the memory and check it.
@@ -66,7 +71,7 @@ impl<'a> GuestMachine<'a> {
                 max_message: self.options.max_message,
                 name: self.name.to_owned(),
             }),
-            GuestState::AwaitHello => Act::ReceiveOffer,
+            GuestState::AwaitHello | GuestState::Wait(_) => Act::ReceiveOffer,
             GuestState::Check(..) => Act::Check,
             GuestState::Map(_, shape) => Act::TakeHandover(shape, self.options.pages),
             GuestState::Ack(_, shape) => Act::Send(Message::Ack { id: shape.id }),
@@ -111,7 +116,10 @@ impl<'a> GuestMachine<'a> {
     pub(super) fn received(&mut self, packet: &Packet) -> Result<()> {
         let message = decoded(packet)?;
         self.state = match self.state {
-            GuestState::AwaitHello => match message {
+            GuestState::AwaitHello | GuestState::Wait(_) => match message {
+                Message::Wait { place } if self.state == GuestState::AwaitHello => {
+                    GuestState::Wait(place)
+                }
                 Message::Hello {
                     version,
                     max_message,
@@ -127,6 +135,7 @@ impl<'a> GuestMachine<'a> {
             },
             GuestState::AwaitWelcome(host, shape) => match message {
                 Message::Welcome { id } if id == shape.id => GuestState::Up(host, shape),
+                Message::Wait { place } => GuestState::Wait(place),
                 other => return Err(unexpected(other, "WELCOME")),
             },
             _ => not_asked(),

@@ -9,7 +9,7 @@ use super::errors::{Stop, broken_off, stopped, too_late, unidentified, unusable,
 use super::guest::{GuestMachine, GuestState};
 use super::memory::new_event;
 use crate::error::{Error, ErrorKind, Result};
-use crate::os::endpoint::{Channel, Handover, Taken};
+use crate::os::endpoint::{Accepted, Channel, Handover};
 use crate::os::event::{Deadline, LocalEvent};
 use crate::os::memory::Pages;
 use crate::os::process::{Peer, Process};
@@ -30,7 +30,7 @@ pub(crate) struct GuestHandshake {
 
 /// What a guest takes of what the host created.
 struct Mapped {
-    taken: Taken,
+    taken: Accepted,
     segment: Arc<Segment>,
 }
 
@@ -58,13 +58,21 @@ impl GuestHandshake {
         self.deadline
     }
 
+    /// Its place in the host's queue, while it waits there.
+    pub(crate) fn place(&self) -> Option<u32> {
+        match self.state {
+            GuestState::Wait(place) => Some(place),
+            _ => None,
+        }
+    }
+
     /// Goes on as far as possible; pending until the channel is ready. Must be called with the same `name`
     /// and `options` each time; any thread may call it. Once it is ready, both sides are connected or it
     /// has failed.
     pub(crate) fn poll(&mut self, name: &str, options: &Options) -> Poll<Result<()>> {
         let mut machine = GuestMachine::new(name, options);
         machine.state = self.state;
-        let worked = self.work(&mut machine);
+        let worked = self.work(&mut machine, options);
         self.state = machine.state;
         match worked {
             Ok(()) => Poll::Ready(Ok(())),
@@ -81,7 +89,7 @@ impl GuestHandshake {
         }
     }
 
-    fn work(&mut self, machine: &mut GuestMachine<'_>) -> Result<(), Stop> {
+    fn work(&mut self, machine: &mut GuestMachine<'_>, options: &Options) -> Result<(), Stop> {
         let channel = &self.channel;
         loop {
             match (machine.next(), &mut self.identity) {
@@ -100,13 +108,26 @@ impl GuestHandshake {
                 }
                 (Act::ReceiveOffer, _) => {
                     let (packet, handover) = channel.receive().map_err(stopped)?;
+                    let waited = matches!(machine.state, GuestState::Wait(_));
                     machine.received(&packet)?;
-                    self.offered = Some(handover);
+                    if let GuestState::Wait(_) = machine.state {
+                        handover.none_expected().map_err(wrong)?;
+                        self.deadline = Deadline::Never;
+                    } else {
+                        self.offered = Some(handover);
+                    }
+                    if waited {
+                        self.deadline = Deadline::after(options.handshake_timeout);
+                    }
                 }
                 (Act::Receive, _) => {
                     let (packet, handover) = channel.receive().map_err(stopped)?;
                     machine.received(&packet)?;
                     handover.none_expected().map_err(wrong)?;
+                    if let GuestState::Wait(_) = machine.state {
+                        self.mapped = None;
+                        self.deadline = Deadline::Never;
+                    }
                 }
                 (Act::Check, _) => machine.check()?,
                 (Act::TakeHandover(shape, pages), Some((process, _))) => {

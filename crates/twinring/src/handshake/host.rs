@@ -2,12 +2,16 @@
 //! next and is told the result. `docs/lifecycle.md` has the same states.
 //!
 //! ```text
-//! Identify ─► AwaitKnock ─► Ask ─► Make ─► Hello ─► AwaitAck ─► Ready ─► (driver: Welcome, Up)
-//!     │            │         │       │       │          │          │
-//!     └────────────┴─────────┴───────┴───────┴──────────┴──────────┴──► an error, and REFUSE
+//!                            ┌──────────────────────────────────┐ another was faster
+//!                            ▼                                  │
+//!                     ┌─► Tell ─► Wait ─┐ its turn               │
+//!                     │                 ▼                       │
+//! Identify ─► AwaitKnock ─► Ask ─────► Make ─► Hello ─► AwaitAck ─► Ready ─► (driver: Welcome, Up)
 //! ```
+//!
+//! From each state an error, and REFUSE.
 
-use super::act::{Act, busy, decoded, not_asked, unexpected};
+use super::act::{Act, decoded, not_asked, unexpected};
 use super::packet::{Message, agree};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::endpoint::Packet;
@@ -23,8 +27,12 @@ pub(super) enum HostState {
     Identify,
     /// It may connect; nothing it says has been received yet.
     AwaitKnock,
-    /// It wants this link and speaks a common version. Next: is there a live guest?
+    /// It wants this link and speaks a common version. Next: is it its turn?
     Ask(GuestTerms),
+    /// Others are before it. Next: tell it its place in the queue.
+    Tell(GuestTerms, u32),
+    /// It has been told, and waits for its turn.
+    Wait(GuestTerms),
     /// The slot is free. Next: memory and doorbells for this connection alone.
     Make(GuestTerms),
     Hello(GuestTerms, Shape),
@@ -36,12 +44,26 @@ pub(super) enum HostState {
 /// A guest that has done its part. The driver decides whether to take it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Ready {
-    /// The longest message that it accepts.
-    pub(super) max_message: u64,
+    guest: GuestTerms,
     pub(super) id: [u8; 16],
 }
 
+/// Whether it is a guest's turn to be offered the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Now,
+    /// A guest before it has just been offered it, and is about to answer.
+    Soon,
+    /// Others are before it; its place among those that wait, from 1.
+    Later(u32),
+}
+
 impl Ready {
+    /// The longest message that the guest accepts.
+    pub(super) fn max_message(&self) -> u64 {
+        self.guest.max_message
+    }
+
     /// The answer if it is taken; with it both sides are connected.
     pub(super) fn welcome(&self) -> Message {
         Message::Welcome { id: self.id }
@@ -79,7 +101,9 @@ impl<'a> HostMachine<'a> {
         match self.state {
             HostState::Identify => Act::Identify,
             HostState::AwaitKnock | HostState::AwaitAck(..) => Act::Receive,
-            HostState::Ask(_) => Act::AskOccupied,
+            HostState::Ask(_) => Act::AskTurn,
+            HostState::Tell(_, place) => Act::Send(Message::Wait { place }),
+            HostState::Wait(_) => Act::AwaitTurn,
             HostState::Make(guest) => Act::MakeOffer(guest.pages),
             HostState::Hello(guest, shape) => Act::SendOffer(Message::Hello {
                 version: guest.version,
@@ -113,10 +137,7 @@ impl<'a> HostMachine<'a> {
         self.state = match self.state {
             HostState::AwaitKnock => HostState::Ask(self.knocked(message)?),
             HostState::AwaitAck(guest, shape) => match message {
-                Message::Ack { id } if id == shape.id => HostState::Ready(Ready {
-                    max_message: guest.max_message,
-                    id,
-                }),
+                Message::Ack { id } if id == shape.id => HostState::Ready(Ready { guest, id }),
                 other => return Err(unexpected(other, "ACK")),
             },
             _ => not_asked(),
@@ -152,16 +173,22 @@ impl<'a> HostMachine<'a> {
         })
     }
 
-    /// Answers [`Act::AskOccupied`].
-    pub(super) fn asked(&mut self, occupied: bool) -> Result<()> {
-        if occupied {
-            return Err(busy());
-        }
-        let HostState::Ask(guest) = self.state else {
+    /// Answers [`Act::AskTurn`] and [`Act::AwaitTurn`].
+    pub(super) fn asked(&mut self, turn: Turn) {
+        self.state = match (self.state, turn) {
+            (HostState::Ask(guest) | HostState::Wait(guest), Turn::Now) => HostState::Make(guest),
+            (HostState::Ask(guest), Turn::Later(place)) => HostState::Tell(guest, place),
+            (HostState::Ask(_) | HostState::Wait(_), _) => self.state,
+            _ => not_asked(),
+        };
+    }
+
+    /// A guest that was ready was not taken, because another was faster: it waits at this place.
+    pub(super) fn passed_over(&mut self, place: u32) {
+        let HostState::Ready(ready) = self.state else {
             not_asked()
         };
-        self.state = HostState::Make(guest);
-        Ok(())
+        self.state = HostState::Tell(ready.guest, place);
     }
 
     /// Answers [`Act::MakeOffer`]: the memory that has been created.
@@ -172,11 +199,12 @@ impl<'a> HostMachine<'a> {
         self.state = HostState::Hello(guest, shape);
     }
 
-    /// Answers [`Act::SendOffer`].
+    /// Answers [`Act::Send`] and [`Act::SendOffer`].
     pub(super) fn sent(&mut self) {
-        let HostState::Hello(guest, shape) = self.state else {
-            not_asked()
+        self.state = match self.state {
+            HostState::Tell(guest, _) => HostState::Wait(guest),
+            HostState::Hello(guest, shape) => HostState::AwaitAck(guest, shape),
+            _ => not_asked(),
         };
-        self.state = HostState::AwaitAck(guest, shape);
     }
 }

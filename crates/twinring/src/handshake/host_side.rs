@@ -1,28 +1,33 @@
 //! The host's side of one handshake: carries out what the machine says, on a real channel, without waiting.
 
+use std::io;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::act::{Act, busy, not_asked, refusal};
-use super::errors::{Stop, stopped, too_late, unidentified, unoffered, unusable, wrong};
-use super::host::{HostMachine, HostState};
+use super::act::{Act, not_asked, refusal};
+use super::errors::{Stop, broken_off, stopped, unidentified, unoffered, unusable, wrong};
+use super::host::{HostMachine, HostState, Turn};
 use super::memory::NewMemory;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::os::endpoint::{Channel, Offer, Packet};
 use crate::os::event::{Deadline, LocalEvent, wait};
 use crate::os::memory::Pages;
-use crate::os::process::{Peer, Process};
+use crate::os::process::{Peer, Process, User};
 use crate::segment::{Segment, Side};
 use crate::transfer::{Options, Parts};
 
 /// How long the chosen guest may take to accept 512 bytes.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The slot for the one guest, for which several may be doing handshakes.
+/// The slot for the one guest, for which several may be doing handshakes or waiting.
 pub(crate) trait GuestSlot {
-    /// Whether a live guest is connected, or is being welcomed, right now.
-    fn is_taken(&self) -> bool;
+    /// Whether it is the turn of the guest with this ticket. A guest that has none gets one, behind all
+    /// others.
+    fn turn(&mut self, ticket: &mut Option<Ticket>) -> Turn;
+
+    /// Another was faster: the guest goes back to its place among those that wait, which is returned.
+    fn put_back(&mut self, ticket: Ticket) -> u32;
 
     /// Keeps the slot for the guest that is to be welcomed; `false` if it is taken.
     fn reserve(&mut self) -> bool;
@@ -31,12 +36,19 @@ pub(crate) trait GuestSlot {
     fn memory(&mut self, pages: Pages) -> Poll<Result<NewMemory>>;
 }
 
+/// When a guest came, beside others: a lower number is earlier.
+pub(crate) type Ticket = u64;
+
 pub(crate) struct HostHandshake {
     channel: Arc<Channel>,
     deadline: Deadline,
     state: HostState,
     /// Counts what the machine has asked for.
     steps: u32,
+    /// When it last got on.
+    since: Instant,
+    /// From its KNOCK on.
+    ticket: Option<Ticket>,
     identity: Option<(Process, Peer)>,
     made: Option<Made>,
     /// The slot is kept for this guest, which is being welcomed.
@@ -63,6 +75,8 @@ impl HostHandshake {
             deadline: Deadline::after(options.handshake_timeout),
             state: HostState::Identify,
             steps: 0,
+            since: Instant::now(),
+            ticket: None,
             identity: None,
             made: None,
             welcoming: false,
@@ -79,6 +93,8 @@ impl HostHandshake {
             deadline: Deadline::after(WELCOME_TIMEOUT),
             state: HostState::Identify,
             steps: 0,
+            since: Instant::now(),
+            ticket: None,
             identity: None,
             made: None,
             welcoming: false,
@@ -108,8 +124,59 @@ impl HostHandshake {
         self.welcoming
     }
 
-    /// Goes on as far as possible; pending until the channel, or the memory, is ready. Must be called with
-    /// the same `name` and `options` each time. Once it is ready, both sides are connected or it has failed.
+    pub(crate) fn ticket(&self) -> Option<Ticket> {
+        self.ticket
+    }
+
+    /// Whether the guest has been told to wait: until its turn comes, there is nothing to do unless it goes.
+    pub(crate) fn waits(&self) -> bool {
+        self.refusing.is_none() && matches!(self.state, HostState::Wait(_))
+    }
+
+    /// Who calls, once the kernel has been asked.
+    pub(crate) fn user(&self) -> Option<&User> {
+        self.identity.as_ref().map(|(_, peer)| &peer.user)
+    }
+
+    /// Since when it has waited for something that the guest has to do.
+    pub(crate) fn awaits_guest_since(&self) -> Option<Instant> {
+        let awaits = match self.state {
+            HostState::AwaitKnock | HostState::Hello(..) | HostState::AwaitAck(..) => true,
+            _ => self.sending || self.refusing.is_some(),
+        };
+        awaits.then_some(self.since)
+    }
+
+    /// Ends it, for lack of room. Tells the guest why, as far as that is possible at once.
+    pub(crate) fn give_up(self, e: &Error) {
+        if !self.sending && self.refusing.is_none() {
+            self.channel.reset();
+            // If it does not read, it is not told.
+            let _ = self.channel.send(&refusal(e), None);
+        }
+    }
+
+    /// The guest has not answered, and its place is needed for others.
+    pub(crate) fn displaced(&self) -> Error {
+        self.timed_out("did not answer during the handshake, and its place is needed for others")
+    }
+
+    /// The guest has not answered before the deadline.
+    fn too_late(&self) -> Error {
+        self.timed_out("did not answer in time during the handshake")
+    }
+
+    fn timed_out(&self, how: &str) -> Error {
+        let text = match &self.identity {
+            Some((_, peer)) => format!("{peer} {how}"),
+            None => format!("a guest {how}"),
+        };
+        Error::new(ErrorKind::TimedOut, text)
+    }
+
+    /// Goes on as far as possible; pending until the channel, the memory or the guest's turn is ready. Must be
+    /// called with the same `name` and `options` each time. Once it is ready, both sides are connected or it
+    /// has failed.
     pub(crate) fn poll(
         &mut self,
         name: &str,
@@ -131,7 +198,7 @@ impl HostHandshake {
             let e = match worked {
                 Ok(()) => return Poll::Ready(Ok(())),
                 Err(Stop::Pending) if !self.deadline.passed() => return Poll::Pending,
-                Err(Stop::Pending) => too_late(),
+                Err(Stop::Pending) => self.too_late(),
                 Err(Stop::Failed(e)) => e,
             };
             if self.sending {
@@ -141,6 +208,7 @@ impl HostHandshake {
             let packet = refusal(&e);
             self.channel.reset();
             self.deadline = Deadline::after(WELCOME_TIMEOUT);
+            self.since = Instant::now();
             self.refusing = Some((e, packet));
         }
         self.refuse()
@@ -164,7 +232,36 @@ impl HostHandshake {
                     machine.received(&packet)?;
                     handover.none_expected().map_err(wrong)?;
                 }
-                (Act::AskOccupied, ..) => machine.asked(slot.is_taken())?,
+                (Act::AskTurn, ..) => {
+                    let turn = slot.turn(&mut self.ticket);
+                    if turn == Turn::Soon {
+                        self.check_silent()?;
+                        return Err(Stop::Pending);
+                    }
+                    self.channel.reset();
+                    machine.asked(turn);
+                }
+                (Act::Send(message), ..) => {
+                    self.sending = true;
+                    self.channel
+                        .send(&message.encode(), None)
+                        .map_err(stopped)?;
+                    self.sending = false;
+                    machine.sent();
+                    self.deadline = Deadline::Never;
+                }
+                (Act::AwaitTurn, Some((process, _)), _) => {
+                    if process.has_ended() {
+                        return Err(broken_off(io::ErrorKind::ConnectionReset.into()).into());
+                    }
+                    self.check_silent()?;
+                    if slot.turn(&mut self.ticket) != Turn::Now {
+                        return Err(Stop::Pending);
+                    }
+                    self.channel.reset();
+                    self.deadline = Deadline::after(options.handshake_timeout);
+                    machine.asked(Turn::Now);
+                }
                 (Act::MakeOffer(pages), Some((process, _)), _) => {
                     let Poll::Ready(memory) = slot.memory(pages) else {
                         return Err(Stop::Pending);
@@ -183,22 +280,41 @@ impl HostHandshake {
                     // Meanwhile the guest is at work.
                     process.complete(peer);
                 }
-                (Act::Done, ..) => return self.welcome(machine.state, slot),
+                (Act::Done, ..) if self.welcoming || slot.reserve() => {
+                    return self.welcome(machine.state);
+                }
+                (Act::Done, ..) => {
+                    self.made = None;
+                    self.deadline = Deadline::after(options.handshake_timeout);
+                    let ticket = self.ticket.unwrap_or_else(|| not_asked());
+                    machine.passed_over(slot.put_back(ticket));
+                }
                 _ => not_asked(),
             }
             self.steps += 1;
+            self.since = Instant::now();
         }
     }
 
-    /// Takes the guest, unless another was first: from here on both sides are connected.
-    fn welcome(&mut self, state: HostState, slot: &mut dyn GuestSlot) -> Result<(), Stop> {
+    /// While it is not the guest's turn, it has nothing to say. An error if it has gone.
+    fn check_silent(&self) -> Result<(), Stop> {
+        match self.channel.receive() {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(e) => Err(stopped(e)),
+            Ok(_) => Err(Error::new(
+                ErrorKind::Protocol,
+                "the guest sent something before it was its turn",
+            )
+            .into()),
+        }
+    }
+
+    /// Takes the guest: from here on both sides are connected.
+    fn welcome(&mut self, state: HostState) -> Result<(), Stop> {
         let HostState::Ready(ready) = state else {
             not_asked()
         };
         if !self.welcoming {
-            if !slot.reserve() {
-                return Err(busy().into());
-            }
             self.welcoming = true;
             self.deadline = Deadline::after(WELCOME_TIMEOUT);
         }
@@ -236,7 +352,7 @@ impl HostHandshake {
             doorbells: channel.finish_host(made.offer).map_err(unusable)?,
             process,
             peer,
-            peer_max_message: ready.max_message,
+            peer_max_message: ready.max_message(),
             over: made.over,
         })
     }

@@ -17,8 +17,10 @@ mod memory;
 mod model;
 mod packet;
 
+pub(crate) use act::{crowded, queued};
 pub(crate) use guest_side::GuestHandshake;
-pub(crate) use host_side::{GuestSlot, HostHandshake};
+pub(crate) use host::Turn;
+pub(crate) use host_side::{GuestSlot, HostHandshake, Ticket};
 pub(crate) use memory::{NewMemory, make_memory, may_make_ahead};
 #[cfg(fuzzing)]
 pub(crate) use packet::{Message, agree};

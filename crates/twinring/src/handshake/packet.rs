@@ -1,7 +1,8 @@
-//! The five messages of the handshake, byte by byte. `docs/format.md` describes the same in prose.
+//! The six messages of the handshake, byte by byte. `docs/format.md` describes the same in prose.
 //!
 //! ```text
 //! guest ── KNOCK ──► host      who I want, what I speak
+//! guest ◄── WAIT ─── host      only while others are before it; from then on no deadline
 //! guest ◄── HELLO ── host      the connection, and its memory and doorbells beside it
 //! guest ── ACK ────► host      I have mapped it
 //! guest ◄─ WELCOME ─ host      you are the one; both sides are connected
@@ -47,6 +48,8 @@ const CAPACITIES: [std::ops::Range<usize>; 2] = [48..56, 56..64];
 const REASON: std::ops::Range<usize> = 64..68;
 const TEXT_LEN: std::ops::Range<usize> = 68..72;
 const TEXT: std::ops::Range<usize> = 72..72 + TEXT_MAX;
+/// The same bytes as the reason.
+const PLACE: std::ops::Range<usize> = REASON;
 /// The longest text: a link's name, or the reason for a refusal.
 pub(crate) const TEXT_MAX: usize = 255;
 
@@ -75,6 +78,10 @@ pub(crate) enum Message {
     Refuse {
         reason: Reason,
         text: String,
+    },
+    Wait {
+        /// In the host's queue; the next has the place 1.
+        place: u32,
     },
 }
 
@@ -186,6 +193,10 @@ impl Message {
                 // Cut to fit, between two characters.
                 (5, cut(text))
             }
+            Message::Wait { place } => {
+                put(PLACE, &place.to_le_bytes());
+                (6, "")
+            }
         };
         put(KIND, &kind.to_le_bytes());
         put(TEXT_LEN, &(text.len() as u32).to_le_bytes());
@@ -218,21 +229,22 @@ impl Message {
         };
         let max_message = u64_at(MAX_MESSAGE);
         let id: [u8; 16] = std::array::from_fn(|i| packet[ID.start + i]);
+        let kind = u32_at(KIND);
         let text = packet[TEXT]
             .get(..u32_at(TEXT_LEN) as usize)
             .and_then(|text| std::str::from_utf8(text).ok())
-            .ok_or_else(|| wrong("a handshake message holds text that is none"))?
-            .to_owned();
-        let message = match u32_at(KIND) {
-            // A later version may add to its first message: check the version before the rest.
-            1 if VERSIONS.common(versions).is_none() => {
-                return Ok(Message::Knock {
-                    versions,
-                    pages,
-                    max_message,
-                    name: text,
-                });
-            }
+            .map(str::to_owned);
+        // Another version may have another first message: check the version before the rest.
+        if kind == 1 && VERSIONS.common(versions).is_none() {
+            return Ok(Message::Knock {
+                versions,
+                pages,
+                max_message,
+                name: text.unwrap_or_default(),
+            });
+        }
+        let text = text.ok_or_else(|| wrong("a handshake message holds text that is none"))?;
+        let message = match kind {
             1 => Message::Knock {
                 versions,
                 pages,
@@ -262,16 +274,25 @@ impl Message {
                 },
                 text,
             },
+            6 if u32_at(PLACE) == 0 => {
+                return Err(wrong(
+                    "a handshake message names a place 0, and they begin at 1",
+                ));
+            }
+            6 => Message::Wait {
+                place: u32_at(PLACE),
+            },
             _ => return Err(wrong("a handshake message is of unknown kind")),
         };
+        // A refusal is taken as it is, since it ends the handshake anyway.
+        if matches!(message, Message::Refuse { .. }) {
+            return Ok(message);
+        }
         if features & !PAGES_ON_DEMAND != 0 {
             return Err(wrong("a handshake message asks for unknown features"));
         }
-        // What is not used must be zero: encoding again shows whether anything else was there. A
-        // refusal is taken as it is, since it ends the handshake anyway.
-        if !matches!(message, Message::Refuse { .. })
-            && message.encode()[..HANDOVER.start] != packet[..HANDOVER.start]
-        {
+        // What is not used must be zero: encoding again shows whether anything else was there.
+        if message.encode()[..HANDOVER.start] != packet[..HANDOVER.start] {
             return Err(wrong(
                 "a handshake message has bytes set that must be zero, or numbers out of range",
             ));
@@ -294,6 +315,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::page::says;
 
     fn messages() -> impl Strategy<Value = Message> {
         let text = "\\PC{0,60}";
@@ -329,6 +351,7 @@ mod tests {
                 reason: Reason::Busy,
                 text
             }),
+            (1u32..).prop_map(|place| Message::Wait { place }),
         ]
     }
 
@@ -339,7 +362,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_judged_without_panic(mut bytes in prop::collection::vec(any::<u8>(), PACKET), keep in any::<bool>(), kind in 0u8..7) {
+        fn any_bytes_are_judged_without_panic(mut bytes in prop::collection::vec(any::<u8>(), PACKET), keep in any::<bool>(), kind in 0u8..8) {
             if keep {
                 bytes[..8].copy_from_slice(&MAGIC);
                 bytes[8..12].copy_from_slice(&[kind, 0, 0, 0]);
@@ -369,6 +392,64 @@ mod tests {
         assert_eq!(v(2, 5).common(v(1, 3)), Some(3));
         assert_eq!(v(1, 1).common(v(2, 2)), None);
         assert_eq!(v(3, 2).common(v(1, 9)), None, "a range the wrong way round");
+    }
+
+    #[test]
+    fn the_page_says_the_same() {
+        says("Handshake", &format!("exactly {PACKET} bytes"));
+        for (field, name) in [
+            (0..MAGIC.len(), "magic, `twinring`"),
+            (KIND, "kind | 1 | 2 | 3 | 4 | 5 | 6 |"),
+            (VERSION_MIN, "lowest version spoken"),
+            (VERSION_MAX, "highest version spoken"),
+            (FEATURES, "features asked for: bit 0"),
+            (MAX_MESSAGE, "`max_message`"),
+            (ID, "connection id"),
+            (CAPACITIES[0].clone(), "capacity of ring 0"),
+            (CAPACITIES[1].clone(), "capacity of ring 1"),
+            (TEXT, "text"),
+            (HANDOVER, "objects handed over"),
+        ] {
+            let row = format!("| {}..{} | {name}", field.start, field.end);
+            says("Handshake", &row);
+        }
+        let reasons = [
+            (Reason::Busy, "busy"),
+            (Reason::Version, "version"),
+            (Reason::WrongOwner, "wrong owner"),
+            (Reason::Protocol, "protocol"),
+            (Reason::OutOfMemory, "out of memory"),
+            (Reason::AccessDenied, "access denied"),
+            (Reason::OutOfHandles, "out of descriptors or handles"),
+            (Reason::Os, "another error of the system"),
+        ];
+        let reasons = reasons.map(|(reason, name)| format!("{} {name}", reason as u32));
+        let reasons = format!("REFUSE: reason: {}. WAIT: place", reasons.join(", "));
+        assert_eq!(REASON, PLACE);
+        let length = format!("length of the text, 0 to {TEXT_MAX}");
+        for (field, name) in [(REASON, reasons), (TEXT_LEN, length)] {
+            let row = format!("| {}..{} | {name}", field.start, field.end);
+            says("Handshake", &row);
+        }
+        assert_eq!(PAGES_ON_DEMAND, 1 << 0);
+        says("History", &format!("| {} | 0.1.0 |", VERSIONS.max));
+    }
+
+    #[test]
+    fn another_version_may_have_another_knock() {
+        let versions = Versions { min: 7, max: 9 };
+        let mut packet = Message::Knock {
+            versions,
+            pages: Pages::Reserved,
+            max_message: 0,
+            name: String::new(),
+        }
+        .encode();
+        packet[FEATURES.start..HANDOVER.start].fill(0xff);
+        match Message::decode(&packet) {
+            Ok(Message::Knock { versions: told, .. }) => assert_eq!(told, versions),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -2,16 +2,17 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Link;
-use crate::driver::{Callback, Callbacks, Core, open};
+use super::connection::Connection;
+use super::status::Status;
+use crate::driver::{Callbacks, open};
 use crate::error::{Error, Result};
 use crate::os::memory::Pages;
 use crate::os::process::Access;
 use crate::segment::Side;
-use crate::transfer::{Name, Options, Status, Wait};
+use crate::transfer::{Name, Options, Wait};
 
 /// Options for opening a link; made by [`Link::host`] and [`Link::guest`].
 ///
@@ -25,16 +26,16 @@ use crate::transfer::{Name, Options, Status, Wait};
 ///     .max_message(16 << 20)
 ///     .wait(Wait::Sleep)
 ///     .handshake_timeout(Duration::from_secs(2))
-///     .on_status(|_link, status| println!("{status}"))
+///     .on_status(|status| println!("{status}"))
 ///     .open()?;
-/// # link.close();
+/// # link.close(0, "");
 /// # Ok::<(), twinring::Error>(())
 /// ```
 #[must_use = "nothing happens before `open`"]
 pub struct Builder {
     name: String,
     options: Options,
-    callbacks: Callbacks,
+    callbacks: Callbacks<Connection>,
 }
 
 impl Link {
@@ -60,7 +61,7 @@ impl Link {
     /// # use twinring::*;
     /// # let name = twinring::testing::unique_name();
     /// let link = Link::guest(&name).open()?;
-    /// assert_eq!(link.status(), Status::Waiting); // no host yet
+    /// assert!(matches!(link.status(), Status::Waiting)); // no host yet
     /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn guest(name: &str) -> Builder {
@@ -99,10 +100,12 @@ impl Builder {
         self
     }
 
-    /// The longest message that this side receives, in bytes;
+    /// The longest message that this side receives in one piece, in bytes;
     /// [`DEFAULT_MAX_MESSAGE`](crate::DEFAULT_MAX_MESSAGE) by default.
     /// The peer learns it, so that its `send` of a longer message fails at once with
-    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge).
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge). A stream that turns out to be longer is stopped
+    /// if it is received in one piece; [`max_stream`](Builder::max_stream) bounds one that is received as a
+    /// stream.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -110,12 +113,67 @@ impl Builder {
     /// # let name = twinring::testing::unique_name();
     /// let host = Link::host(&name).max_message(100).open()?;
     /// let guest = Link::guest(&name).open()?;
-    /// guest.wait_connected(Duration::from_secs(5))?;
-    /// assert_eq!(guest.send(&[0; 101]).unwrap_err().kind(), ErrorKind::TooLarge);
+    /// let conn = guest.within(Duration::from_secs(5)).next()?;
+    /// assert_eq!(conn.send(&[0; 101]).unwrap_err().kind(), ErrorKind::TooLarge);
     /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn max_message(mut self, bytes: u64) -> Builder {
         self.options.max_message = bytes;
+        self
+    }
+
+    /// The longest message that this side receives as a stream, in bytes; no limit by default. A longer one
+    /// is stopped there.
+    ///
+    /// ```
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let host = Link::host(&name).max_stream(1 << 40).open()?;
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn max_stream(mut self, bytes: u64) -> Builder {
+        self.options.max_stream = bytes;
+        self
+    }
+
+    /// Lets a [`View`](crate::View) be a slice of the ring itself, without a private copy.
+    ///
+    /// ```
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// // SAFETY: the peer is our own program, and uses this library.
+    /// let host = unsafe { Link::host(&name).trust_peer() }.open()?;
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    ///
+    /// # Safety
+    /// No peer of this link may touch what it has sent: a reference to bytes that another process writes at
+    /// the same time is undefined behaviour. A peer that uses this library keeps to that; a hostile one need
+    /// not.
+    pub unsafe fn trust_peer(mut self) -> Builder {
+        self.options.trusts_peer = true;
+        self
+    }
+
+    /// The link connects once: when that connection has ended, it waits for no other, and the program is to
+    /// close it. Without this, the next guest may be connected before the program has closed the link, and
+    /// is then turned away. Guests that come meanwhile wait, and find the next host of the name.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let host = Link::host(&name).one_connection().open()?;
+    /// let first = Link::guest(&name).open()?;
+    /// drop(first.within(Duration::from_secs(5)).next()?);
+    /// assert!(host.next()?.recv().is_err());
+    /// let second = Link::guest(&name).open()?;
+    /// assert!(second.within(Duration::from_millis(10)).next().is_err());
+    /// host.close(0, "");
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn one_connection(mut self) -> Builder {
+        self.options.one_connection = true;
         self
     }
 
@@ -145,9 +203,9 @@ impl Builder {
     /// # let directory = &directory;
     /// let host = Link::host(&name).directory(directory).access(access.clone()).open()?;
     /// let guest = Link::guest(&name).directory(directory).access(access).open()?;
-    /// let peer = guest.wait_connected(Duration::from_secs(5))?;
-    /// println!("the host is {peer}");
-    /// # drop((host, guest));
+    /// let conn = guest.within(Duration::from_secs(5)).next()?;
+    /// println!("the host is {}", conn.peer());
+    /// # drop((conn, host, guest));
     /// # let _ = std::fs::remove_dir_all(directory);
     /// # Ok::<(), twinring::Error>(())
     /// ```
@@ -211,7 +269,7 @@ impl Builder {
     /// # let name = twinring::testing::unique_name();
     /// let host = Link::host(&name).ring_capacity(64 << 20).reserve_memory(false).open()?;
     /// let guest = Link::guest(&name).reserve_memory(false).open()?;
-    /// guest.wait_connected(Duration::from_secs(5))?;
+    /// let conn = guest.within(Duration::from_secs(5)).next()?;
     /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn reserve_memory(mut self, reserve: bool) -> Builder {
@@ -223,53 +281,62 @@ impl Builder {
         self
     }
 
-    /// Calls `f` with each message, on a thread of the link's own. All methods that receive then return
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    /// Calls `f` with each message and the connection that it came on, on a thread of the link's own. What
+    /// `f` sends on that connection reaches the one who asked, or nobody. [`Link::next`] and all methods that
+    /// receive then return [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported). The link keeps a
+    /// connection until its end.
     ///
     /// The callbacks of a link run one at a time, in the order of the events, with no lock held: they
     /// may call anything, `send` and `close` included. While one runs, the next waits, and so does
-    /// the peer once its ring is full. The `&Link` that they get does not keep the link open.
+    /// the peer once its ring is full. **If both sides send from their callbacks and both rings are full, both
+    /// wait for ever**: let one side read on another thread than it sends on, or bound what is under way, or
+    /// give `send` a [time](Connection::within).
+    ///
+    /// A message counts as [taken](Connection::taken) when `f` returns (of one longer than a frame, the last
+    /// chunk). If `f` panics, the connection is abandoned and the link closed, which `on_status` is told, and
+    /// the message goes back to its sender.
     ///
     /// ```
     /// # use std::time::Duration;
     /// # use twinring::*;
     /// # let name = twinring::testing::unique_name();
     /// let host = Link::host(&name)
-    ///     .on_message(|link, message| {
-    ///         let _ = link.send(message); // an echo
+    ///     .on_message(|conn, message| {
+    ///         let _ = conn.send(message); // an echo
     ///     })
     ///     .open()?;
-    /// # let guest = Link::guest(&name).open()?;
-    /// # guest.wait_connected(Duration::from_secs(5))?;
-    /// # guest.send(b"hello")?;
-    /// # assert_eq!(guest.recv()?, b"hello");
+    /// # let conn = Link::guest(&name).open()?.within(Duration::from_secs(5)).next()?;
+    /// # conn.send(b"hello")?;
+    /// # assert_eq!(conn.recv()?, Some(b"hello".to_vec()));
     /// # Ok::<(), twinring::Error>(())
     /// ```
-    pub fn on_message(mut self, f: impl FnMut(&Link, &[u8]) + Send + 'static) -> Builder {
-        self.callbacks.on_message = Some(with_link(f));
+    pub fn on_message(mut self, f: impl FnMut(&Connection, &[u8]) + Send + 'static) -> Builder {
+        self.options.callback = true;
+        self.callbacks.on_message = Some(Box::new(f));
         self
     }
 
     /// Calls `f` with each change of the link's status, once and in order, on the same thread as
     /// [`on_message`](Builder::on_message). With `on_message`, a status is reported in order with the
-    /// messages: `Disconnected` after the last message of that connection.
+    /// messages: `Disconnected` after the last message of that connection; and nothing goes out by
+    /// [`Link::send`] on a connection before `f` has returned from its `Connected`.
     ///
     /// ```
     /// # use twinring::*;
     /// # let name = twinring::testing::unique_name();
     /// let (tell, told) = std::sync::mpsc::channel();
     /// let host = Link::host(&name)
-    ///     .on_status(move |_link, status| {
-    ///         let _ = tell.send(status.clone());
+    ///     .on_status(move |status| {
+    ///         let _ = tell.send(status.to_string());
     ///     })
     ///     .open()?;
-    /// assert_eq!(told.recv(), Ok(Status::Waiting));
-    /// host.close();
-    /// assert_eq!(told.recv(), Ok(Status::Closed));
+    /// assert_eq!(told.recv().unwrap(), "waiting");
+    /// host.close(0, "");
+    /// assert_eq!(told.recv().unwrap(), "closed");
     /// # Ok::<(), twinring::Error>(())
     /// ```
-    pub fn on_status(mut self, f: impl FnMut(&Link, &Status) + Send + 'static) -> Builder {
-        self.callbacks.on_status = Some(with_link(f));
+    pub fn on_status(mut self, mut f: impl FnMut(&Status) + Send + 'static) -> Builder {
+        self.callbacks.on_change = Some(Box::new(move |change| f(&Status::new(change))));
         self
     }
 
@@ -279,16 +346,16 @@ impl Builder {
     /// ```
     /// # use twinring::*;
     /// # let name = twinring::testing::unique_name();
-    /// let host = Link::host(&name).on_error(|_link, error| eprintln!("{error}")).open()?;
+    /// let host = Link::host(&name).on_error(|error| eprintln!("{error}")).open()?;
     /// # Ok::<(), twinring::Error>(())
     /// ```
-    pub fn on_error(mut self, f: impl FnMut(&Link, &Error) + Send + 'static) -> Builder {
-        self.callbacks.on_error = Some(with_link(f));
+    pub fn on_error(mut self, f: impl FnMut(&Error) + Send + 'static) -> Builder {
+        self.callbacks.on_error = Some(Box::new(f));
         self
     }
 
     /// Opens the link, without waiting for a peer: the link connects by itself as soon as there is one,
-    /// and again whenever the peer comes back. [`Link::wait_connected`] waits.
+    /// and again whenever the peer comes back. [`Link::next`] waits.
     ///
     /// A guest whose host is there already is usually connected when this returns (but not on
     /// Windows). It does the handshake itself, as far as it gets within 2 ms; with a host that is not
@@ -315,20 +382,9 @@ impl Builder {
         self.options
             .check()
             .and_then(|()| open(name.clone(), self.options, self.callbacks))
-            .map(Link::owning)
+            .map(Link::new)
             .map_err(|e| e.of_link(name.as_str()))
     }
-}
-
-/// A callback that gets the link as a handle which does not keep it open.
-fn with_link<T: ?Sized + 'static>(mut f: impl FnMut(&Link, &T) + Send + 'static) -> Callback<T> {
-    let mut link = None;
-    Box::new(move |core: &Arc<Core>, what: &T| {
-        f(
-            link.get_or_insert_with(|| Link::passing(core.clone())),
-            what,
-        );
-    })
 }
 
 impl fmt::Debug for Builder {

@@ -1,34 +1,35 @@
 //! Receiving a message while it is still arriving.
 
+use std::fmt;
 use std::io;
-use std::marker::PhantomData;
-use std::time::Duration;
+use std::sync::Arc;
 
-use super::Link;
-use super::view::{View, ViewOwner};
-use crate::error::{Error, ErrorKind, Result};
+use super::view::View;
+use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::os::event::Deadline;
-use crate::segment::Span;
-use crate::transfer::{Current, Event, Inbox, ReceiveMode, aborted};
+use crate::segment::{Cause, Span};
+use crate::transfer::{Event, Owner, ReceiveMode, Timeout, release, too_long};
 
 /// One message, received while it is still arriving: read it ([`std::io::Read`]), or take
-/// [chunk after chunk](RecvStream::next_chunk) in place in the ring. Made by [`Link::recv_stream`].
+/// [chunk after chunk](RecvStream::next_chunk) in place in the ring. Made by
+/// [`Connection::recv_stream`](crate::Connection::recv_stream).
 ///
-/// The stream ends where the message ends. If the peer gives the message up or goes, that is
-/// reported once, as an error: what has been read was not a whole message. If the stream is dropped
-/// before its end, the rest of the message is skipped.
+/// The stream ends where the message ends. If the peer gives the message up or goes, that is an error:
+/// what has been read was not a whole message. If the stream is dropped before its end, or
+/// [stopped](RecvStream::stop), its sender's next write fails.
 ///
-/// While it is held, other receivers of this link wait; one on the same thread fails with
-/// [`ErrorKind::Deadlock`]. Small messages may overtake a large one: those that arrive between its
-/// chunks are kept for later receivers, or for [`overtaking`](RecvStream::overtaking).
+/// Small messages may overtake a large one: those that arrive between its chunks are kept, up to 64 MiB,
+/// and [`recv`](crate::Connection::recv) gives them meanwhile. Otherwise receivers of this connection wait
+/// for the end of the stream; one on the thread that began it fails with
+/// [`ErrorKind::Held`](crate::ErrorKind::Held).
 ///
 /// ```
 /// use std::io::Read;
 ///
 /// # let (host, guest) = twinring::testing::pair()?;
 /// let sender = std::thread::spawn(move || host.send(&vec![7; 10_000_000]));
-/// let mut stream = guest.recv_stream()?;
+/// let mut stream = guest.recv_stream()?.unwrap();
 /// let mut buffer = [0; 10_000];
 /// let mut len = 0;
 /// loop {
@@ -41,15 +42,12 @@ use crate::transfer::{Current, Event, Inbox, ReceiveMode, aborted};
 /// # sender.join().unwrap()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub struct RecvStream<'a> {
-    inbox: &'a Inbox,
-    current: Current<'a>,
-    timeout: Option<Duration>,
+pub struct RecvStream {
+    owner: Arc<Owner>,
+    timeout: Timeout,
     piece: Option<Here>,
     /// Nothing comes after `piece`.
     last: bool,
-    /// Not `Send`: the thread that holds it is known.
-    _here: PhantomData<*const ()>,
 }
 
 /// A piece of the message that is being read.
@@ -60,186 +58,194 @@ enum Here {
     InRing { frame: Frame, rest: Span },
 }
 
-impl Link {
-    /// Receives the next message as a stream. Waits until one begins, and for a peer, as long as it
-    /// takes. A message that is longer than the ring, or endless, needs no more memory than the ring.
-    /// It must not be longer than this side's [`max_message`](crate::Builder::max_message).
-    ///
-    /// # Errors
-    /// As [`recv`](Link::recv), and [`Deadlock`](ErrorKind::Deadlock) if this thread holds a view or a
-    /// stream of this link.
-    ///
-    /// ```
-    /// # let (host, guest) = twinring::testing::pair()?;
-    /// host.send(b"short ones come in one chunk")?;
-    /// let mut stream = guest.recv_stream()?;
-    /// assert_eq!(stream.next_chunk()?.unwrap().len(), 28);
-    /// assert!(stream.next_chunk()?.is_none());
-    /// # Ok::<(), twinring::Error>(())
-    /// ```
-    pub fn recv_stream(&self) -> Result<RecvStream<'_>> {
-        recv_stream(&self.core.inbox, None)
-    }
-
-    /// Like [`recv_stream`](Link::recv_stream), but fails with
-    /// [`TimedOut`](ErrorKind::TimedOut) if no message begins within `timeout`. Each later wait has the
-    /// same timeout; see [`set_timeout`](RecvStream::set_timeout).
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use twinring::*;
-    /// # let (host, guest) = twinring::testing::pair()?;
-    /// let error = guest.recv_stream_timeout(Duration::from_millis(10)).unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::TimedOut);
-    /// # Ok::<(), twinring::Error>(())
-    /// ```
-    pub fn recv_stream_timeout(&self, timeout: Duration) -> Result<RecvStream<'_>> {
-        recv_stream(&self.core.inbox, Some(timeout))
-    }
-}
-
-fn recv_stream(inbox: &Inbox, timeout: Option<Duration>) -> Result<RecvStream<'_>> {
-    let deadline = timeout.map_or(Deadline::Never, Deadline::after);
-    let begun = inbox.take_current(deadline).and_then(|current| {
+impl RecvStream {
+    pub(super) fn receive(owner: &Arc<Owner>, timeout: Timeout) -> Result<Option<RecvStream>> {
+        let inbox = &owner.duplex.inbox;
+        let deadline = timeout.deadline();
+        inbox.lend(deadline).map_err(|e| inbox.link.named(e))?;
         let mut stream = RecvStream {
-            inbox,
-            current,
+            owner: owner.clone(),
             timeout,
             piece: None,
             last: true,
-            _here: PhantomData,
         };
-        stream.begin(deadline)?;
-        inbox.holder.hold();
-        Ok(stream)
-    });
-    begun.map_err(|e| inbox.link.named(e))
-}
-
-impl RecvStream<'_> {
-    /// How long each wait for the peer may take at most; `None`: as long as it takes. A stream that
-    /// timed out can go on.
-    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
-        self.timeout = timeout;
+        let begun = stream.begin(deadline).map_err(|e| inbox.link.named(e))?;
+        Ok(begun.then_some(stream))
     }
 
     /// The next chunk in place in the ring, or `None` at the end of the message. If some of the present
     /// chunk was read, the rest of it.
     ///
     /// # Errors
-    /// [`Aborted`](ErrorKind::Aborted) if the peer gave the message up; as [`recv`](Link::recv) if the
-    /// connection ended before the message did; [`TimedOut`](ErrorKind::TimedOut) by
-    /// [`set_timeout`](RecvStream::set_timeout); [`Full`](ErrorKind::Full) if so many messages have
-    /// overtaken this one that some must be [taken](RecvStream::overtaking) first.
-    pub fn next_chunk(&mut self) -> Result<Option<View<'_>>> {
-        let inbox = self.inbox;
-        if !self.find().map_err(|e| inbox.link.named(e))? {
+    /// [`StreamEnded`](crate::ErrorKind::StreamEnded) if the peer gave the message up;
+    /// [`Ended`](crate::ErrorKind::Ended) if the connection ended before the message did;
+    /// [`TimedOut`](crate::ErrorKind::TimedOut), after which the stream can go on;
+    /// [`Held`](crate::ErrorKind::Held) if so many messages have overtaken this one that some must be received
+    /// first.
+    pub fn next_chunk(&mut self) -> Result<Option<View>> {
+        if !self.find()? {
             return Ok(None);
         }
-        Ok(match (self.piece.take(), self.current.as_mut()) {
-            (Some(Here::Own { mut bytes, at }), _) => {
+        let duplex = &self.owner.duplex;
+        Ok(self.piece.take().map(|piece| match piece {
+            Here::Own { mut bytes, at } => {
                 bytes.drain(..at);
-                Some(View::own(bytes))
+                View::own(bytes)
             }
-            (Some(Here::InRing { frame, rest }), Some(incoming)) => Some(View::in_ring(
-                inbox,
-                rest,
-                frame,
-                ViewOwner::Chunk(incoming),
-            )),
-            _ => None,
-        })
+            Here::InRing { frame, rest } => {
+                let mut current = duplex.inbox.borrowed();
+                let place = current.reader.keep(frame, &duplex.session.kept);
+                release(current);
+                View::in_ring(duplex, rest, place)
+            }
+        }))
     }
 
-    /// The next message that has overtaken this one, if there is one so far. What is not taken here goes
-    /// to later receivers.
-    pub fn overtaking(&mut self) -> Option<Vec<u8>> {
-        self.current.as_mut()?.overtaken.pop()
+    /// Wants no more of this message: its sender's next write fails with
+    /// [`End::Stopped`](crate::End::Stopped) and this reason. The connection goes on.
+    ///
+    /// ```
+    /// # use twinring::*;
+    /// use std::io::{Read, Write};
+    ///
+    /// # let (host, guest) = twinring::testing::pair()?;
+    /// let sender = std::thread::spawn(move || {
+    ///     let mut rows = host.send_stream()?;
+    ///     loop {
+    ///         rows.write_all(&[7; 100_000])?; // without end
+    ///     }
+    ///     # #[allow(unreachable_code)]
+    ///     Ok::<(), std::io::Error>(())
+    /// });
+    /// let mut rows = guest.recv_stream()?.unwrap();
+    /// rows.read_exact(&mut [0; 10])?;
+    /// rows.stop(4, "ten bytes are enough");
+    /// assert!(sender.join().unwrap().is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stop(mut self, code: u32, reason: &str) {
+        self.stop_here(&Cause::new(code, reason));
     }
 
-    /// Waits until a message begins.
-    fn begin(&mut self, deadline: Deadline) -> Result<()> {
+    fn stop_here(&mut self, cause: &Cause) {
+        if self.owner.duplex.link.is_forked() {
+            return;
+        }
+        self.give_back();
+        let mut current = self.owner.duplex.inbox.borrowed();
+        current.stop_stream(cause);
+        release(current);
+    }
+
+    /// Waits until a message begins; `false` if none will.
+    fn begin(&mut self, deadline: Deadline) -> Result<bool> {
+        let owner = self.owner.clone();
+        let inbox = &owner.duplex.inbox;
+        let mut current = inbox.borrowed();
         let (mut begun, mut steps) = (Vec::new(), 0);
-        while self.piece.is_none() {
-            let (current, mode) = (&mut self.current, ReceiveMode::StreamBegins(&mut begun));
-            match self.inbox.step(current, mode, deadline, None, &mut steps)? {
-                event @ (Event::Copied | Event::Begun) => {
+        let found = loop {
+            let mode = ReceiveMode::StreamBegins(&mut begun);
+            match inbox.step(&mut current, mode, deadline, None, &mut steps) {
+                Ok(event @ (Event::Copied | Event::Begun)) => {
                     self.last = matches!(event, Event::Copied);
                     let bytes = std::mem::take(&mut begun);
                     self.piece = Some(Here::Own { bytes, at: 0 });
+                    inbox.end_hold(&mut current);
+                    break Ok(true);
                 }
-                Event::InRing { frame, last } => self.found(frame, last),
-                Event::Aborted => return Err(aborted()),
-                Event::Ended => {
-                    if let Some(end) = self.inbox.next_connection(&mut self.current) {
-                        return Err(end.error());
-                    }
+                Ok(Event::InRing { frame, last }) => {
+                    let rest = current.reader.span(frame);
+                    self.piece = Some(Here::InRing { frame, rest });
+                    self.last = last;
+                    break Ok(true);
                 }
-                Event::Connected | Event::Interrupted | Event::Again => {}
+                Ok(Event::Aborted) => break Err(Error::stream_ended(current.why_given_up())),
+                Ok(Event::TooLong) => break Err(too_long()),
+                Ok(Event::Over) => break inbox.over(&current).map(|()| false),
+                Ok(Event::Pending(_) | Event::Interrupted | Event::Again) => {}
+                Err(e) => break Err(e),
             }
-        }
-        Ok(())
+        };
+        // Reading it may take long.
+        current.wake_peer();
+        release(current);
+        found
     }
 
     /// Waits for a piece to read; `false` at the end of the message.
     fn find(&mut self) -> Result<bool> {
-        self.inbox.link.check_forked()?;
-        let deadline = self.timeout.map_or(Deadline::Never, Deadline::after);
+        if self.piece.is_some() {
+            self.owner.duplex.link.check_forked()?;
+            return Ok(true);
+        }
+        let found = self.find_next();
+        found.map_err(|e| self.owner.duplex.link.named(e))
+    }
+
+    fn find_next(&mut self) -> Result<bool> {
+        let owner = self.owner.clone();
+        let inbox = &owner.duplex.inbox;
+        inbox.link.check_forked()?;
+        if self.last {
+            return Ok(false);
+        }
+        let deadline = self.timeout.deadline();
+        let mut current = inbox.borrowed();
         let mut steps = 0;
-        while self.piece.is_none() {
-            if self.last {
-                return Ok(false);
-            }
-            if self.current.is_none() {
-                return Err(ended_before());
-            }
-            let (current, mode) = (&mut self.current, ReceiveMode::StreamGoesOn);
-            match self.inbox.step(current, mode, deadline, None, &mut steps)? {
-                Event::InRing { frame, last } => self.found(frame, last),
-                Event::Aborted => {
-                    self.last = true;
-                    return Err(aborted());
+        let found = loop {
+            let mode = ReceiveMode::StreamGoesOn;
+            match inbox.step(&mut current, mode, deadline, None, &mut steps) {
+                Ok(Event::InRing { frame, last }) => {
+                    let rest = current.reader.span(frame);
+                    self.piece = Some(Here::InRing { frame, rest });
+                    self.last = last;
+                    break Ok(true);
                 }
-                Event::Ended => {
+                Ok(Event::Aborted) => {
                     self.last = true;
-                    let end = self.inbox.next_connection(&mut self.current);
-                    return Err(end.map_or_else(ended_before, |end| end.error()));
+                    break Err(Error::stream_ended(current.why_given_up()));
                 }
-                Event::Copied
-                | Event::Begun
-                | Event::Connected
-                | Event::Interrupted
-                | Event::Again => {}
+                Ok(Event::TooLong) => {
+                    self.last = true;
+                    break Err(too_long());
+                }
+                // A peer that finished within a message has not finished this one.
+                Ok(Event::Over) => {
+                    let end = current.over().cloned();
+                    break Err(Error::ended(end.unwrap_or(crate::End::Crashed)));
+                }
+                Ok(
+                    Event::Copied
+                    | Event::Pending(_)
+                    | Event::Begun
+                    | Event::Interrupted
+                    | Event::Again,
+                ) => {}
+                Err(e) => break Err(e),
             }
-        }
-        Ok(true)
+        };
+        current.wake_peer();
+        release(current);
+        found
     }
 
-    fn found(&mut self, frame: Frame, last: bool) {
-        if let Some(incoming) = self.current.as_mut() {
-            // Reading it may take long.
-            incoming.wake_peer();
-            let rest = incoming.reader.span(frame);
-            self.piece = Some(Here::InRing { frame, rest });
-            self.last = last;
+    /// Returns the room of the piece, which has been read.
+    fn give_back(&mut self) {
+        if let Some(Here::InRing { frame, .. }) = self.piece.take() {
+            let mut current = self.owner.duplex.inbox.borrowed();
+            current.give_back_unless_sealed(frame);
+            release(current);
         }
     }
 }
 
-fn ended_before() -> Error {
-    Error::new(
-        ErrorKind::NotConnected,
-        "the connection of this stream has ended, as an earlier call reported",
-    )
-}
-
-impl io::Read for RecvStream<'_> {
+impl io::Read for RecvStream {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         if to.is_empty() {
             return Ok(0);
         }
         loop {
-            if !self.find().map_err(|e| self.inbox.link.named(e))? {
+            if !self.find()? {
                 return Ok(0);
             }
             let (len, done) = match &mut self.piece {
@@ -251,9 +257,8 @@ impl io::Read for RecvStream<'_> {
                 }
                 Some(Here::InRing { rest, .. }) => {
                     let len = to.len().min(rest.len());
-                    if let Some(incoming) = self.current.as_ref() {
-                        rest.read(incoming.reader.memory(), 0, &mut to[..len]);
-                    }
+                    let ring = self.owner.duplex.session.incoming_ring();
+                    rest.read(ring, 0, &mut to[..len]);
                     rest.skip(len);
                     (len, rest.len() == 0)
                 }
@@ -270,33 +275,19 @@ impl io::Read for RecvStream<'_> {
     }
 }
 
-impl RecvStream<'_> {
-    /// Returns the room of the piece, which has been read.
-    fn give_back(&mut self) {
-        if let (Some(Here::InRing { frame, .. }), Some(incoming)) =
-            (self.piece.take(), self.current.as_mut())
-        {
-            incoming.give_back(frame);
-        }
-    }
-}
-
-impl std::fmt::Debug for RecvStream<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for RecvStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RecvStream").finish_non_exhaustive()
     }
 }
 
-impl Drop for RecvStream<'_> {
+impl Drop for RecvStream {
     fn drop(&mut self) {
-        if self.inbox.link.is_forked() {
+        if self.owner.duplex.link.is_forked() {
             // Nothing of the parent's may be touched.
             return;
         }
-        self.give_back();
-        if let Some(incoming) = self.current.as_mut() {
-            incoming.reader.skip();
-        }
-        self.inbox.holder.let_go();
+        self.stop_here(&Cause::default());
+        self.owner.duplex.inbox.give_back();
     }
 }

@@ -1,27 +1,26 @@
 //! Sending a message piece by piece, without knowing its length beforehand.
 
 use std::fmt;
-use std::io::{self, Read};
-use std::marker::PhantomData;
+use std::io;
 use std::mem;
-use std::time::Duration;
+use std::sync::Arc;
 
-use super::Link;
-use crate::error::{Error, ErrorKind, Result};
-use crate::os::event::Deadline;
-use crate::os::system_error;
-use crate::transfer::{LargeMessage, Outbox, admit};
+use crate::error::{End, Error, ErrorKind, Result};
+use crate::segment::Cause;
+use crate::transfer::{Duplex, LargeMessage, Owner, Timeout};
 
 /// One message, sent while it is being produced: what is written goes out in chunks, and
-/// [`finish`](SendStream::finish) completes the message. Made by [`Link::send_stream`].
+/// [`finish`](SendStream::finish) completes the message. Made by
+/// [`Connection::send_stream`](crate::Connection::send_stream).
 ///
 /// Dropped without `finish`, the message is given up and the peer told so: its `recv` fails with
-/// [`Aborted`](crate::ErrorKind::Aborted). A message may be endless. It needs the memory of one chunk
-/// here, and no more at the peer if it is [received as a stream](Link::recv_stream).
+/// [`StreamEnded`](ErrorKind::StreamEnded), [`End::Abandoned`]; after [`abort`](SendStream::abort) with
+/// [`End::Aborted`] and the reason. If the peer reads it as a stream and wants no more, the next write fails
+/// with [`End::Stopped`]. A message may be endless. It needs the memory of one chunk here, and no more at the
+/// peer if it is [received as a stream](crate::Connection::recv_stream).
 ///
 /// Other threads' small messages may go between the chunks. Their large ones wait until this one is
-/// finished; a large one on the same thread fails with
-/// [`ErrorKind::Deadlock`](crate::ErrorKind::Deadlock).
+/// finished; a large one on the thread that began it fails with [`ErrorKind::Held`].
 ///
 /// ```
 /// use std::io::Write;
@@ -32,101 +31,52 @@ use crate::transfer::{LargeMessage, Outbox, admit};
 ///     writeln!(rows, "row {row}")?;
 /// }
 /// rows.finish()?;
-/// assert_eq!(guest.recv()?, b"row 0\nrow 1\nrow 2\n");
+/// assert_eq!(guest.recv()?, Some(b"row 0\nrow 1\nrow 2\n".to_vec()));
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[must_use = "the message is given up without `finish`"]
-pub struct SendStream<'a> {
-    message: LargeMessage<'a>,
-    timeout: Option<Duration>,
+pub struct SendStream {
+    message: LargeMessage<Arc<Duplex>>,
+    timeout: Timeout,
     /// Written, but not enough for a chunk yet.
     buffer: Vec<u8>,
     /// Some of what was written has not been sent: the message cannot be completed.
-    failed: Option<ErrorKind>,
-    /// Not `Send`: the thread that holds it is known.
-    _here: PhantomData<*const ()>,
+    failed: Option<Failed>,
+    /// Keeps the connection open.
+    _owner: Arc<Owner>,
 }
 
-impl Link {
-    /// Begins a message that is sent while it is being produced. Waits while another large message is
-    /// being sent.
-    ///
-    /// # Errors
-    /// As [`send`](Link::send); [`Deadlock`](crate::ErrorKind::Deadlock) if this thread is already sending a
-    /// stream on this link.
-    ///
-    /// ```
-    /// # use twinring::*;
-    /// use std::io::Write;
-    ///
-    /// # let (host, guest) = twinring::testing::pair()?;
-    /// let mut stream = host.send_stream()?;
-    /// stream.write_all(&[7; 100_000])?;
-    /// drop(stream); // given up
-    /// assert_eq!(guest.recv().unwrap_err().kind(), ErrorKind::Aborted);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn send_stream(&self) -> Result<SendStream<'_>> {
-        send_stream(&self.core.outbox).map_err(|e| self.core.link.named(e))
+/// How a stream failed.
+#[derive(Debug)]
+struct Failed {
+    kind: ErrorKind,
+    end: Option<End>,
+}
+
+impl SendStream {
+    pub(super) fn begin(owner: &Arc<Owner>, timeout: Timeout) -> Result<SendStream> {
+        let duplex = &owner.duplex;
+        let begun = duplex
+            .outbox
+            .sending(|| LargeMessage::begin(duplex.clone(), timeout.deadline()));
+        Ok(SendStream {
+            message: begun?,
+            timeout,
+            buffer: Vec::new(),
+            failed: None,
+            _owner: owner.clone(),
+        })
     }
 
-    /// Sends everything that `reader` yields as one message and returns its length. If reading fails, the
-    /// message is given up.
-    ///
-    /// # Errors
-    /// As [`send`](Link::send); if reading fails, [`Os`](crate::ErrorKind::Os) or another kind, with the
-    /// reader's error as source.
-    ///
-    /// ```
-    /// # let (host, guest) = twinring::testing::pair()?;
-    /// let mut file = std::io::Cursor::new(vec![7; 100_000]); // or a file, or a socket
-    /// assert_eq!(host.send_from(&mut file)?, 100_000);
-    /// assert_eq!(guest.recv()?.len(), 100_000);
-    /// # Ok::<(), twinring::Error>(())
-    /// ```
-    pub fn send_from(&self, reader: &mut (impl Read + ?Sized)) -> Result<u64> {
-        send_from(&self.core.outbox, reader).map_err(|e| self.core.link.named(e))
-    }
-}
-
-fn send_stream(outbox: &Outbox) -> Result<SendStream<'_>> {
-    outbox.link.check_forked()?;
-    Ok(SendStream {
-        message: LargeMessage::begin(outbox, Deadline::Never)?,
-        timeout: None,
-        buffer: Vec::new(),
-        failed: None,
-        _here: PhantomData,
-    })
-}
-
-fn send_from(outbox: &Outbox, reader: &mut (impl Read + ?Sized)) -> Result<u64> {
-    let mut stream = send_stream(outbox)?;
-    let mut buffer = vec![0; stream.message.max_chunk];
-    loop {
-        let mut len = 0;
-        while len < buffer.len() {
-            match reader.read(&mut buffer[len..]) {
-                Ok(0) => {
-                    stream.append(&buffer[..len])?;
-                    let all = stream.len();
-                    return stream.finish().map(|()| all);
-                }
-                // A reader may return a wrong length; that must not make us read beyond the buffer.
-                Ok(n) => len = (len + n).min(buffer.len()),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(system_error("cannot read what is to be sent", e)),
-            }
+    /// Gives the message up, and tells the peer why. Waits for room for the text, as long as the stream's
+    /// calls may wait; without it, the peer learns only that the message was given up.
+    pub fn abort(mut self, code: u32, reason: &str) {
+        let cause = Cause::new(code, reason);
+        let deadline = self.timeout.deadline();
+        if !self.message.duplex.link.is_forked() {
+            // What failed is given up without a reason, when the message is dropped.
+            let _ = self.message.abort(&cause, deadline);
         }
-        stream.append(&buffer)?;
-    }
-}
-
-impl SendStream<'_> {
-    /// How long each wait for room may take at most. `None`, the default: as long as it takes.
-    /// A stream that timed out cannot go on.
-    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
-        self.timeout = timeout;
     }
 
     /// Bytes written so far.
@@ -138,24 +88,15 @@ impl SendStream<'_> {
     /// Completes the message: committed when this returns `Ok`.
     ///
     /// # Errors
-    /// As [`send`](Link::send); then the message is given up.
+    /// As [`send`](crate::Connection::send); then the message is given up.
     pub fn finish(mut self) -> Result<()> {
         let rest = mem::take(&mut self.buffer);
         self.put(&rest, true)
     }
 
-    /// Writes all of `bytes`, in chunks that are as long as possible.
-    fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
-        while !bytes.is_empty() {
-            let len = self.append_some(bytes)?;
-            bytes = &bytes[len..];
-        }
-        Ok(())
-    }
-
     fn append_some(&mut self, bytes: &[u8]) -> Result<usize> {
         let chunk = self.message.max_chunk;
-        self.message.outbox.link.check_forked()?;
+        self.message.duplex.link.check_forked()?;
         if self.buffer.is_empty() && bytes.len() >= chunk {
             self.put(&bytes[..chunk], false)?;
             return Ok(chunk);
@@ -188,32 +129,36 @@ impl SendStream<'_> {
     }
 
     fn put_some(&mut self, bytes: &[u8], ends: bool) -> Result<usize> {
-        let deadline = self.timeout.map_or(Deadline::Never, Deadline::after);
-        let message = &mut self.message;
-        let put = message.outbox.sending(|| {
-            if let Some(kind) = self.failed {
-                return Err(failed_before(kind));
+        let deadline = self.timeout.deadline();
+        let duplex = self.message.duplex.clone();
+        let put = duplex.outbox.sending(|| {
+            if let Some(failed) = &self.failed {
+                return Err(failed_before(failed));
             }
-            let len = message.sent.saturating_add(bytes.len() as u64);
-            let len = usize::try_from(len).unwrap_or(usize::MAX);
-            admit(&message.connection, Some(len))?;
-            message.put(bytes, 0..bytes.len(), ends, deadline)
+            self.message.put(bytes, 0..bytes.len(), ends, deadline)
         });
         if let Err(e) = &put {
-            self.failed = Some(e.kind());
+            self.failed.get_or_insert(Failed {
+                kind: e.kind(),
+                end: e.end().cloned(),
+            });
         }
         put
     }
 }
 
-fn failed_before(kind: ErrorKind) -> Error {
-    Error::new(
-        kind,
-        "this stream has failed before and cannot go on; begin another one",
-    )
+fn failed_before(failed: &Failed) -> Error {
+    match (failed.kind, &failed.end) {
+        (ErrorKind::StreamEnded, Some(end)) => Error::stream_ended(end.clone()),
+        (_, Some(end)) => Error::ended(end.clone()),
+        (kind, None) => Error::new(
+            kind,
+            "this stream has failed before and cannot go on; begin another one",
+        ),
+    }
 }
 
-impl io::Write for SendStream<'_> {
+impl io::Write for SendStream {
     /// Writes some of `bytes`. Once it has returned an error, the message cannot be completed.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Ok(self.append_some(bytes)?)
@@ -228,7 +173,7 @@ impl io::Write for SendStream<'_> {
     }
 }
 
-impl fmt::Debug for SendStream<'_> {
+impl fmt::Debug for SendStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SendStream")
             .field("len", &self.len())

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What is to fail, and which calls have been made.
-struct State {
+struct Failures {
     armed: Option<Armed>,
     seen: BTreeSet<&'static str>,
 }
@@ -21,8 +21,8 @@ struct Armed {
     code: u32,
 }
 
-fn state() -> MutexGuard<'static, State> {
-    static STATE: Mutex<State> = Mutex::new(State {
+fn state() -> MutexGuard<'static, Failures> {
+    static STATE: Mutex<Failures> = Mutex::new(Failures {
         armed: None,
         seen: BTreeSet::new(),
     });

@@ -42,6 +42,11 @@ impl Consumer {
         self.ring.capacity()
     }
 
+    /// Where the next byte comes from: the head.
+    pub(crate) fn position(&self) -> u64 {
+        self.head
+    }
+
     /// Bytes between the head and the end of the ring's memory.
     #[inline]
     pub(crate) fn until_wrap(&self) -> u64 {

@@ -11,11 +11,13 @@
 //! full or empty, and checks: a position that goes back, or beyond what it may reach, is a
 //! [`Fault`] and ends the connection.
 //!
-//! | publishes with Release                | read with Acquire by       | orders                               |
-//! |---------------------------------------|----------------------------|--------------------------------------|
-//! | `tail` in [`Producer::publish`]       | [`Consumer::readable`]     | bytes written before bytes read      |
-//! | `head` in [`Consumer::release`]       | [`Producer::has_room`]     | bytes read before bytes overwritten  |
-//! | `goodbye` in [`Producer::say_goodbye`]| `Segment::goodbye_of`      | the last `tail` before the goodbye   |
+//! | publishes with Release                    | read with Acquire by   | orders                               |
+//! |-------------------------------------------|------------------------|--------------------------------------|
+//! | `tail` in [`Producer::publish`]           | [`Consumer::readable`] | bytes written before bytes read      |
+//! | `head` in [`Consumer::release`]           | [`Producer::has_room`] | bytes read before bytes overwritten  |
+//! | `sending` in `RingWords::end_sending`     | `RingWords::sending`   | the last `tail` before the end       |
+//! | `receiving` in `RingWords::end_receiving` | `RingWords::receiving` | the last `head` before the end       |
+//! | `goodbye` in `RingWords::say_goodbye`     | `RingWords::goodbye`   | the last `tail`, and the last `head` of the other ring, before it |
 //!
 //! # Why no wake-up is lost
 //! A thread about to sleep *stores* its wait flag and then *loads* the peer's position; a thread that
@@ -34,11 +36,15 @@
 //! sleeping is an "event count", as in io_uring's SQPOLL `need_wakeup`.
 
 mod consumer;
+#[cfg(not(loom))]
+mod kept;
 #[cfg(all(loom, test))]
 mod model;
 mod producer;
 
 pub(crate) use consumer::Consumer;
+#[cfg(not(loom))]
+pub(crate) use kept::Kept;
 pub(crate) use producer::Producer;
 
 /// Whether the peer has to be woken after a position was published.
@@ -56,6 +62,8 @@ pub(crate) enum Wake {
 pub(crate) enum Fault {
     /// What it did.
     Peer(&'static str),
+    /// A word of its own has become something that means nothing: its name and value.
+    Word(&'static str, u32),
     /// It sends a message that is longer than we accept.
     TooLarge,
     /// We have no memory for its message.
@@ -76,7 +84,7 @@ fn is_set(flag: &Shared32) -> bool {
 
 /// The publisher's half of "why no wake-up is lost", called after the position's store.
 #[inline]
-fn wake_if_waiting(flag: &Shared32) -> Wake {
+pub(crate) fn wake_if_waiting(flag: &Shared32) -> Wake {
     // Without this fence the load below may be done before the peer sees the position.
     full_fence(); // publisher
     // Acquire: pairs with `announce`, so that we see how the sleeper wants to be woken.

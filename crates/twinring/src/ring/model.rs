@@ -10,7 +10,9 @@ use loom::thread;
 
 use super::{Consumer, Producer, Wake};
 use crate::segment::RingMemory;
-use crate::segment::layout::{GOODBYE_CLOSED, WAKE_BY_WORD};
+use crate::segment::layout::{
+    GOODBYE_CLOSED, RECEIVING_OPEN, RECEIVING_SEALED, SENDING_FINISHED, SENDING_OPEN, WAKE_BY_WORD,
+};
 use crate::sync::{Deadline, FairLock, Ordering, killed_after, step};
 
 #[derive(Default)]
@@ -374,10 +376,14 @@ fn model_close_against_send() {
                 }
             })
         };
-        let closing = thread::spawn(move || {
-            let mut lane = lane.lock(Deadline::Never).unwrap();
-            lane.take().unwrap().say_goodbye(GOODBYE_CLOSED);
-        });
+        let closing = {
+            let ring = ring.clone();
+            thread::spawn(move || {
+                let mut lane = lane.lock(Deadline::Never).unwrap();
+                *lane = None;
+                ring.words().say_goodbye(GOODBYE_CLOSED);
+            })
+        };
         let mut consumer = Consumer::new(ring.clone());
         // Something may have been read before.
         let mut got = consumer.readable().unwrap() / 8;
@@ -394,5 +400,91 @@ fn model_close_against_send() {
         closing.join().unwrap();
         let committed = committed.load(Ordering::Relaxed);
         assert!(!closed || got == committed, "lost: {got} of {committed}");
+    });
+}
+
+/// A sender says that nothing more comes, beside a receiver that may be asleep: it is woken, and has all that
+/// was sent before. `words` may be none.
+fn finish(words: u64, preemptions: Option<usize>) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = preemptions;
+    model.check(move || {
+        let ring = RingMemory::new(16);
+        let doorbells = Arc::new(Doorbells::default());
+        let mut producer = Producer::new(ring.clone());
+        let sending = {
+            let (ring, doorbells) = (ring.clone(), doorbells.clone());
+            thread::spawn(move || {
+                for word in 1..=words {
+                    producer.write_word(0, word);
+                    producer.advance(8);
+                    producer.publish();
+                }
+                // As `Outgoing::end` of `transfer/outgoing.rs`: one look at the flag for all, so that no
+                // other fence orders the word before the end.
+                ring.words().end_sending(SENDING_FINISHED);
+                if producer.wake() == Wake::Needed {
+                    doorbells.data.ring();
+                }
+            })
+        };
+        // As `Incoming::step` of `transfer/incoming.rs`.
+        let mut consumer = Consumer::new(ring.clone());
+        let is_last = || ring.words().sending() != SENDING_OPEN;
+        let mut got = 0;
+        loop {
+            let last = consumer.readable().unwrap() == 0 && is_last();
+            if last {
+                consumer.seal().unwrap();
+            }
+            if consumer.readable().unwrap() > 0 {
+                got += 1;
+                assert_eq!(consumer.read_word(), got);
+                let _ = release(&mut consumer);
+            } else if last {
+                break;
+            } else {
+                if !consumer.begin_wait().unwrap() && !is_last() {
+                    doorbells.data.wait();
+                }
+                consumer.end_wait();
+            }
+        }
+        assert_eq!(got, words, "lost");
+        sending.join().unwrap();
+    });
+}
+
+#[test]
+fn model_finish() {
+    finish(0, None);
+    finish(1, None);
+}
+
+/// A receiver takes one word and says that it takes no more: a sender that sees this sees how far it came.
+/// What it has taken is not among what the sender takes back.
+#[test]
+fn model_take_back() {
+    loom::model(|| {
+        let ring = RingMemory::new(16);
+        let mut producer = Producer::new(ring.clone());
+        for word in 1..=2 {
+            producer.write_word(0, word);
+            let _ = publish(&mut producer);
+        }
+        let receiving = {
+            let ring = ring.clone();
+            thread::spawn(move || {
+                let mut consumer = Consumer::new(ring.clone());
+                assert_eq!(consumer.readable(), Ok(16));
+                consumer.advance(8);
+                consumer.release();
+                ring.words().end_receiving(RECEIVING_SEALED);
+            })
+        };
+        if ring.words().receiving() != RECEIVING_OPEN {
+            assert_eq!(producer.head(), Ok(8), "given back though it was taken");
+        }
+        receiving.join().unwrap();
     });
 }

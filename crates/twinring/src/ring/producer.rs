@@ -28,7 +28,7 @@ impl Producer {
     }
 
     /// The memory that its spans are of.
-    #[cfg(all(test, not(loom)))]
+    #[cfg(not(loom))]
     pub(crate) fn memory(&self) -> &RingMemory {
         &self.ring
     }
@@ -61,6 +61,12 @@ impl Producer {
         self.tail
     }
 
+    /// How far the consumer has read.
+    pub(crate) fn head(&mut self) -> Result<u64, Fault> {
+        self.refresh()?;
+        Ok(self.head)
+    }
+
     /// Bytes written and not read yet.
     pub(crate) fn backlog(&mut self) -> Result<u64, Fault> {
         self.refresh()?;
@@ -80,10 +86,14 @@ impl Producer {
     fn refresh(&mut self) -> Result<(), Fault> {
         // Acquire: pairs with `Consumer::release`; its reads are done before we overwrite.
         let head = self.ring.words().head.0.load(Ordering::Acquire);
-        if self.tail.wrapping_sub(head) > self.used() {
+        let used = self.tail.wrapping_sub(head);
+        if used > self.used() {
             return Err(Fault::Peer(
                 "its read position went back or beyond what was written",
             ));
+        }
+        if used % 8 != 0 {
+            return Err(Fault::Peer("its read position is not a multiple of 8"));
         }
         self.head = head;
         Ok(())
@@ -148,15 +158,5 @@ impl Producer {
     /// Ends what [`Producer::begin_wait`] began, whatever it returned.
     pub(crate) fn end_wait(&mut self) {
         retract(&self.ring.words().space_wait.0);
-    }
-
-    /// Tells the peer why nothing more comes: one of the layout's `GOODBYE` values.
-    pub(crate) fn say_goodbye(&mut self, goodbye: u32) {
-        // Release: pairs with `RingMemory::goodbye`; all that was published is seen before it.
-        self.ring
-            .words()
-            .goodbye
-            .0
-            .store(goodbye, Ordering::Release);
     }
 }

@@ -23,6 +23,7 @@ pub(crate) enum Word {
     /// The old value of a wait flag that was swapped.
     Swapped,
     Goodbye,
+    Sending,
     /// A word of the ring at this offset: a frame's header.
     Frame(u64),
     /// Bytes of the ring from this offset on; the value is how many.
@@ -243,6 +244,7 @@ impl Liar {
             at if at == offset_of!(RingWords, data_wait) => Word::DataWait,
             at if at == offset_of!(RingWords, space_wait) => Word::SpaceWait,
             at if at == offset_of!(RingWords, goodbye) => Word::Goodbye,
+            at if at == offset_of!(RingWords, sending) => Word::Sending,
             _ => panic!("an access outside the ring"),
         }
     }
@@ -377,7 +379,8 @@ impl Liar {
             // The rest could be true.
             10..=24 if there == rest => PADDING | rest,
             10..=24 => data(3, there),
-            25..=45 if self.told_large => data(4, 0),
+            25..=35 if self.told_large => data(4, 0),
+            36..=45 if self.told_large => data(4, there.min(8 + self.below(257))),
             46..=90 if self.told_large => data(2, len.min(there)),
             91..=165 if self.told_large => data(0, len.min(there).max(1)),
             25..=120 => data(1, len.min(there).max(1)),

@@ -4,6 +4,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::cause::{Cause, CauseOf, HEAD, MAX_TEXT, place};
 use super::copy;
 use super::layout::{
     BYTES_AT, GOODBYE_NONE, HEADER_AT, HEADER_LEN, LAYOUT_VERSION, MAGIC, RingWords, WORDS_AT,
@@ -101,9 +102,26 @@ impl Segment {
         }
     }
 
-    /// What `side` said when it ended the connection; see [`RingMemory::goodbye`].
-    pub(crate) fn goodbye_of(self: &Arc<Segment>, side: Side) -> u32 {
-        self.ring_from(side).words().goodbye()
+    /// Writes why something of `side`'s ended; the word that says so is written after it.
+    pub(crate) fn write_cause(&self, side: Side, what: CauseOf, cause: &Cause) {
+        let bytes = cause.encode();
+        // SAFETY: a cause is shorter than its place, which is within the memory (`layout` asserts
+        // both); only `copy` and `shared` touch it.
+        unsafe {
+            let at = self.memory.base().as_ptr().add(place(side, what));
+            copy::copy_in(at, bytes.as_ptr(), bytes.len());
+        }
+    }
+
+    /// Why something of `side`'s ended, according to that side.
+    pub(crate) fn read_cause(&self, side: Side, what: CauseOf) -> Cause {
+        let mut bytes = [0u8; HEAD + MAX_TEXT];
+        // SAFETY: as in `write_cause`; the buffer is our own.
+        unsafe {
+            let at = self.memory.base().as_ptr().add(place(side, what));
+            shared::copy_out(bytes.as_mut_ptr(), at, bytes.len());
+        }
+        Cause::decode(&bytes)
     }
 
     /// Sets how `side` wants to be woken: one of the `WAKE_BY` values.

@@ -4,6 +4,8 @@
 //! every offset, so that nothing above it can reach outside, whatever the peer wrote.
 
 #[cfg(not(loom))]
+mod cause;
+#[cfg(not(loom))]
 mod copy;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod hostile_memory;
@@ -17,6 +19,8 @@ mod shared;
 #[cfg(not(loom))]
 mod span;
 
+#[cfg(not(loom))]
+pub(crate) use cause::{Cause, CauseOf, MAX_TEXT};
 #[cfg(all(any(test, fuzzing, twinring_bench), not(loom)))]
 pub(crate) use mapped::test_ring;
 #[cfg(not(loom))]

@@ -205,6 +205,30 @@ impl<T> FairLock<T> {
     }
 }
 
+/// A lock without a value: a right that may be held for longer than a call, and be given back by another
+/// thread.
+#[cfg(not(loom))]
+impl FairLock<()> {
+    /// Takes it, to be given back by [`FairLock::give_back`]. `false` at the deadline.
+    pub(crate) fn acquire(&self, deadline: Deadline) -> bool {
+        match self.lock(deadline) {
+            Some(guard) => {
+                std::mem::forget(guard);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// What [`FairLock::acquire`] took is free again.
+    pub(crate) fn give_back(&self) {
+        drop(FairLockGuard {
+            lock: self,
+            here: PhantomData,
+        });
+    }
+}
+
 /// A taken lock; unlocked on drop.
 #[derive(Debug)]
 pub(crate) struct FairLockGuard<'a, T> {

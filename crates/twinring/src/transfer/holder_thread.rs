@@ -23,6 +23,11 @@ impl HolderThread {
         self.0.store(0, Ordering::Relaxed);
     }
 
+    /// Whether this thread holds it.
+    pub(crate) fn is_this_thread(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == this_thread()
+    }
+
     /// # Errors
     /// If this thread holds it, which `what` names.
     #[inline]
@@ -40,7 +45,7 @@ fn judge(holder: u64, what: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(
-        ErrorKind::Deadlock,
+        ErrorKind::Held,
         format!("this thread holds {what}, for which the call would wait; finish or drop it first"),
     ))
 }

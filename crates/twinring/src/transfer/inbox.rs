@@ -1,244 +1,345 @@
-//! The incoming side of a link: each connection's messages to the last one, then its end, then the
-//! next connection.
+//! The incoming side of a connection: who may receive, one thread at a time.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::ops::Range;
+use std::sync::Arc;
 
-use super::connection::{Connection, End, closed_here};
 use super::holder_thread::HolderThread;
-use super::incoming::{Event, Incoming, ReceiveMode, cannot_wait, timed_out};
+use super::incoming::{Event, Incoming, ReceiveMode, timed_out, too_long};
 use super::link_state::LinkState;
-use crate::error::{Error, ErrorKind, Result};
-use crate::frame::{Frame, Reader};
-use crate::os::event::{Deadline, LocalEvent, wait};
-use crate::ring::Consumer;
+use super::session::Session;
+use crate::error::{End, Error, ErrorKind, Result};
+use crate::frame::Reader;
+use crate::os::event::{Deadline, LocalEvent};
+use crate::ring::{Consumer, Wake};
+use crate::segment::Span;
+use crate::segment::layout::RECEIVING_SEALED;
 use crate::sync::{FairLock, FairLockGuard};
 
-/// How many connections may be queued with unread messages. Beyond that the link does not connect again
-/// until some are read, so that nothing committed is dropped and memory stays bounded.
-const BACKLOG: usize = 8;
-
-/// The right to receive, and the connection that is being received from.
-pub(crate) type Current<'a> = FairLockGuard<'a, Option<Incoming>>;
+/// The right to receive.
+pub(crate) type Current<'a> = FairLockGuard<'a, Incoming>;
 
 #[derive(Debug)]
 pub(crate) struct Inbox {
     pub(crate) link: Arc<LinkState>,
+    pub(crate) session: Arc<Session>,
     /// Locked by the one receiver.
-    current: FairLock<Option<Incoming>>,
+    current: FairLock<Incoming>,
+    /// Held for as long as the ring is lent to a stream.
+    lending: FairLock<()>,
     pub(crate) holder: HolderThread,
-    /// Connections that come next, oldest first.
-    arrivals: Mutex<VecDeque<Incoming>>,
-    arrived: Condvar,
-    /// Messages go to a callback.
-    callback: bool,
 }
 
 /// What the callback thread is told.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// The messages of this connection begin.
-    Connected(Arc<Connection>),
     /// A message is in the buffer.
     Message,
-    /// The messages of this connection are all read.
-    Ended(Arc<Connection>, End),
+    /// A large message was given up.
+    GivenUp(End),
+    /// Everything has been received; how the direction ended.
+    Over(End),
     /// It was called away.
     Interrupted,
 }
 
+/// Where a message is that was received in place.
+#[derive(Debug)]
+pub(crate) enum InPlace {
+    /// There, and it has to be told to [`Session::kept`] when it is done.
+    InRing(Range<u64>, Span),
+    /// It came in chunks, which were assembled in the buffer.
+    InBuffer,
+}
+
+/// Steps between two looks at the clock; a step takes at most a chunk of a large message.
+const STEPS_PER_LOOK: u32 = 64;
+
+/// At most this many bytes are copied for one batch, unless one message has more.
+const MAX_BATCH: usize = 256 * 1024;
+
 impl Inbox {
-    /// `callback`: messages go to a callback.
-    pub(crate) fn new(link: &Arc<LinkState>, callback: bool) -> Inbox {
+    pub(crate) fn new(link: &Arc<LinkState>, session: &Arc<Session>) -> Inbox {
+        let options = &link.options;
+        let ring = Consumer::new(session.incoming_ring().clone());
+        let reader = Reader::new(ring, options.max_message, options.max_stream);
         Inbox {
+            current: FairLock::new(Incoming::new(session.clone(), reader, options.wait)),
             link: link.clone(),
-            current: FairLock::new(None),
+            session: session.clone(),
+            lending: FairLock::new(()),
             holder: HolderThread::default(),
-            arrivals: Mutex::default(),
-            arrived: Condvar::new(),
-            callback,
         }
     }
 
-    fn arrivals(&self) -> MutexGuard<'_, VecDeque<Incoming>> {
-        // Nothing can panic while it is held.
-        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Called by the driver when there is a connection.
-    pub(crate) fn connect(&self, connection: &Arc<Connection>) {
-        let options = &self.link.options;
-        let ring = connection.segment().ring_from(connection.side().opposite());
-        let reader = Reader::new(Consumer::new(ring), options.max_message);
-        let incoming = Incoming::new(connection.clone(), reader, options.wait);
-        let mut arrivals = self.arrivals();
-        arrivals.push_back(incoming);
-        self.arrived.notify_all();
-    }
-
-    /// Whether so much is unread that no further connection should be made.
-    pub(crate) fn is_full(&self) -> bool {
-        let mut arrivals = self.arrivals();
-        // A program that only sends never reads: of consecutive connections that brought nothing and
-        // have ended, only the last is kept, so that a receiver still learns that there was an end. A
-        // callback is told of each end, so it gets them all.
-        if !self.callback {
-            let empty =
-                |old: &Incoming| old.connection.end().is_some() && old.connection.is_drained();
-            let mut i = 1;
-            while i < arrivals.len() {
-                if empty(&arrivals[i - 1]) && empty(&arrivals[i]) {
-                    arrivals.remove(i - 1);
-                } else {
-                    i += 1;
-                }
-            }
-        }
-        arrivals.len() >= BACKLOG
-    }
-
-    /// The error while [`Inbox::is_full`].
-    pub(crate) fn full(&self) -> Error {
-        Error::new(
-            ErrorKind::Full,
-            format!(
-                "messages of {BACKLOG} earlier connections have not been received; the link \
-                 connects again when some have"
-            ),
-        )
-    }
-
-    /// Makes everyone who waits for a connection look again.
-    pub(crate) fn wake_all(&self) {
-        let _arrivals = self.arrivals();
-        self.arrived.notify_all();
-    }
-
-    /// What the callback thread is to tell next; `interrupt` calls it away from its wait.
+    /// What the callback thread is to tell next; `interrupt` calls it away from its wait. What it was told
+    /// before is done.
     pub(crate) fn next_news(&self, message: &mut Vec<u8>, interrupt: &LocalEvent) -> Result<News> {
         self.link.check_forked()?;
-        let current = self.current.lock(Deadline::Never);
-        let mut current = current.ok_or_else(timed_out)?;
-        let news = self.wait_for_news(&mut current, message, interrupt);
+        let deadline = Deadline::Never;
+        let current = self.current.lock(deadline);
+        let mut current = current.ok_or_else(|| timed_out(deadline))?;
+        current.end_pending();
+        let mut steps = 0;
+        let news = loop {
+            let mode = ReceiveMode::Pending(message);
+            match self.step(&mut current, mode, deadline, Some(interrupt), &mut steps) {
+                Ok(Event::Pending(frame)) => {
+                    current.pending = Some(frame);
+                    break Ok(News::Message);
+                }
+                Ok(Event::Copied) => break Ok(News::Message),
+                Ok(Event::Aborted) => break Ok(News::GivenUp(current.why_given_up())),
+                Ok(Event::TooLong) => break Err(too_long()),
+                Ok(Event::Interrupted) => break Ok(News::Interrupted),
+                Ok(Event::Over) => {
+                    let end = current.over().cloned();
+                    break Ok(News::Over(end.unwrap_or(End::Crashed)));
+                }
+                Ok(Event::InRing { .. } | Event::Begun | Event::Again) => {}
+                Err(e) => break Err(e),
+            }
+        };
+        // The callback may take long.
+        current.wake_peer();
         release(current);
         news
     }
 
-    fn wait_for_news(
-        &self,
-        current: &mut Current<'_>,
-        message: &mut Vec<u8>,
-        interrupt: &LocalEvent,
-    ) -> Result<News> {
-        let mut steps = 0;
-        loop {
-            let mode = ReceiveMode::Copied(message);
-            let (interrupt, deadline) = (Some(interrupt), Deadline::Never);
-            let event = self.step(current, mode, deadline, interrupt, &mut steps)?;
-            let Some(incoming) = current.as_ref() else {
-                return Ok(News::Interrupted);
-            };
-            let connection = incoming.connection.clone();
-            match event {
-                Event::Connected => return Ok(News::Connected(connection)),
-                Event::Copied => return Ok(News::Message),
-                Event::Aborted => return Err(aborted()),
-                Event::Ended => {
-                    let end = connection.end().cloned();
-                    self.next_connection(current);
-                    if let Some(end) = end {
-                        return Ok(News::Ended(connection, end));
-                    }
-                }
-                Event::Interrupted => return Ok(News::Interrupted),
-                Event::InRing { .. } | Event::Begun | Event::Again => {}
-            }
+    /// The next message, copied. `false` once the peer has finished and everything has been received.
+    #[inline]
+    pub(crate) fn recv(&self, message: &mut Vec<u8>, deadline: Deadline) -> Result<bool> {
+        let mut current = self.begin(deadline)?;
+        let mode = ReceiveMode::Copied(message);
+        let received = self.next_message(&mut current, mode, deadline);
+        self.end_hold(&mut current);
+        release(current);
+        match received {
+            Ok(Some(_)) => Ok(true),
+            Ok(None) => Ok(false),
+            Err(e) => Err(self.link.named(e)),
         }
     }
 
-    /// The next message, copied.
-    #[inline]
-    pub(crate) fn recv(&self, message: &mut Vec<u8>, deadline: Deadline) -> Result<()> {
-        self.receiving(deadline, |current| {
-            self.next_message(current, ReceiveMode::Copied(message), deadline)
-                .map(drop)
-        })
-    }
-
-    /// The next message, waiting for it, and then all others that are known to be there. Returns how
-    /// many messages `f` was called with. Their room is released for many at a time.
-    pub(crate) fn recv_batch(&self, mut f: impl FnMut(&[u8]), deadline: Deadline) -> Result<usize> {
-        self.receiving(deadline, |current| {
-            let mut message = Vec::new();
-            self.next_message(current, ReceiveMode::Copied(&mut message), deadline)?;
-            self.holder.hold();
-            if let Some(incoming) = current.as_mut() {
-                // The program may take long.
-                incoming.wake_peer();
-                incoming.reader.begin_batch();
-            }
-            let mut batch = Batch(self, current);
-            f(&message);
-            let mut taken = 1;
-            while batch.next(&mut message) {
-                f(&message);
-                taken += 1;
-            }
-            Ok(taken)
-        })
-    }
-
-    /// What every receiving call does before and after.
-    #[inline]
-    fn receiving<T>(
+    /// The next message, which stays in the ring if it is there in one piece, and otherwise is in the
+    /// buffer.
+    pub(crate) fn recv_in_place(
         &self,
+        message: &mut Vec<u8>,
         deadline: Deadline,
-        receive: impl FnOnce(&mut Current<'_>) -> Result<T>,
-    ) -> Result<T> {
-        let mut current = self
-            .take_current(deadline)
-            .map_err(|e| self.link.named(e))?;
-        let received = receive(&mut current);
+    ) -> Result<Option<InPlace>> {
+        let mut current = self.begin(deadline)?;
+        if self.session.returned.any() {
+            current.take_returned();
+        }
+        let held = self.session.kept.held();
+        // What comes again is held by nobody.
+        if held > self.session.incoming_ring().capacity() / 2 && current.overtaken.is_empty() {
+            return Err(self.link.named(Error::new(
+                ErrorKind::Held,
+                format!(
+                    "the program holds views and batches of {held} bytes, more than half of the ring; \
+                     drop some"
+                ),
+            )));
+        }
+        let mode = ReceiveMode::InPlace(message);
+        let received = match self.next_message(&mut current, mode, deadline) {
+            Ok(Some(Event::InRing { frame, .. })) => {
+                let span = current.reader.span(frame);
+                let place = current.reader.keep(frame, &self.session.kept);
+                Ok(Some(InPlace::InRing(place, span)))
+            }
+            Ok(Some(_)) => Ok(Some(InPlace::InBuffer)),
+            Ok(None) => Ok(None),
+            Err(e) => Err(self.link.named(e)),
+        };
+        self.end_hold(&mut current);
+        // The program may hold the message for long.
+        current.wake_peer();
+        release(current);
+        received
+    }
+
+    /// A message that was given back to this side, and is received again, is done.
+    #[inline]
+    pub(crate) fn end_hold(&self, current: &mut Current<'_>) {
+        if let Some((start, end)) = current.hold.take() {
+            self.done(start, end);
+        }
+    }
+
+    /// The next message, waiting for it, and then others that are known to be there, one after the other
+    /// in `bytes`; `ends` has where each ends in `bytes`, and in the ring. They are kept in the ring.
+    pub(crate) fn recv_batch(
+        &self,
+        bytes: &mut Vec<u8>,
+        ends: &mut Vec<(usize, u64)>,
+        deadline: Deadline,
+    ) -> Result<Option<u64>> {
+        let mut current = self.begin(deadline)?;
+        let received = self.collect(&mut current, bytes, ends, deadline);
+        current.wake_peer();
         release(current);
         received.map_err(|e| self.link.named(e))
     }
 
+    fn collect(
+        &self,
+        current: &mut Current<'_>,
+        bytes: &mut Vec<u8>,
+        ends: &mut Vec<(usize, u64)>,
+        deadline: Deadline,
+    ) -> Result<Option<u64>> {
+        let first = match self.next_message(current, ReceiveMode::Pending(bytes), deadline)? {
+            Some(Event::Pending(frame)) => frame,
+            // It has been received before, and is kept in the ring or no longer there.
+            Some(_) => {
+                let (start, end) = current.hold.take().unwrap_or_default();
+                ends.push((bytes.len(), end));
+                return Ok(Some(start));
+            }
+            None => return Ok(None),
+        };
+        // Before a look at the next: padding is released there, but nothing before it.
+        let place = current.reader.keep(first, &self.session.kept);
+        let known = current.reader.known();
+        bytes.reserve(MAX_BATCH.min(known as usize));
+        // As if the others were as long as the first, which is a guess.
+        ends.reserve(1 + (known.min(MAX_BATCH as u64) / (place.end - place.start)) as usize);
+        ends.push((bytes.len(), place.end));
+        let mut end = place.end;
+        while bytes.len() < MAX_BATCH {
+            // A fault is found again by the next call.
+            let Ok(Some(frame)) = current.next_known() else {
+                break;
+            };
+            if current.reader.append_whole(frame, bytes).is_err() {
+                break;
+            }
+            end = current.reader.go_behind(frame);
+            ends.push((bytes.len(), end));
+        }
+        self.session.kept.extend(end);
+        Ok(Some(place.start))
+    }
+
+    /// These messages of a batch were not taken: they come again. Each with where it is kept in the ring.
+    pub(crate) fn take_back(&self, messages: impl Iterator<Item = (Vec<u8>, u64, u64)>) {
+        let returned = &self.session.returned;
+        returned.put(messages.map(|(message, start, end)| {
+            let hold = (start != end).then_some((start, end));
+            (message, hold)
+        }));
+        // A receiver may have the ring for as long as it waits for the peer: it is called.
+        match self.current.lock(Deadline::Now) {
+            Some(mut current) => current.take_returned(),
+            None => self.session.call_receiver(),
+        }
+    }
+
+    /// What has been received up to `end`, of the part that begins at `start`, is done.
+    pub(crate) fn done(&self, start: u64, end: u64) {
+        if self.link.is_forked() {
+            // A child has nothing mapped there.
+            return;
+        }
+        if self.session.kept.done(start, end) == Wake::Needed {
+            self.session.wake_for_space();
+        }
+    }
+
     /// The right to receive, for a caller that is not the callback thread.
-    #[inline]
-    pub(crate) fn take_current(&self, deadline: Deadline) -> Result<Current<'_>> {
+    #[inline(always)]
+    fn begin(&self, deadline: Deadline) -> Result<Current<'_>> {
+        self.take_current(deadline).map_err(|e| self.link.named(e))
+    }
+
+    #[inline(always)]
+    fn take_current(&self, deadline: Deadline) -> Result<Current<'_>> {
         self.link.check_forked()?;
-        if self.callback {
+        if self.link.options.callback {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 "the link's messages go to its on_message callback; open it without one to receive",
             ));
         }
-        self.holder
-            .check("a message or a stream that it receives")?;
-        self.current.lock(deadline).ok_or_else(timed_out)
+        loop {
+            let current = self.current.lock(deadline);
+            let current = current.ok_or_else(|| timed_out(deadline))?;
+            // What has overtaken a stream is received beside it.
+            if !current.lent || !current.overtaken.is_empty() {
+                return Ok(current);
+            }
+            drop(current);
+            self.outlast_lending(deadline)?;
+        }
     }
 
-    /// The next message: `None` if it has been copied, else the frame that holds it in place. Afterwards
-    /// call [`Incoming::wake_peer`], or give the right back as `recv` does.
-    #[inline]
+    #[cold]
+    fn outlast_lending(&self, deadline: Deadline) -> Result<()> {
+        self.take_lending(deadline)?;
+        self.lending.give_back();
+        Ok(())
+    }
+
+    fn take_lending(&self, deadline: Deadline) -> Result<()> {
+        self.holder.check("a stream that it receives")?;
+        match self.lending.acquire(deadline) {
+            true => Ok(()),
+            false => Err(timed_out(deadline)),
+        }
+    }
+
+    /// Takes the ring for a stream; to be followed by [`Inbox::give_back`].
+    pub(crate) fn lend(&self, deadline: Deadline) -> Result<()> {
+        // For its checks.
+        drop(self.take_current(deadline)?);
+        self.take_lending(deadline)?;
+        match self.current.lock(deadline) {
+            Some(mut current) => current.lent = true,
+            None => {
+                self.lending.give_back();
+                return Err(timed_out(deadline));
+            }
+        }
+        self.holder.hold();
+        Ok(())
+    }
+
+    /// The stream that had the ring is over.
+    pub(crate) fn give_back(&self) {
+        self.borrowed().lent = false;
+        self.holder.let_go();
+        self.lending.give_back();
+    }
+
+    /// The right to receive, for the stream that has the ring; others take it only for moments.
+    pub(crate) fn borrowed(&self) -> Current<'_> {
+        loop {
+            if let Some(current) = self.current.lock(Deadline::Never) {
+                return current;
+            }
+        }
+    }
+
+    /// The next message: `None` once the peer has finished and everything has been received.
+    #[inline(always)]
     pub(crate) fn next_message(
         &self,
         current: &mut Current<'_>,
         mut mode: ReceiveMode<'_>,
         deadline: Deadline,
-    ) -> Result<Option<Frame>> {
-        let mut chunks = 0;
+    ) -> Result<Option<Event>> {
+        let mut steps = 0;
         loop {
-            match self.step(current, mode.again(), deadline, None, &mut chunks)? {
-                Event::Copied => return Ok(None),
-                Event::InRing { frame, .. } => return Ok(Some(frame)),
-                Event::Aborted => return Err(aborted()),
-                Event::Ended => {
-                    if let Some(end) = self.next_connection(current) {
-                        return Err(end.error());
-                    }
+            match self.step(current, mode.again(), deadline, None, &mut steps)? {
+                event @ (Event::Copied | Event::Pending(_) | Event::InRing { .. }) => {
+                    return Ok(Some(event));
                 }
-                _ => {}
+                Event::Aborted => return Err(Error::stream_ended(current.why_given_up())),
+                Event::TooLong => return Err(too_long()),
+                Event::Over => return self.over(current).map(|()| None),
+                Event::Begun | Event::Interrupted | Event::Again => {}
             }
         }
     }
@@ -253,82 +354,46 @@ impl Inbox {
         interrupt: Option<&LocalEvent>,
         steps: &mut u32,
     ) -> Result<Event> {
-        if self.link.is_closing() {
-            return Err(closed_here());
-        }
-        let Some(incoming) = current.as_mut() else {
-            return self.next_arrival(current, deadline, interrupt);
-        };
-        match incoming.step(mode, deadline, interrupt) {
+        match current.step(mode, deadline, interrupt) {
             Ok(Event::Again) => {
                 // A sender that never pauses must not keep a call beyond its deadline: after this many
                 // steps, look at the clock.
                 *steps = steps.wrapping_add(1);
                 if *steps % STEPS_PER_LOOK == 0 && deadline.passed() {
-                    return Err(timed_out());
+                    return Err(timed_out(deadline));
                 }
                 Ok(Event::Again)
             }
             Ok(event) => Ok(event),
-            Err(failure) => Err(incoming.failed(failure)),
+            Err(failure) => Err(current.failed(failure)),
         }
     }
 
-    /// After [`Event::Ended`]: goes on to the next connection. How this one ended, unless a receiver has
-    /// been told already.
+    /// How a call ends that finds nothing more: well if the peer has finished.
     #[cold]
-    pub(crate) fn next_connection(&self, current: &mut Current<'_>) -> Option<End> {
-        let incoming = current.as_mut()?;
-        let end = incoming.end().cloned();
-        if incoming.overtaken.is_empty() {
-            **current = None;
-            // The driver may be waiting for the backlog to shrink.
-            self.link.driver.notify();
-        } else {
-            // They are complete, and go to later receivers.
-            incoming.set_told();
+    pub(crate) fn over(&self, current: &Current<'_>) -> Result<()> {
+        match current.over() {
+            Some(End::Finished) | None => Ok(()),
+            Some(end) => Err(Error::ended(end.clone())),
         }
-        end
     }
 
-    /// Goes on to the next connection, waiting for it.
-    #[cold]
-    fn next_arrival(
-        &self,
-        current: &mut Current<'_>,
-        deadline: Deadline,
-        interrupt: Option<&LocalEvent>,
-    ) -> Result<Event> {
-        let mut arrivals = self.arrivals();
-        loop {
-            if self.link.is_closing() {
-                return Err(closed_here());
-            }
-            if let Some(incoming) = arrivals.pop_front() {
-                **current = Some(incoming);
-                self.link.driver.notify();
-                return Ok(Event::Connected);
-            }
-            if let Some(interrupt) = interrupt {
-                // The callback thread learns of arrivals through the same event.
-                drop(arrivals);
-                wait(&[interrupt.source()], deadline).map_err(cannot_wait)?;
-                return Ok(Event::Interrupted);
-            }
-            arrivals = match deadline.left() {
-                None => self
-                    .arrived
-                    .wait(arrivals)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(left) if left.is_zero() => return Err(timed_out()),
-                Some(left) => {
-                    self.arrived
-                        .wait_timeout(arrivals, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
-            };
-        }
+    /// From now on nothing more is taken; to be followed by [`Inbox::tell_sealed`]. `false` if a receiver still
+    /// had the right to receive at the deadline.
+    pub(crate) fn seal(&self, deadline: Deadline) -> bool {
+        self.session.kept.freeze();
+        self.current.lock(deadline).is_some()
+    }
+
+    /// Tells the peer that nothing more is taken: after the reason for it.
+    pub(crate) fn tell_sealed(&self) {
+        let words = self.session.incoming_ring().words();
+        words.end_receiving(RECEIVING_SEALED);
+    }
+
+    /// Whether there is nothing to receive and nothing will come.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.session.end().is_some() && self.session.is_drained()
     }
 }
 
@@ -336,55 +401,8 @@ impl Inbox {
 /// the two is the lock's; see [`FairLockGuard::leave`].
 #[inline]
 pub(crate) fn release(mut current: Current<'_>) {
-    let released = match current.as_mut() {
-        Some(incoming) => incoming.reader.take_released(),
-        None => false,
-    };
-    let is_awaited = |current: &Option<Incoming>| {
-        let incoming = current.as_ref();
-        released && incoming.is_some_and(|incoming| incoming.reader.is_awaited())
-    };
-    if let Some(current) = current.leave(is_awaited) {
-        current
-            .as_ref()
-            .inspect(|incoming| incoming.wake_peer_now());
+    let released = current.reader.take_released();
+    if let Some(current) = current.leave(|current| released && current.reader.is_awaited()) {
+        current.wake_peer_now();
     }
-}
-
-/// A receiver that takes what is there; what it has taken is released when it ends, in whatever way.
-struct Batch<'a, 'b>(&'a Inbox, &'a mut Current<'b>);
-
-impl Batch<'_, '_> {
-    /// The next message that is known to be there.
-    fn next(&mut self, message: &mut Vec<u8>) -> bool {
-        let Batch(_, current) = self;
-        let Some(incoming) = current.as_mut() else {
-            return false;
-        };
-        let next = incoming.next_known(message);
-        next.unwrap_or_else(|fault| {
-            let _ = incoming.fail_later(fault);
-            false
-        })
-    }
-}
-
-impl Drop for Batch<'_, '_> {
-    fn drop(&mut self) {
-        let Batch(inbox, current) = self;
-        if let Some(incoming) = current.as_mut() {
-            incoming.end_batch();
-        }
-        inbox.holder.let_go();
-    }
-}
-
-/// Steps between two looks at the clock; a step takes at most a chunk of a large message.
-const STEPS_PER_LOOK: u32 = 64;
-
-pub(crate) fn aborted() -> Error {
-    Error::new(
-        ErrorKind::Aborted,
-        "the peer gave up a message half-way; no part of it is delivered",
-    )
 }

@@ -2,30 +2,41 @@
 
 use std::sync::Arc;
 
-use super::connection::{Connection, End, Woken};
 use super::net;
 use super::options::Wait;
 use super::overtaken::Overtaken;
+use super::session::{Session, Woken, fault_end};
 use super::spinner::Spinner;
 use super::wait::{Failure, HasFrame, wait};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{By, End, Error, ErrorKind, Result};
 use crate::frame::{Frame, Next, Piece, Reader};
 use crate::os::event::{Deadline, LocalEvent};
 use crate::os::system_error;
 use crate::ring::{Fault, Wake};
+use crate::segment::layout::{RECEIVING_SEALED, SENDING_ABANDONED, SENDING_FINISHED, SENDING_OPEN};
+use crate::segment::{Cause, CauseOf};
+
+/// Who has finished has sent everything, and half a message is not that.
+const TORN: Fault = Fault::Peer("it finished within a message");
 
 /// The incoming ring of one connection.
 #[derive(Debug)]
 pub(crate) struct Incoming {
-    pub(crate) connection: Arc<Connection>,
+    pub(crate) session: Arc<Session>,
     pub(crate) reader: Reader,
     spinner: Spinner,
     /// Received before the rest of the ring.
     pub(crate) overtaken: Overtaken,
+    /// A stream or a batch is being received: the ring is read by its owner alone.
+    pub(crate) lent: bool,
+    /// The frame of the message that the callback has; returned to the peer when it is done.
+    pub(crate) pending: Option<Frame>,
     /// The peer broke the protocol: nothing more is read.
     broken: bool,
-    /// A receiver has been told how the connection ends.
-    told: bool,
+    /// What was received last had been received before: where it is kept in the ring.
+    pub(crate) hold: Option<(u64, u64)>,
+    /// Everything has been read; this is how the direction ended.
+    over: Option<End>,
 }
 
 /// How a message is received.
@@ -34,6 +45,8 @@ pub(crate) enum ReceiveMode<'a> {
     Copied(&'a mut Vec<u8>),
     /// In the ring, if it is there in one piece; into the buffer otherwise.
     InPlace(&'a mut Vec<u8>),
+    /// Into this buffer; the last frame stays in the ring.
+    Pending(&'a mut Vec<u8>),
     /// As a stream that is to begin: piece by piece in the ring, except for what has been read already.
     StreamBegins(&'a mut Vec<u8>),
     /// As the stream that has begun. Whole messages between its chunks are kept for later.
@@ -46,6 +59,7 @@ impl ReceiveMode<'_> {
         match self {
             ReceiveMode::Copied(message) => ReceiveMode::Copied(message),
             ReceiveMode::InPlace(message) => ReceiveMode::InPlace(message),
+            ReceiveMode::Pending(message) => ReceiveMode::Pending(message),
             ReceiveMode::StreamBegins(begun) => ReceiveMode::StreamBegins(begun),
             ReceiveMode::StreamGoesOn => ReceiveMode::StreamGoesOn,
         }
@@ -55,10 +69,10 @@ impl ReceiveMode<'_> {
 /// What a receiver's step came to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event {
-    /// The messages of a connection begin.
-    Connected,
     /// A message is in the buffer.
     Copied,
+    /// A message is in the buffer, and this frame has to be given back.
+    Pending(Frame),
     /// A message, or the next piece of one, is in the ring: the content of this frame, which has to be
     /// given back. `last`: the message ends with it.
     InRing {
@@ -67,24 +81,29 @@ pub(crate) enum Event {
     },
     /// The buffer has what has arrived of a message that goes on as a stream.
     Begun,
-    /// The peer gave up a large message.
+    /// The peer gave up a large message; [`Incoming::why_given_up`] says why.
     Aborted,
-    /// The connection's messages are all read; [`Incoming::end`] says how it ended.
-    Ended,
+    /// A large message has become longer than this side accepts, and was stopped.
+    TooLong,
+    /// Everything has been read; [`Incoming::over`] says how the direction ended.
+    Over,
     Interrupted,
     /// Nothing to report; the next step may have something.
     Again,
 }
 
 impl Incoming {
-    pub(crate) fn new(connection: Arc<Connection>, reader: Reader, wait: Wait) -> Incoming {
+    pub(crate) fn new(session: Arc<Session>, reader: Reader, wait: Wait) -> Incoming {
         Incoming {
-            connection,
+            session,
             reader,
             spinner: Spinner::new(wait),
             overtaken: Overtaken::default(),
+            lent: false,
+            pending: None,
             broken: false,
-            told: false,
+            hold: None,
+            over: None,
         }
     }
 
@@ -103,12 +122,18 @@ impl Incoming {
         };
         // Before the look at the ring: if the connection had ended by now and the ring is empty
         // after that, everything has been read.
-        let ended = self.connection.end().is_some();
-        if ended || self.broken {
-            return self.step_to_the_end(ended, mode, deadline, interrupt);
+        if self.session.end().is_some() || self.broken {
+            return self.step_to_the_end(mode, deadline, interrupt);
         }
         match self.reader.peek()? {
             Some(frame) => self.take(frame, mode),
+            None if self.session.returned.any() => {
+                self.take_returned();
+                Ok(Event::Again)
+            }
+            None if self.session.stopping().is_some() || self.reader.is_last() => {
+                self.step_at_the_last(mode)
+            }
             None => self.wait_for_data(deadline, interrupt),
         }
     }
@@ -120,11 +145,17 @@ impl Incoming {
             ReceiveMode::StreamGoesOn => Err(mode),
             ReceiveMode::Copied(message)
             | ReceiveMode::InPlace(message)
+            | ReceiveMode::Pending(message)
             | ReceiveMode::StreamBegins(message)
                 if !self.overtaken.is_empty() =>
             {
-                *message = self.overtaken.pop().unwrap_or_default();
-                Ok(Event::Copied)
+                Ok(match self.pop_overtaken() {
+                    Some(overtaken) => {
+                        *message = overtaken;
+                        Event::Copied
+                    }
+                    None => Event::Again,
+                })
             }
             ReceiveMode::StreamBegins(message) => match self.reader.take_over() {
                 Some(begun) => {
@@ -137,36 +168,152 @@ impl Incoming {
         }
     }
 
+    #[cold]
+    fn pop_overtaken(&mut self) -> Option<Vec<u8>> {
+        while let Some((message, hold)) = self.overtaken.pop() {
+            // What is still in the ring goes back to its sender once this side has ended the connection.
+            if hold.is_none() || self.may_release() {
+                self.hold = hold;
+                return Some(message);
+            }
+        }
+        None
+    }
+
+    /// What was received and not taken comes first again.
+    #[cold]
+    pub(crate) fn take_returned(&mut self) {
+        for (message, hold) in self.session.returned.take().into_iter().rev() {
+            self.overtaken.put_back(message, hold);
+        }
+    }
+
+    /// The peer says that nothing more comes, or we want no more: what is there is all.
+    #[cold]
+    fn step_at_the_last(&mut self, mode: ReceiveMode<'_>) -> Result<Event, Failure> {
+        let words = self.session.incoming_ring().words();
+        self.reader.seal()?;
+        if let Some(frame) = self.reader.peek()? {
+            return self.take(frame, mode);
+        }
+        self.over = Some(match (self.session.stopping(), words.sending()) {
+            (_, SENDING_FINISHED) if self.reader.is_within_message() => return Err(TORN.into()),
+            (_, SENDING_FINISHED) => End::Finished,
+            (Some(stopped), SENDING_OPEN | SENDING_ABANDONED) => {
+                // What is kept may still be taken; then a later call says it.
+                if self.session.kept.held() == 0 {
+                    words.end_receiving(RECEIVING_SEALED);
+                }
+                stopped.clone()
+            }
+            (None, SENDING_ABANDONED) => End::Abandoned { by: By::Peer },
+            // Also one that is open again.
+            (_, other) => return Err(Fault::Word("sending", other).into()),
+        });
+        if self.session.is_complete() {
+            self.session.notify_driver();
+        }
+        Ok(Event::Over)
+    }
+
     /// Like [`Incoming::step`], for a connection that is over or about to be.
     #[cold]
     fn step_to_the_end(
         &mut self,
-        ended: bool,
         mode: ReceiveMode<'_>,
         deadline: Deadline,
         interrupt: Option<&LocalEvent>,
     ) -> Result<Event, Failure> {
-        if !self.broken {
+        let Some(ended) = self.session.end() else {
+            // The driver is about to end it.
+            return match self.session.sleep_until_over(interrupt, deadline) {
+                Ok(Woken::LookAgain) => Ok(Event::Again),
+                Ok(Woken::Interrupted) => Ok(Event::Interrupted),
+                Ok(Woken::TimedOut) => Err(Failure::Call(timed_out(deadline))),
+                Err(e) => Err(Failure::Call(cannot_wait(e))),
+            };
+        };
+        if self.session.returned.any() {
+            self.take_returned();
+            return Ok(Event::Again);
+        }
+        if !self.broken && !ended.local {
+            let receiving = ended.receiving.clone();
             self.reader.seal()?;
             if let Some(frame) = self.reader.peek()? {
                 return self.take(frame, mode);
             }
+            let torn = receiving == End::Finished && self.reader.is_within_message();
+            self.over.get_or_insert(match torn {
+                true => fault_end(TORN),
+                false => receiving,
+            });
+        } else {
+            // What this side said itself is true at once.
+            self.over = Some(ended.receiving.clone());
         }
-        match self.connection.end() {
-            Some(_) if ended || self.broken => Ok(Event::Ended),
-            _ => match self.connection.sleep_until_over(interrupt, deadline) {
-                Ok(Woken::LookAgain) => Ok(Event::Again),
-                Ok(Woken::Interrupted) => Ok(Event::Interrupted),
-                Ok(Woken::TimedOut) => Err(Failure::Call(timed_out())),
-                Err(e) => Err(Failure::Call(cannot_wait(e))),
+        Ok(Event::Over)
+    }
+
+    /// How the direction ended; `None` as long as there may be more.
+    pub(crate) fn over(&self) -> Option<&End> {
+        self.over.as_ref()
+    }
+
+    /// Whether what has been read may still be returned to the peer.
+    fn may_release(&self) -> bool {
+        !self.session.end().is_some_and(|ended| ended.local)
+    }
+
+    /// Why the large message that the last step reported was given up.
+    pub(crate) fn why_given_up(&mut self) -> End {
+        match self.reader.take_cause() {
+            Some(cause) => End::Aborted {
+                code: cause.code,
+                reason: cause.text,
             },
+            None => End::Abandoned { by: By::Peer },
         }
     }
 
-    /// How the connection ended, unless a receiver has been told already, by the error that made it
-    /// end.
-    pub(crate) fn end(&self) -> Option<&End> {
-        self.connection.end().filter(|_| !self.told)
+    /// Returns the frame of the message that the callback had.
+    #[inline]
+    pub(crate) fn end_pending(&mut self) {
+        if let Some(frame) = self.pending.take() {
+            self.give_back_unless_sealed(frame);
+        }
+    }
+
+    /// Returns a frame that was peeked at to the peer, unless the peer knows by now that nothing more is taken.
+    pub(crate) fn give_back_unless_sealed(&mut self, frame: Frame) {
+        if self.may_release() {
+            self.give_back(frame);
+        }
+    }
+
+    /// Skips the rest of the stream that is being read, and tells the peer to stop it.
+    pub(crate) fn stop_stream(&mut self, cause: &Cause) {
+        if let Some(number) = self.reader.skip() {
+            self.refuse(number, cause);
+        }
+    }
+
+    /// A large message has become too long: its sender is told to stop.
+    #[cold]
+    fn too_long(&mut self) -> Event {
+        let cause = Cause::new(0, "the message is longer than the receiver accepts");
+        self.refuse(self.reader.begun(), &cause);
+        Event::TooLong
+    }
+
+    fn refuse(&self, number: u64, cause: &Cause) {
+        let session = &self.session;
+        session
+            .segment()
+            .write_cause(session.side(), CauseOf::StopStream, cause);
+        session.incoming_ring().words().stop_stream(number);
+        // It may wait for room.
+        self.wake_peer_now();
     }
 
     /// Takes the frame that was peeked at.
@@ -174,12 +321,14 @@ impl Incoming {
     fn take(&mut self, frame: Frame, mode: ReceiveMode<'_>) -> Result<Event, Failure> {
         let begun = match mode {
             ReceiveMode::InPlace(_) if frame.is_whole() => false,
+            ReceiveMode::Pending(message) => return self.take_pending(frame, message),
             ReceiveMode::StreamBegins(_) => false,
             ReceiveMode::StreamGoesOn => true,
             ReceiveMode::Copied(message) | ReceiveMode::InPlace(message) => {
                 return Ok(match self.reader.take(frame, message)? {
                     Next::Message => Event::Copied,
                     Next::Aborted => Event::Aborted,
+                    Next::TooLong => self.too_long(),
                     Next::Chunk => {
                         // The peer may be waiting for room to go on.
                         self.wake_peer();
@@ -205,6 +354,30 @@ impl Incoming {
                 self.give_back(frame);
                 Event::Again
             }
+            Piece::TooLong => {
+                self.give_back(frame);
+                self.too_long()
+            }
+        })
+    }
+
+    /// Copies what the frame has; the last frame of a message stays in the ring.
+    fn take_pending(&mut self, frame: Frame, message: &mut Vec<u8>) -> Result<Event, Failure> {
+        Ok(match self.reader.copy(frame, message)? {
+            Next::Message => Event::Pending(frame),
+            Next::Aborted => {
+                self.give_back(frame);
+                Event::Aborted
+            }
+            Next::TooLong => {
+                self.give_back(frame);
+                self.too_long()
+            }
+            Next::Chunk => {
+                // The peer may be waiting for room to go on.
+                self.give_back(frame);
+                Event::Again
+            }
         })
     }
 
@@ -216,11 +389,11 @@ impl Incoming {
     ) -> Result<Event, Failure> {
         self.wake_peer();
         let frame = HasFrame(&mut self.reader);
-        let connection = &self.connection;
-        match wait(frame, connection, &mut self.spinner, interrupt, deadline)? {
+        let session = &self.session;
+        match wait(frame, session, &mut self.spinner, interrupt, deadline)? {
             Woken::LookAgain => Ok(Event::Again),
             Woken::Interrupted => Ok(Event::Interrupted),
-            Woken::TimedOut => Err(Failure::Call(timed_out())),
+            Woken::TimedOut => Err(Failure::Call(timed_out(deadline))),
         }
     }
 
@@ -230,33 +403,12 @@ impl Incoming {
         self.wake_peer();
     }
 
-    /// The next message, if it is known to be there. Anything else is left for later.
-    pub(crate) fn next_known(&mut self, message: &mut Vec<u8>) -> Result<bool, Fault> {
-        if let Some(overtaken) = self.overtaken.pop() {
-            *message = overtaken;
-            return Ok(true);
+    /// A whole message that is known to be there, without another look at what the peer has published.
+    pub(crate) fn next_known(&mut self) -> Result<Option<Frame>, Fault> {
+        if self.broken || !self.reader.knows_of_more() {
+            return Ok(None);
         }
-        while !self.broken && self.reader.knows_of_more() {
-            let peeked = self.reader.peek();
-            self.wake_peer();
-            // Not one that would have to be reported as an error.
-            let frame = match peeked? {
-                Some(frame) if !frame.gives_up() => frame,
-                _ => return Ok(false),
-            };
-            let next = self.reader.take(frame, message);
-            self.wake_peer();
-            if next? == Next::Message {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Releases the frames that a batch has kept.
-    pub(crate) fn end_batch(&mut self) {
-        self.reader.end_batch();
-        self.wake_peer();
+        Ok(self.reader.peek()?.filter(|frame| frame.is_whole()))
     }
 
     /// Wakes the peer if it waits for room that was released.
@@ -266,7 +418,7 @@ impl Incoming {
             return;
         }
         if self.reader.wake() == Wake::Needed {
-            self.connection.wake_for_space();
+            self.session.wake_for_space();
         }
     }
 
@@ -274,7 +426,7 @@ impl Incoming {
     #[cold]
     pub(crate) fn wake_peer_now(&self) {
         if !net::loses_a_wake() && self.reader.wake_now() == Wake::Needed {
-            self.connection.wake_for_space();
+            self.session.wake_for_space();
         }
     }
 
@@ -284,26 +436,24 @@ impl Incoming {
         match failure {
             Failure::Call(e) => e,
             Failure::Peer(fault) => {
-                self.set_told();
-                self.fail_later(fault)
+                self.broken = true;
+                self.session.fail(fault)
             }
         }
     }
-
-    /// A receiver has been told how the connection ends.
-    pub(crate) fn set_told(&mut self) {
-        self.told = true;
-    }
-
-    /// The peer broke the protocol; the next caller gets the error.
-    pub(crate) fn fail_later(&mut self, fault: Fault) -> Error {
-        self.broken = true;
-        self.connection.fail(fault)
-    }
 }
 
-pub(crate) fn timed_out() -> Error {
-    Error::new(ErrorKind::TimedOut, "no message arrived within the timeout")
+#[cold]
+pub(crate) fn timed_out(deadline: Deadline) -> Error {
+    Error::timed_out(&"nothing arrived in time", deadline == Deadline::Now)
+}
+
+pub(crate) fn too_long() -> Error {
+    Error::new(
+        ErrorKind::TooLarge,
+        "the peer's message became longer than this side accepts and was stopped; raise max_message, or \
+         receive it as a stream",
+    )
 }
 
 pub(crate) fn cannot_wait(e: std::io::Error) -> Error {

@@ -1,17 +1,15 @@
 //! Sending a large message: in chunks, with other messages between them.
 
-use std::mem;
-use std::ops::Range;
-use std::sync::Arc;
+use std::ops::{Deref, Range};
 use std::time::Duration;
 
-use super::connection::Connection;
-use super::outbox::{Outbox, current};
+use super::duplex::Duplex;
+use super::session::Session;
 use super::spinner::Spinner;
 use crate::error::Result;
 use crate::frame::{Part, Payload};
 use crate::os::event::Deadline;
-use crate::sync::FairLockGuard;
+use crate::segment::Cause;
 
 /// How long a chunk waits for the sake of others. A peer that has read nothing for this long is not waiting
 /// for small messages, and a program may rely on what fits into the ring being sent without the peer reading.
@@ -19,58 +17,37 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The right to send a large message, and how much of it is sent. If it is dropped before
 /// [`LargeMessage::put`] was told that the message ends, the peer is told that it was given up.
-pub(crate) struct LargeMessage<'a> {
-    pub(crate) outbox: &'a Outbox,
-    pub(crate) connection: Arc<Connection>,
+#[derive(Debug)]
+pub(crate) struct LargeMessage<D: Deref<Target = Duplex>> {
+    pub(crate) duplex: D,
     /// Maximum length of a chunk in bytes.
     pub(crate) max_chunk: usize,
     /// Bytes in the ring, in chunks that the peer has to assemble.
     pub(crate) sent: u64,
+    /// Its number on this connection, once it has begun.
+    number: u64,
     ended: bool,
-    /// Held to the end, so that there is one large message at a time.
-    _right: FairLockGuard<'a, ()>,
 }
 
-impl<'a> LargeMessage<'a> {
-    /// Begins on the current connection; waits while another large message is being sent.
-    pub(crate) fn begin(outbox: &'a Outbox, deadline: Deadline) -> Result<LargeMessage<'a>> {
-        let right = outbox.take_large(deadline)?;
-        let lane = outbox.take_lane(deadline)?;
-        let outgoing = lane.as_ref().ok_or_else(|| outbox.link.not_connected())?;
-        if let Some(end) = outgoing.connection.end() {
-            return Err(end.error());
-        }
-        let (connection, max_chunk) = (outgoing.connection.clone(), outgoing.writer.max_payload());
-        drop(lane);
-        Ok(LargeMessage::new(outbox, connection, max_chunk, right))
-    }
-
-    /// On this connection, if it is still there by then.
-    pub(crate) fn begin_on(
-        outbox: &'a Outbox,
-        connection: Arc<Connection>,
-        max_chunk: usize,
-        deadline: Deadline,
-    ) -> Result<LargeMessage<'a>> {
-        let right = outbox.take_large(deadline)?;
-        Ok(LargeMessage::new(outbox, connection, max_chunk, right))
-    }
-
-    fn new(
-        outbox: &'a Outbox,
-        connection: Arc<Connection>,
-        max_chunk: usize,
-        right: FairLockGuard<'a, ()>,
-    ) -> LargeMessage<'a> {
-        outbox.large_holder.hold();
-        LargeMessage {
-            outbox,
-            connection,
-            max_chunk,
+impl<D: Deref<Target = Duplex>> LargeMessage<D> {
+    /// Begins; waits while another large message is being sent.
+    pub(crate) fn begin(duplex: D, deadline: Deadline) -> Result<LargeMessage<D>> {
+        duplex.outbox.take_large(deadline)?;
+        let mut message = LargeMessage {
+            duplex,
+            max_chunk: 0,
             sent: 0,
+            number: 0,
             ended: false,
-            _right: right,
-        }
+        };
+        let outbox = &message.duplex.outbox;
+        outbox.large_holder.hold();
+        let lane = outbox.take_lane(deadline)?;
+        lane.check()?;
+        let max_chunk = lane.writer.max_payload();
+        drop(lane);
+        message.max_chunk = max_chunk;
+        Ok(message)
     }
 
     /// Sends one chunk: as many of these bytes as may go now. Returns its length. `ends`: the message
@@ -86,28 +63,48 @@ impl<'a> LargeMessage<'a> {
         ends: bool,
         deadline: Deadline,
     ) -> Result<usize> {
+        let outbox = &self.duplex.outbox;
         let begins = self.sent == 0;
-        let mut lane = self.outbox.take_lane(deadline)?;
-        let outgoing = current(&mut lane, &self.connection)?;
-        let (len, awaited) = outgoing.next_chunk(begins, range.len())?;
+        let mut lane = outbox.take_lane_again(deadline)?;
+        lane.check()?;
+        lane.check_stream(self.number)?;
+        let (len, awaited) = lane.next_chunk(begins, range.len())?;
         if let Some(position) = awaited {
-            let spinner = outgoing.spinner();
+            let spinner = lane.spinner();
             lane.hand_on();
             self.wait_until_read(position, spinner, deadline)?;
-            lane = self.outbox.take_lane(deadline)?;
+            lane = outbox.take_lane_again(deadline)?;
+            lane.check()?;
         }
-        let outgoing = current(&mut lane, &self.connection)?;
         let ends = ends && len == range.len();
-        self.outbox.write_due_abort(outgoing)?;
+        outbox.write_due_abort(&mut lane)?;
         let end = range.start + len;
         let part = Part::of(begins, ends);
-        outgoing.put(part, payload, range.start..end, deadline)?;
-        outgoing.wake_peer();
-        outgoing.note_chunk();
+        lane.put(part, payload, range.start..end, deadline)?;
+        lane.wake_peer();
+        lane.note_chunk();
+        if begins {
+            self.number = lane.begun;
+        }
         lane.hand_on(); // chunk
         self.sent += len as u64;
         self.ended = ends;
         Ok(len)
+    }
+
+    /// Gives the message up, and tells the peer why. Waits for room for the text.
+    pub(crate) fn abort(&mut self, cause: &Cause, deadline: Deadline) -> Result<()> {
+        if self.sent == 0 || self.ended {
+            self.ended = true;
+            return Ok(());
+        }
+        let mut lane = self.duplex.outbox.take_lane_again(deadline)?;
+        lane.check()?;
+        let cause = cause.encode();
+        lane.put(Part::Abort, &cause[..], 0..cause.len(), deadline)?;
+        lane.wake_peer();
+        self.ended = true;
+        Ok(())
     }
 
     /// Waits until the peer has read up to this position, or for [`PATIENCE`]. What others send meanwhile
@@ -118,16 +115,20 @@ impl<'a> LargeMessage<'a> {
         mut spinner: Spinner,
         deadline: Deadline,
     ) -> Result<()> {
-        let connection = &*self.connection;
-        let ready = || (connection.end().is_some() || connection.has_read(position)).then_some(());
+        let outbox = &self.duplex.outbox;
+        let session: &Session = &outbox.session;
+        let ready = || {
+            let over = session.end().is_some() || session.is_stream_stopped(self.number);
+            (over || session.has_read(position)).then_some(())
+        };
         let patience = Deadline::after(deadline.left().map_or(PATIENCE, |left| left.min(PATIENCE)));
         while spinner.spin(patience, ready).is_none() {
             if patience.passed() {
                 break;
             }
-            let mut lane = self.outbox.take_lane(deadline)?;
-            let outgoing = current(&mut lane, connection)?;
-            spinner = outgoing.sleep_until_read(position, spinner, patience)?;
+            let mut lane = outbox.take_lane_again(deadline)?;
+            lane.check()?;
+            spinner = lane.sleep_until_read(position, self.number, spinner, patience)?;
             lane.hand_on();
             if ready().is_some() {
                 break;
@@ -137,17 +138,16 @@ impl<'a> LargeMessage<'a> {
     }
 }
 
-impl Drop for LargeMessage<'_> {
+impl<D: Deref<Target = Duplex>> Drop for LargeMessage<D> {
     fn drop(&mut self) {
-        if self.outbox.link.is_forked() {
-            // Nothing of the parent's may be touched or released.
-            mem::forget(self.connection.clone());
+        let outbox = &self.duplex.outbox;
+        if outbox.link.is_forked() {
+            // Nothing of the parent's may be touched.
             return;
         }
-        self.outbox.large_holder.let_go();
         if self.sent > 0 && !self.ended {
-            self.outbox.abort(&self.connection);
-            self.outbox.flush_due_abort();
+            outbox.abort();
         }
+        outbox.end_large();
     }
 }

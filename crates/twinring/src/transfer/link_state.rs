@@ -1,18 +1,20 @@
-//! What belongs to a link across its connections: its options, its status, its end.
+//! What belongs to a link across its connections: its options, its state, its end.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use super::connection::closed_here;
+use super::holder_thread::HolderThread;
 use super::name::Name;
 use super::notify::NotifyDriver;
 use super::options::Options;
-use super::status::Status;
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::event::Deadline;
-use crate::os::process::{Peer, forks};
+use crate::os::process::forks;
 
-#[derive(Debug)]
+/// The program's callback for errors.
+pub(crate) type OnError = Box<dyn FnMut(&Error) + Send>;
+
 pub(crate) struct LinkState {
     pub(crate) name: Name,
     pub(crate) options: Options,
@@ -23,22 +25,42 @@ pub(crate) struct LinkState {
     forks: u32,
     situation: Mutex<Situation>,
     changed: Condvar,
-    generation: AtomicU64,
+    /// The thread that runs the callbacks.
+    pub(crate) callback_thread: HolderThread,
+    /// Not with the other callbacks: a send within one of them may have something to report.
+    on_error: Mutex<Option<OnError>>,
+    /// A callback has been reported to wait for the peer.
+    told_stuck: AtomicBool,
+}
+
+/// What a link is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It looks for a peer.
+    Waiting,
+    Connected,
+    /// It has been closed.
+    Closed,
 }
 
 #[derive(Debug)]
 struct Situation {
-    status: Status,
+    state: State,
     /// Why the last attempt to connect failed, while there is no connection.
     failure: Option<(ErrorKind, String)>,
-    /// Generation and peer of the current or last connection.
-    last: Option<(u64, Peer)>,
-    /// The driver has said goodbye and released everything.
+    /// There has been a connection.
+    has_connected: bool,
+    /// The driver has released the name.
     finished: bool,
 }
 
 impl LinkState {
-    pub(crate) fn new(name: Name, options: Options, driver: Arc<dyn NotifyDriver>) -> LinkState {
+    pub(crate) fn new(
+        name: Name,
+        options: Options,
+        driver: Arc<dyn NotifyDriver>,
+        on_error: Option<OnError>,
+    ) -> LinkState {
         LinkState {
             name,
             options,
@@ -46,13 +68,47 @@ impl LinkState {
             closing: AtomicBool::new(false),
             forks: forks(),
             situation: Mutex::new(Situation {
-                status: Status::Waiting,
+                state: State::Waiting,
                 failure: None,
-                last: None,
+                has_connected: false,
                 finished: false,
             }),
             changed: Condvar::new(),
-            generation: AtomicU64::new(0),
+            callback_thread: HolderThread::default(),
+            on_error: Mutex::new(on_error),
+            told_stuck: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells the program's `on_error`, on this thread; not while it is running.
+    pub(crate) fn report(&self, e: &Error) {
+        let mut on_error = match self.on_error.try_lock() {
+            Ok(on_error) => Some(on_error),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        if let Some(f) = on_error.as_deref_mut().and_then(Option::as_mut) {
+            f(e);
+        }
+    }
+
+    /// Drops the program's `on_error`, which may have a handle of this link.
+    pub(crate) fn end_reports(&self) {
+        let on_error = self.on_error.lock();
+        let on_error = on_error.unwrap_or_else(PoisonError::into_inner).take();
+        // Not within the lock: it is the program's.
+        drop(on_error);
+    }
+
+    /// A callback's send has waited for a second, while the peer's messages wait for the callback to return.
+    #[cold]
+    pub(crate) fn report_stuck(&self) {
+        if !self.told_stuck.swap(true, Ordering::Relaxed) {
+            self.report(&self.named(Error::timed_out(
+                &"a send within a callback has waited for a second for the peer to read, while messages of \
+                 the peer lie unread here; if the peer does the same, both wait for ever",
+                false,
+            )));
         }
     }
 
@@ -88,32 +144,16 @@ impl LinkState {
         Ok(())
     }
 
-    pub(crate) fn status(&self) -> Status {
+    /// Whether it has had the one connection that it is for.
+    pub(crate) fn has_served(&self) -> bool {
+        self.options.one_connection && self.situation().has_connected
+    }
+
+    pub(crate) fn state(&self) -> State {
         if self.is_forked() {
-            return Status::Closed;
+            return State::Closed;
         }
-        self.situation().status.clone()
-    }
-
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-
-    /// The number of a new connection.
-    pub(crate) fn next_generation(&self) -> u64 {
-        let generation = self.generation() + 1;
-        self.generation.store(generation, Ordering::Release);
-        generation
-    }
-
-    pub(crate) fn peer(&self) -> Option<Peer> {
-        if self.is_forked() {
-            return None;
-        }
-        match &self.situation().status {
-            Status::Connected { peer, .. } => Some(peer.clone()),
-            _ => None,
-        }
+        self.situation().state
     }
 
     /// Adds the link's name to an error.
@@ -122,9 +162,10 @@ impl LinkState {
     }
 
     /// The error for a call that needs a connection when there is none.
+    #[cold]
     pub(crate) fn not_connected(&self) -> Error {
         if self.is_closing() {
-            return closed_here();
+            return closed();
         }
         let why = match &self.situation().failure {
             Some((_, failure)) => format!("; the last attempt to connect failed: {failure}"),
@@ -132,47 +173,20 @@ impl LinkState {
         };
         Error::new(
             ErrorKind::NotConnected,
-            format!("there is no peer now; wait for it with wait_connected{why}"),
+            format!("there is no connection now; `next` waits for one{why}"),
         )
     }
 
-    pub(crate) fn wait_connected(&self, deadline: Deadline) -> Result<Peer> {
-        self.check_forked()?;
-        let mut situation = self.situation();
-        let before = situation.last.as_ref().map_or(0, |last| last.0);
-        loop {
-            if self.is_closing() {
-                return Err(closed_here());
-            }
-            if let Status::Connected { peer, .. } = &situation.status {
-                return Ok(peer.clone());
-            }
-            // A peer that came and went while this thread was waking up was connected all the same.
-            match &situation.last {
-                Some((generation, peer)) if *generation > before => return Ok(peer.clone()),
-                _ => {}
-            }
-            situation = match deadline.left() {
-                None => self
-                    .changed
-                    .wait(situation)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(left) if left.is_zero() => {
-                    return Err(match &situation.failure {
-                        Some((kind, failure)) => Error::new(*kind, failure.clone()),
-                        None => Error::new(
-                            ErrorKind::TimedOut,
-                            "no peer appeared in the time given; is the other side running?",
-                        ),
-                    });
-                }
-                Some(left) => {
-                    self.changed
-                        .wait_timeout(situation, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
-            };
+    /// The error for a call that waited for a connection until the deadline: why the last attempt to connect
+    /// failed, if there was one.
+    #[cold]
+    pub(crate) fn not_connected_in_time(&self, deadline: Deadline) -> Error {
+        match &self.situation().failure {
+            Some((kind, failure)) => Error::new(*kind, failure.clone()),
+            None => Error::timed_out(
+                &"no peer appeared in the time given; is the other side running?",
+                deadline == Deadline::Now,
+            ),
         }
     }
 
@@ -200,23 +214,15 @@ impl LinkState {
         self.changed.notify_all();
     }
 
-    /// Changes the status. Nobody sees the new one before `and` is done, which must not look at it.
-    pub(crate) fn change(&self, status: Status, and: impl FnOnce()) {
+    /// Changes the state, unless the link is closed: its last connection may end after it.
+    pub(crate) fn change(&self, state: State) {
         let mut situation = self.situation();
-        if let Status::Connected { generation, peer } = &status {
-            situation.last = Some((*generation, peer.clone()));
+        if situation.state != State::Closed {
+            situation.state = state;
         }
-        situation.status = status;
+        situation.has_connected |= state == State::Connected;
         situation.failure = None;
-        and();
         self.changed.notify_all();
-    }
-
-    /// Changes what callers see now; waiting threads are told by [`LinkState::change`].
-    pub(crate) fn change_quietly(&self, status: Status, and: impl FnOnce()) {
-        let mut situation = self.situation();
-        situation.status = status;
-        and();
     }
 
     /// An attempt to connect has failed. Returns whether it is the first of its kind in a row.
@@ -231,4 +237,17 @@ impl LinkState {
     pub(crate) fn absent(&self) {
         self.situation().failure = None;
     }
+}
+
+impl fmt::Debug for LinkState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkState")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cold]
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the link has been closed here")
 }

@@ -1,15 +1,16 @@
 //! The two directions of one connection, and the state of a link across its connections.
 //!
 //! ```text
-//! send ─► large ─► outbox ─► outgoing ─┐                          ┌─ incoming ◄─ inbox
-//!                                      ├─► wait ─► connection ◄───┤
-//!                                      │     spinner              │
-//!                                frame::Writer             frame::Reader
+//! send ─► large ─► outbox ─► outgoing ─┐                       ┌─ incoming ◄─ inbox
+//!                                      ├─► wait ─► session ◄───┤
+//!                                      │     spinner           │
+//!                                frame::Writer          frame::Reader
 //! ```
 //!
-//! `link_state` belongs to the link; `connection`, `outgoing` and `incoming` to one connection.
+//! `link_state` belongs to the link; everything else to one connection: `duplex` is all of it, `session`
+//! what both directions share, `owner` what the program holds of it.
 
-mod connection;
+mod duplex;
 mod holder_thread;
 mod inbox;
 mod incoming;
@@ -22,17 +23,21 @@ mod options;
 mod outbox;
 mod outgoing;
 mod overtaken;
+mod owner;
 mod pacer;
+mod returned;
 mod send;
+mod session;
 mod spinner;
-mod status;
+mod taken;
+mod timeout;
 mod wait;
 
-pub(crate) use connection::{Connection, End, Parts};
-pub(crate) use inbox::{Current, Inbox, News, aborted, release};
-pub(crate) use incoming::{Event, Incoming, ReceiveMode};
+pub(crate) use duplex::Duplex;
+pub(crate) use inbox::{InPlace, News, release};
+pub(crate) use incoming::{Event, ReceiveMode, too_long};
 pub(crate) use large::LargeMessage;
-pub(crate) use link_state::LinkState;
+pub(crate) use link_state::{LinkState, OnError, State, closed};
 pub use name::MAX_NAME_LEN;
 pub(crate) use name::Name;
 #[cfg(feature = "_testing")]
@@ -40,7 +45,10 @@ pub(crate) use net::{NO_NET, TO_LOSE};
 pub(crate) use notify::NotifyDriver;
 pub(crate) use options::Options;
 pub use options::{DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_MESSAGE, DEFAULT_RING_CAPACITY, Wait};
-pub(crate) use outbox::{Outbox, current, give_back};
+pub(crate) use outbox::give_back;
 pub(crate) use outgoing::{Reserved, admit};
+pub(crate) use owner::{Owner, Share};
 pub(crate) use send::{send, send_batch};
-pub use status::{DisconnectReason, Status};
+pub(crate) use session::{Ended, Parts, Session};
+pub use taken::Taken;
+pub use timeout::Timeout;

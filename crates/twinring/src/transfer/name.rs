@@ -1,6 +1,9 @@
 //! The name under which two processes find each other.
 
+use std::io;
+
 use crate::error::{Error, ErrorKind, Result};
+use crate::os::system_error;
 
 /// The longest name in bytes of UTF-8.
 ///
@@ -43,6 +46,14 @@ impl Name {
         Ok(Name(text.to_owned()))
     }
 
+    /// A name that nobody else has.
+    pub(crate) fn random() -> Result<Name> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random)
+            .map_err(|e| system_error("cannot get random bytes", io::Error::other(e)))?;
+        Ok(Name(format!("pair {:032x}", u128::from_ne_bytes(random))))
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -60,6 +71,7 @@ impl Name {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page::says;
 
     #[test]
     fn allowed() {
@@ -93,11 +105,15 @@ mod tests {
 
     #[test]
     fn keys_are_fixed_for_ever() {
-        // Versions of the library must find each other: this value may not change.
-        assert_eq!(
-            Name::new("twinring").unwrap().key(),
-            "36ccb4a4480d8885174aa1e83897f108"
-        );
+        // Versions of the library must find each other: these values may not change.
+        for (name, key) in [
+            ("twinring", "36ccb4a4480d8885174aa1e83897f108"),
+            ("an independent peer", "8a680413d57c65d796e6d45eab395030"),
+        ] {
+            assert_eq!(Name::new(name).unwrap().key(), key);
+            says("Names", &format!("`{name}` is `{key}`"));
+        }
+        says("Names", &format!("1 to {MAX_NAME_LEN} bytes of UTF-8"));
         assert_ne!(Name::new("A").unwrap().key(), Name::new("a").unwrap().key());
     }
 }

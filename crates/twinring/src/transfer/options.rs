@@ -52,11 +52,18 @@ pub(crate) struct Options {
     pub(crate) side: Side,
     pub(crate) ring_capacity: u64,
     pub(crate) max_message: u64,
+    pub(crate) max_stream: u64,
     pub(crate) wait: Wait,
     pub(crate) access: Access,
     pub(crate) handshake_timeout: Duration,
     pub(crate) directory: Option<PathBuf>,
     pub(crate) pages: Pages,
+    /// Messages go to a callback.
+    pub(crate) callback: bool,
+    /// The program vouches for its peers: they do not touch what they have sent.
+    pub(crate) trusts_peer: bool,
+    /// The link connects once.
+    pub(crate) one_connection: bool,
 }
 
 impl Options {
@@ -65,11 +72,15 @@ impl Options {
             side,
             ring_capacity: DEFAULT_RING_CAPACITY,
             max_message: DEFAULT_MAX_MESSAGE,
+            max_stream: u64::MAX,
             wait: Wait::default(),
             access: Access::default(),
             handshake_timeout: DEFAULT_HANDSHAKE_TIMEOUT,
             directory: None,
             pages: Pages::Reserved,
+            callback: false,
+            trusts_peer: false,
+            one_connection: false,
         }
     }
 

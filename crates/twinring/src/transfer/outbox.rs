@@ -1,24 +1,28 @@
-//! The outgoing side of a link: who may write to the ring, one thread at a time.
+//! The outgoing side of a connection: who may write to the ring, one thread at a time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use super::connection::{Connection, End};
 use super::holder_thread::HolderThread;
 use super::link_state::LinkState;
 use super::outgoing::{Outgoing, not_in_time};
-use crate::error::Result;
+use super::session::Session;
+use super::taken::Taken;
+use crate::error::{End, Error, ErrorKind, Result};
+use crate::frame::{Untaken, max_claim};
 use crate::os::event::Deadline;
 use crate::ring::Producer;
+use crate::segment::layout::{GOODBYE_NONE, RECEIVING_SEALED, SENDING_ABANDONED, SENDING_FINISHED};
 use crate::sync::{FairLock, FairLockGuard};
 
 #[derive(Debug)]
 pub(crate) struct Outbox {
     pub(crate) link: Arc<LinkState>,
+    pub(crate) session: Arc<Session>,
     /// Held for one frame by its sender, also while that waits for room, except for a large
     /// message beside others.
-    lane: FairLock<Option<Outgoing>>,
+    lane: FairLock<Outgoing>,
     /// Held for the length of a large message, so that there is one at a time.
     large: FairLock<()>,
     /// Held for the length of a reservation. The lane is not: nobody must wait for it while a program
@@ -26,27 +30,39 @@ pub(crate) struct Outbox {
     reservation: FairLock<()>,
     pub(crate) large_holder: HolderThread,
     pub(crate) reservation_holder: HolderThread,
-    /// The generation of the connection whose large message has been given up without the peer
-    /// having been told, or 0. The next thread that has the lane writes the abort into the ring.
-    abort_due: AtomicU64,
+    /// What the next thread that has the lane writes into the ring: bits of [`ABORT`], [`FINISH`] and
+    /// [`ABANDON`].
+    due: AtomicU8,
 }
 
-/// The right to write to the ring, if there is one.
-pub(crate) type Lane<'a> = FairLockGuard<'a, Option<Outgoing>>;
+/// The large message has been given up, without the peer having been told.
+const ABORT: u8 = 1;
+/// Nothing more comes, once what has begun is sent.
+const FINISH: u8 = 2;
+/// Nothing more comes, and the program did not say so.
+const ABANDON: u8 = 4;
 
-/// How long the driver waits for a sender that has the lane before it attends to other links.
-const DRIVER_WAITS: Duration = Duration::from_micros(100);
+/// The right to write to the ring.
+pub(crate) type Lane<'a> = FairLockGuard<'a, Outgoing>;
+
+/// How long a flush sleeps with the lane, before it lets others send.
+const FLUSH_TURN: Duration = Duration::from_millis(1);
+
+/// How often to look whether a peer that still reads has come to an end.
+const LOOK: Duration = Duration::from_millis(1);
 
 impl Outbox {
-    pub(crate) fn new(link: &Arc<LinkState>) -> Outbox {
+    pub(crate) fn new(link: &Arc<LinkState>, session: &Arc<Session>) -> Outbox {
+        let ring = Producer::new(session.out().clone());
         Outbox {
+            lane: FairLock::new(Outgoing::new(link.clone(), session.clone(), ring)),
             link: link.clone(),
-            lane: FairLock::new(None),
+            session: session.clone(),
             large: FairLock::new(()),
             reservation: FairLock::new(()),
             large_holder: HolderThread::default(),
             reservation_holder: HolderThread::default(),
-            abort_due: AtomicU64::new(0),
+            due: AtomicU8::new(0),
         }
     }
 
@@ -60,53 +76,32 @@ impl Outbox {
         }
     }
 
-    #[cfg(feature = "_testing")]
-    pub(crate) fn caught(&self) -> u64 {
-        let caught = |outgoing: &Outgoing| outgoing.connection.caught.load(Ordering::Relaxed);
-        self.lane().as_ref().map_or(0, caught)
-    }
-
-    /// Called by the driver when there is a connection. `false` if a sender has the lane, because it is
-    /// copying from slow memory: try again.
-    pub(crate) fn connect(&self, connection: &Arc<Connection>) -> bool {
-        let Some(mut lane) = self.lane.lock(Deadline::after(DRIVER_WAITS)) else {
-            return false;
-        };
-        let ring = connection.segment().ring_from(connection.side());
-        let wait = self.link.options.wait;
-        *lane = Some(Outgoing::new(connection.clone(), Producer::new(ring), wait));
-        true
-    }
-
-    /// Called by the driver when the connection is over; senders that wait for room have been woken. Once
-    /// this returns `true`, nothing more is written to the ring, and the goodbye comes after everything
-    /// that was sent. `false` as for [`Outbox::connect`].
-    pub(crate) fn disconnect(&self, end: &End) -> bool {
-        let Some(mut lane) = self.lane.lock(Deadline::after(DRIVER_WAITS)) else {
-            return false;
-        };
-        if let Some(mut outgoing) = lane.take() {
-            outgoing.writer.say_goodbye(end.goodbye());
-        }
-        true
-    }
-
     /// What every sending call does before and after.
     #[inline(always)]
     pub(crate) fn sending<T>(&self, send: impl FnOnce() -> Result<T>) -> Result<T> {
         self.link.check_forked()?;
         let sent = send();
-        self.flush_due_abort();
+        self.flush_due();
         sent.map_err(|e| self.link.named(e))
     }
 
-    /// The lane, while no thread has reserved what comes next.
-    #[inline]
+    /// The lane, for a call that begins now, while no thread has reserved what comes next.
+    #[inline(always)]
     pub(crate) fn take_lane(&self, deadline: Deadline) -> Result<Lane<'_>> {
+        let lane = self.take_lane_again(deadline)?;
+        if self.session.is_mute() {
+            return Err(self.why_mute());
+        }
+        Ok(lane)
+    }
+
+    /// The lane, for a call that has begun.
+    #[inline(always)]
+    pub(crate) fn take_lane_again(&self, deadline: Deadline) -> Result<Lane<'_>> {
         loop {
             let lane = self.lane.lock(deadline);
             let lane = lane.ok_or_else(|| not_in_time(deadline))?;
-            if !lane.as_ref().is_some_and(Outgoing::is_reserved) {
+            if !lane.is_reserved() {
                 return Ok(lane);
             }
             drop(lane);
@@ -115,79 +110,243 @@ impl Outbox {
     }
 
     #[cold]
-    fn outlast_reservation(&self, deadline: Deadline) -> Result<()> {
-        self.take_reservation(deadline).map(drop)
-    }
-
-    /// The right to reserve.
-    pub(crate) fn take_reservation(&self, deadline: Deadline) -> Result<FairLockGuard<'_, ()>> {
-        self.reservation_holder.check("a reservation")?;
-        let right = self.reservation.lock(deadline);
-        right.ok_or_else(|| not_in_time(deadline))
-    }
-
-    /// The right to send a large message.
-    pub(crate) fn take_large(&self, deadline: Deadline) -> Result<FairLockGuard<'_, ()>> {
-        self.large_holder.check("a stream that it sends")?;
-        // The thread that sends a large message may be waiting for the reservation to end.
-        self.reservation_holder.check("a reservation")?;
-        let right = self.large.lock(deadline);
-        right.ok_or_else(|| not_in_time(deadline))
-    }
-
-    /// Notes that the peer has to be told that the large message will not be completed, for
-    /// [`Outbox::flush_due_abort`]. This does not wait for the lane, whose owner may be waiting for room for
-    /// as long as it takes.
-    ///
-    /// This side leaves the note and then tries the lane; the lane's owner unlocks the lane and then
-    /// looks for the note. Both pass the lane's gate in between, if they meet at all, so one of the two
-    /// sees the other; the note itself orders nothing (`sync/fair_lock/model.rs`).
-    pub(crate) fn abort(&self, connection: &Connection) {
-        self.abort_due
-            .store(connection.generation, Ordering::Relaxed);
-    }
-
-    /// Must be called after the lane was unlocked; see [`Outbox::abort`].
-    #[inline]
-    pub(crate) fn flush_due_abort(&self) {
-        if self.abort_due.load(Ordering::Relaxed) != 0 {
-            self.flush_abort();
+    fn why_mute(&self) -> Error {
+        match self.session.end() {
+            Some(ended) if ended.sending != End::Finished => Error::ended(ended.sending.clone()),
+            _ => Error::new(
+                ErrorKind::Closed,
+                "this side has finished: nothing can be sent after `finish`",
+            ),
         }
     }
 
     #[cold]
-    fn flush_abort(&self) {
+    fn outlast_reservation(&self, deadline: Deadline) -> Result<()> {
+        self.take_reservation(deadline)?;
+        self.reservation.give_back();
+        Ok(())
+    }
+
+    /// Takes the right to reserve.
+    pub(crate) fn take_reservation(&self, deadline: Deadline) -> Result<()> {
+        self.reservation_holder.check("a reservation")?;
+        match self.reservation.acquire(deadline) {
+            true => Ok(()),
+            false => Err(not_in_time(deadline)),
+        }
+    }
+
+    /// The longest message that can be reserved.
+    pub(crate) fn max_reservation(&self) -> usize {
+        let most = max_claim(self.session.out().capacity());
+        usize::try_from(self.session.peer_max_message).map_or(most, |peer| most.min(peer))
+    }
+
+    /// The reservation is over.
+    pub(crate) fn end_reservation(&self) {
+        self.reservation_holder.let_go();
+        self.reservation.give_back();
+        self.flush_due();
+    }
+
+    /// Takes the right to send a large message.
+    pub(crate) fn take_large(&self, deadline: Deadline) -> Result<()> {
+        self.large_holder.check("a stream that it sends")?;
+        // The thread that sends a large message may be waiting for the reservation to end.
+        self.reservation_holder.check("a reservation")?;
+        match self.large.acquire(deadline) {
+            true => Ok(()),
+            false => Err(not_in_time(deadline)),
+        }
+    }
+
+    /// The large message is over.
+    pub(crate) fn end_large(&self) {
+        self.large_holder.let_go();
+        self.large.give_back();
+        self.flush_due();
+    }
+
+    /// As [`Outbox::end_large`], for a caller that has the lane and calls [`Outbox::flush_due`] later.
+    pub(crate) fn end_large_within_lane(&self) {
+        self.large.give_back();
+    }
+
+    /// Notes that the peer has to be told that the large message will not be completed, for
+    /// [`Outbox::flush_due`]. This does not wait for the lane, whose owner may be waiting for room for
+    /// as long as it takes.
+    pub(crate) fn abort(&self) {
+        self.note(ABORT);
+    }
+
+    /// Says that nothing more comes, after all that has begun. Does not wait.
+    pub(crate) fn finish(&self) {
+        self.session.set_mute();
+        self.note(FINISH);
+        self.flush_due();
+    }
+
+    /// The program has dropped its sending half without having finished.
+    pub(crate) fn abandon(&self) {
+        self.session.set_mute();
+        self.note(ABANDON);
+        self.flush_due();
+    }
+
+    /// Leaves a note for the next thread that has the lane.
+    ///
+    /// This side leaves the note and then tries the lane; the lane's owner unlocks the lane and then
+    /// looks for the note. Both pass the lane's gate in between, if they meet at all, so one of the two
+    /// sees the other; the note itself orders nothing (`sync/fair_lock/model.rs`).
+    fn note(&self, note: u8) {
+        self.due.fetch_or(note, Ordering::Relaxed);
+    }
+
+    /// Must be called after the lane was unlocked; see [`Outbox::note`].
+    #[inline]
+    pub(crate) fn flush_due(&self) {
+        if self.due.load(Ordering::Relaxed) != 0 {
+            self.write_due();
+        }
+    }
+
+    #[cold]
+    fn write_due(&self) {
         // Again after unlocking: another note may have been left meanwhile.
-        while self.abort_due.load(Ordering::Relaxed) != 0 {
+        while self.due.load(Ordering::Relaxed) != 0 {
             let Some(mut lane) = self.lane.lock(Deadline::Now) else {
                 return;
             };
-            // Without a connection, or after a violation (which the driver has been told of),
-            // there is nothing to do.
-            let Some(outgoing) = lane.as_mut() else {
+            // The thread that has reserved what comes next looks for the note afterwards. After the end, or
+            // a violation (which the driver has been told of), there is nothing to do.
+            let over = self.session.end().is_some();
+            if over || lane.is_reserved() || self.write_due_abort(&mut lane).is_err() {
                 return;
+            }
+            let due = self.due.load(Ordering::Relaxed);
+            if due & (FINISH | ABANDON) == 0 {
+                continue;
+            }
+            // Not before a large message is complete; its sender looks for the note afterwards.
+            if !self.large.acquire(Deadline::Now) {
+                return;
+            }
+            let how = match due & FINISH {
+                0 => SENDING_ABANDONED,
+                _ => SENDING_FINISHED,
             };
-            // The thread that has reserved what comes next looks for the note afterwards.
-            if outgoing.is_reserved() || self.write_due_abort(outgoing).is_err() {
-                return;
+            lane.end(how);
+            self.due.fetch_and(!(FINISH | ABANDON), Ordering::Relaxed);
+            self.large.give_back();
+            drop(lane);
+            if self.session.is_complete() {
+                self.session.notify_driver();
             }
         }
     }
 
     /// Tells the peer that a large message has been given up, if that is due.
     pub(crate) fn write_due_abort(&self, outgoing: &mut Outgoing) -> Result<()> {
-        let generation = self.abort_due.load(Ordering::Relaxed);
-        if generation == 0 {
-            return Ok(());
-        }
-        // A note about an earlier connection is void.
-        if generation == outgoing.connection.generation {
+        if self.due.load(Ordering::Relaxed) & ABORT != 0 {
             outgoing.abort()?;
+            self.due.fetch_and(!ABORT, Ordering::Relaxed);
         }
-        let _ =
-            self.abort_due
-                .compare_exchange(generation, 0, Ordering::Relaxed, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// The connection has ended: after this, nothing more is written to the ring. `false` if a sender still
+    /// had the lane at the deadline.
+    pub(crate) fn seal(&self, deadline: Deadline) -> bool {
+        self.lane.lock(deadline).is_some()
+    }
+
+    /// How much the peer has taken.
+    pub(crate) fn taken(&self, deadline: Deadline) -> Result<Taken> {
+        self.sending(|| {
+            let lane = self.lane.lock(deadline);
+            lane.ok_or_else(|| not_in_time(deadline))?.taken()
+        })
+    }
+
+    /// Waits until the peer has taken all that was sent before. Others may send meanwhile.
+    pub(crate) fn flush(&self, deadline: Deadline) -> Result<()> {
+        self.sending(|| {
+            let lane = self.lane.lock(deadline);
+            let lane = lane.ok_or_else(|| not_in_time(deadline))?;
+            let (position, mut spinner) = (lane.writer.position(), lane.spinner());
+            drop(lane);
+            let session = &self.session;
+            // How it ended is asked first: then what was taken is final.
+            let ready = || {
+                let over = session.end().is_some() || session.takes_no_more();
+                (session.has_read(position) || over).then_some(())
+            };
+            while spinner.spin(deadline, ready).is_none() && ready().is_none() {
+                if deadline.passed() {
+                    return Err(self.not_flushed(deadline));
+                }
+                if session.is_stopped() {
+                    // It reads what is there, but nobody waits for room any more.
+                    std::thread::sleep(LOOK);
+                    continue;
+                }
+                let turn = Deadline::first([deadline, Deadline::after(FLUSH_TURN)]);
+                let Some(mut lane) = self.lane.lock(turn) else {
+                    continue;
+                };
+                spinner = lane.sleep_until_read(position, 0, spinner, turn)?;
+                lane.hand_on();
+            }
+            if session.has_read(position) {
+                return Ok(());
+            }
+            Err(match session.end() {
+                Some(ended) => Error::ended(ended.sending.clone()),
+                None => session.why_no_more(),
+            })
+        })
+    }
+
+    #[cold]
+    fn not_flushed(&self, deadline: Deadline) -> Error {
+        Error::timed_out(
+            &"the peer has not taken all that was sent; `taken` says how much is waiting",
+            deadline == Deadline::Now,
+        )
+    }
+
+    /// The messages that the peer has not taken and will not take. Waits until it can take no more.
+    pub(crate) fn take_unread(&self, deadline: Deadline) -> Result<Untaken> {
+        self.sending(|| {
+            if self.session.end().is_none() && !self.session.is_stopped() {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "what the peer has not taken it may still take: the connection has not ended",
+                ));
+            }
+            while !self.reads_no_more() {
+                if deadline.passed() {
+                    return Err(Error::timed_out(
+                        &"the peer still reads what was sent to it",
+                        deadline == Deadline::Now,
+                    ));
+                }
+                std::thread::sleep(LOOK);
+            }
+            let lane = self.lane.lock(deadline);
+            lane.ok_or_else(|| not_in_time(deadline))?.take_unread()
+        })
+    }
+
+    /// Whether the peer takes nothing more out of the ring.
+    fn reads_no_more(&self) -> bool {
+        let session = &self.session;
+        session.out().words().receiving() == RECEIVING_SEALED
+            || session.incoming_ring().words().goodbye() != GOODBYE_NONE
+            || session.process.has_ended()
+            || session.has_taken_all()
+            // Ended by the peer: it says so when it is done, or is gone.
+            || session.end().is_some_and(|ended| !ended.local)
     }
 }
 
@@ -195,21 +354,7 @@ impl Outbox {
 /// between the two is the lock's; see [`FairLockGuard::leave`].
 #[inline]
 pub(crate) fn give_back(lane: Lane<'_>) {
-    let is_awaited =
-        |lane: &Option<Outgoing>| lane.as_ref().is_some_and(|lane| lane.writer.is_awaited());
-    if let Some(lane) = lane.leave(is_awaited) {
-        lane.as_ref().inspect(|outgoing| outgoing.wake_peer());
-    }
-}
-
-/// The outgoing ring, if it still belongs to this connection.
-pub(crate) fn current<'a>(
-    lane: &'a mut Lane<'_>,
-    connection: &Connection,
-) -> Result<&'a mut Outgoing> {
-    match lane.as_mut() {
-        Some(outgoing) if outgoing.connection.generation == connection.generation => Ok(outgoing),
-        // The lane is emptied after the end was set.
-        _ => Err(connection.end().unwrap_or(&End::ClosedHere).error()),
+    if let Some(lane) = lane.leave(|lane| lane.writer.is_awaited()) {
+        lane.wake_peer();
     }
 }

@@ -2,53 +2,70 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::connection::{Connection, Woken};
+use super::link_state::LinkState;
 use super::net;
-use super::options::Wait;
 use super::pacer::{Pacer, chunk_within};
+use super::session::{Session, Woken};
 use super::spinner::Spinner;
+use super::taken::Taken;
 use super::wait::{Failure, HasRoom, sleep, wait};
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::{Claim, Part, Payload, Writer};
+use crate::frame::{Claim, Part, Payload, Untaken, Writer};
 use crate::os::event::Deadline;
 use crate::ring::{Fault, Producer, Wake};
-use crate::segment::Span;
+use crate::segment::{CauseOf, Span};
+
+/// How long a send within a callback waits before that is reported.
+const STUCK: Duration = Duration::from_secs(1);
 
 /// The outgoing ring of a connection; used with the lane locked.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    pub(crate) connection: Arc<Connection>,
+    link: Arc<LinkState>,
+    pub(crate) session: Arc<Session>,
     pub(crate) writer: Writer,
+    /// Messages and bytes of payload that were published.
+    messages: u64,
+    bytes: u64,
+    /// How many large messages have begun.
+    pub(crate) begun: u64,
     spinner: Spinner,
     pacer: Pacer,
     /// What comes after the tail is being filled in place: nothing else may be written.
     reserved: bool,
+    /// What the peer has not taken has been given back to the program.
+    unread_taken: bool,
 }
 
 /// Room in the ring for one message that is filled in place.
 #[derive(Debug)]
 pub(crate) struct Reserved {
-    pub(crate) connection: Arc<Connection>,
     pub(crate) claim: Claim,
     pub(crate) span: Span,
 }
 
 impl Outgoing {
-    pub(crate) fn new(connection: Arc<Connection>, ring: Producer, wait: Wait) -> Outgoing {
+    pub(crate) fn new(link: Arc<LinkState>, session: Arc<Session>, ring: Producer) -> Outgoing {
         Outgoing {
-            connection,
+            session,
             writer: Writer::new(ring),
-            spinner: Spinner::new(wait),
+            messages: 0,
+            bytes: 0,
+            begun: 0,
+            spinner: Spinner::new(link.options.wait),
+            link,
             pacer: Pacer::new(),
             reserved: false,
+            unread_taken: false,
         }
     }
 
     /// Writes and publishes one frame with these bytes of the payload, waiting for room until the
-    /// deadline. Afterwards call [`Outgoing::wake_peer`], or unlock the lane as `send` does.
-    #[inline]
+    /// deadline. Afterwards call [`Outgoing::wake_peer`], or unlock the lane as `send` does. Whether the
+    /// connection has ended is asked by who takes the lane, and here after each wait.
+    #[inline(always)]
     pub(crate) fn put<P: Payload + ?Sized>(
         &mut self,
         part: Part,
@@ -56,17 +73,71 @@ impl Outgoing {
         range: Range<usize>,
         deadline: Deadline,
     ) -> Result<()> {
+        if self.writer.is_stopped() {
+            return Err(self.why_over());
+        }
         loop {
-            if let Some(end) = self.connection.end() {
-                return Err(end.error());
-            }
             let written = self.writer.append(part, payload, range.clone());
             if self.checked(written)? {
+                self.count(part, range.len());
                 self.writer.publish();
                 return Ok(());
             }
-            self.wait_for_room(self.writer.need(range.len()), deadline)?;
+            let stream = match part {
+                Part::Middle | Part::Last => self.begun,
+                Part::Whole | Part::First | Part::Abort => 0,
+            };
+            self.wait_for_room(self.writer.need(range.len()), stream, deadline)?;
+            self.check()?;
         }
+    }
+
+    /// Counts a frame that is about to be published.
+    #[inline(always)]
+    pub(crate) fn count(&mut self, part: Part, len: usize) {
+        match part {
+            Part::Whole | Part::Last => self.messages += 1,
+            Part::First => self.begun += 1,
+            Part::Middle => {}
+            Part::Abort => return,
+        }
+        self.bytes += len as u64;
+    }
+
+    /// Counts whole messages, and their bytes, that are about to be published.
+    pub(crate) fn count_whole(&mut self, messages: usize, bytes: usize) {
+        self.messages += messages as u64;
+        self.bytes += bytes as u64;
+    }
+
+    /// # Errors
+    /// If the connection has ended, or the peer wants no more.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.session.end().is_some() || self.writer.is_stopped() {
+            return Err(self.why_over());
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn why_over(&self) -> Error {
+        match self.session.end() {
+            Some(ended) => Error::ended(ended.sending.clone()),
+            None => self.session.why_no_more(),
+        }
+    }
+
+    /// How much the peer has taken, and what it has not.
+    pub(crate) fn taken(&mut self) -> Result<Taken> {
+        let waiting = self.writer.waiting();
+        let waiting = self.checked(waiting)?;
+        // The peer may have changed the frames that were counted.
+        Ok(Taken {
+            messages: self.messages.saturating_sub(waiting.messages),
+            bytes: self.bytes.saturating_sub(waiting.bytes),
+            waiting: waiting.messages,
+        })
     }
 
     /// Wakes the peer if it sleeps although something was published. With the lane locked: a second sender
@@ -77,7 +148,7 @@ impl Outgoing {
             return;
         }
         if self.writer.wake() == Wake::Needed {
-            self.connection.wake_for_data();
+            self.session.wake_for_data();
         }
     }
 
@@ -85,31 +156,23 @@ impl Outgoing {
     /// else out until [`Outgoing::end_reservation`].
     pub(crate) fn reserve(&mut self, most: usize, deadline: Deadline) -> Result<Reserved> {
         loop {
-            if let Some(end) = self.connection.end() {
-                return Err(end.error());
-            }
+            self.check()?;
             let claim = self.writer.claim(most);
             if let Some(claim) = self.checked(claim)? {
                 self.reserved = true;
                 return Ok(Reserved {
-                    connection: self.connection.clone(),
                     span: self.writer.span(&claim),
                     claim,
                 });
             }
-            self.wait_for_room(self.writer.need(most), deadline)?;
+            self.wait_for_room(self.writer.need(most), 0, deadline)?;
         }
-    }
-
-    /// The longest message that can be reserved on this connection.
-    pub(crate) fn max_reservation(&self) -> usize {
-        let most = self.writer.max_claim();
-        usize::try_from(self.connection.peer_max_message).map_or(most, |peer| most.min(peer))
     }
 
     /// Publishes the first `len` bytes of what was reserved, and lets others write again. Afterwards call
     /// [`Outgoing::wake_peer`], or unlock the lane as `send` does.
     pub(crate) fn commit(&mut self, claim: &Claim, len: usize) {
+        self.count(Part::Whole, len);
         self.writer.commit(claim, len);
         self.end_reservation();
     }
@@ -117,7 +180,7 @@ impl Outgoing {
     /// Whether others have to wait. After the end of the connection nobody has to.
     #[inline]
     pub(crate) fn is_reserved(&self) -> bool {
-        self.reserved && self.connection.end().is_none()
+        self.reserved && self.session.end().is_none()
     }
 
     /// Others may write again.
@@ -131,6 +194,22 @@ impl Outgoing {
         self.checked(aborted)?;
         self.wake_peer();
         Ok(())
+    }
+
+    /// Tells the peer that nothing more comes: one of the `SENDING` values.
+    pub(crate) fn end(&mut self, how: u32) {
+        self.session.out().words().end_sending(how);
+        self.wake_peer();
+    }
+
+    /// What the peer has not taken and will not take; a second time, nothing.
+    pub(crate) fn take_unread(&mut self) -> Result<Untaken> {
+        let unread = match self.unread_taken {
+            true => Ok(Untaken::none(self.session.out())),
+            false => self.writer.unread(),
+        };
+        self.unread_taken = true;
+        self.checked(unread)
     }
 
     /// How much of a large message with `left` bytes left goes next: as much as fits in a frame or, if
@@ -164,10 +243,12 @@ impl Outgoing {
         self.spinner
     }
 
-    /// Sleeps until the peer has read up to this position, or at least something.
+    /// Sleeps until the peer has read up to this position, or at least something, or wants no more of the
+    /// large message of this number, unless that is 0.
     pub(crate) fn sleep_until_read(
         &mut self,
         position: u64,
+        stream: u64,
         spinner: Spinner,
         deadline: Deadline,
     ) -> Result<Spinner> {
@@ -175,43 +256,72 @@ impl Outgoing {
         let room = HasRoom {
             need: self.writer.need_read(position),
             writer: &mut self.writer,
+            stream,
         };
-        let slept = sleep(room, &self.connection, &mut self.spinner, None, deadline);
+        let slept = sleep(room, &self.session, &mut self.spinner, None, deadline);
         slept.map_err(|failure| self.failed(failure))?;
         Ok(self.spinner)
     }
 
     #[cold]
-    fn wait_for_room(&mut self, need: u64, deadline: Deadline) -> Result<()> {
+    fn wait_for_room(&mut self, need: u64, stream: u64, deadline: Deadline) -> Result<()> {
+        if !self.link.callback_thread.is_this_thread() {
+            return self.wait_until(need, stream, deadline);
+        }
+        // The peer's messages wait for this thread.
+        let start = Instant::now();
+        let first = Deadline::first([deadline, Deadline::after(STUCK)]);
+        let waited = self.wait_until(need, stream, first);
+        if start.elapsed() < STUCK || first == deadline {
+            return waited;
+        }
+        self.link.report_stuck();
+        // The caller looks again.
+        self.check()
+    }
+
+    fn wait_until(&mut self, need: u64, stream: u64, deadline: Deadline) -> Result<()> {
         let room = HasRoom {
             writer: &mut self.writer,
             need,
+            stream,
         };
-        match wait(room, &self.connection, &mut self.spinner, None, deadline) {
+        match wait(room, &self.session, &mut self.spinner, None, deadline) {
             Ok(Woken::TimedOut) => Err(not_in_time(deadline)),
-            Ok(_) => Ok(()),
+            Ok(_) => self.check_stream(stream),
             Err(failure) => Err(self.failed(failure)),
+        }
+    }
+
+    /// # Errors
+    /// If the peer wants no more of the large message of this number, unless that is 0.
+    pub(crate) fn check_stream(&self, number: u64) -> Result<()> {
+        match self.session.is_stream_stopped(number) {
+            true => Err(Error::stream_ended(
+                self.session.why_stopped(CauseOf::StopStream),
+            )),
+            false => Ok(()),
         }
     }
 
     fn failed(&self, failure: Failure) -> Error {
         match failure {
             Failure::Call(e) => e,
-            Failure::Peer(fault) => self.connection.fail(fault),
+            Failure::Peer(fault) => self.session.fail(fault),
         }
     }
 
     /// Reports a violation by the peer to the driver.
     #[inline]
     pub(crate) fn checked<T>(&self, result: Result<T, Fault>) -> Result<T> {
-        result.map_err(|fault| self.connection.fail(fault))
+        result.map_err(|fault| self.session.fail(fault))
     }
 }
 
 /// Checks that a message of this length may be sent on this connection, and returns the length.
 #[inline]
-pub(crate) fn admit(connection: &Connection, len: Option<usize>) -> Result<usize> {
-    let most = connection.peer_max_message;
+pub(crate) fn admit(session: &Session, len: Option<usize>) -> Result<usize> {
+    let most = session.peer_max_message;
     match len {
         Some(len) if len as u64 <= most => Ok(len),
         _ => Err(too_large(len, most)),
@@ -228,15 +338,15 @@ fn too_large(len: Option<usize>, most: u64) -> Error {
     )
 }
 
+#[cold]
 pub(crate) fn not_in_time(deadline: Deadline) -> Error {
     match deadline {
-        Deadline::Now => Error::new(
-            ErrorKind::Full,
-            "the ring is full or another thread is sending; send or send_timeout wait",
-        ),
-        _ => Error::new(
-            ErrorKind::TimedOut,
-            "the peer did not make room within the timeout; no part of the message was delivered",
+        Deadline::Now => {
+            Error::timed_out(&"there is no room now, or another thread is sending", true)
+        }
+        _ => Error::timed_out(
+            &"the peer did not make room in time; nothing was sent",
+            false,
         ),
     }
 }

@@ -1,4 +1,5 @@
-//! Messages that have overtaken one that is being read as a stream.
+//! Messages that come before the rest of the ring: those that have overtaken one that is being read as a
+//! stream, and those of a batch that were not taken.
 
 use std::collections::VecDeque;
 
@@ -8,10 +9,13 @@ use crate::segment::{RingMemory, Span};
 /// Once they have this many bytes in all, no more are kept.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
+/// Where a message is kept in the ring, if it is: the part that it belongs to, and its end.
+pub(crate) type Hold = Option<(u64, u64)>;
+
 /// Whole messages in memory of our own, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Overtaken {
-    messages: VecDeque<Vec<u8>>,
+    messages: VecDeque<(Vec<u8>, Hold)>,
     bytes: usize,
 }
 
@@ -25,10 +29,10 @@ impl Overtaken {
     pub(crate) fn push(&mut self, memory: &RingMemory, span: Span) -> Result<()> {
         if self.bytes >= MAX_BYTES {
             return Err(Error::new(
-                ErrorKind::Full,
+                ErrorKind::Held,
                 format!(
                     "messages of {MAX_BYTES} bytes have overtaken the stream and wait to be \
-                     received; take them with `overtaking`"
+                     received; `recv` takes them"
                 ),
             ));
         }
@@ -46,15 +50,21 @@ impl Overtaken {
         message.resize(len, 0);
         span.read(memory, 0, &mut message);
         self.bytes += taken_by(&message);
-        self.messages.push_back(message);
+        self.messages.push_back((message, None));
         Ok(())
     }
 
     #[inline]
-    pub(crate) fn pop(&mut self) -> Option<Vec<u8>> {
-        let message = self.messages.pop_front()?;
+    pub(crate) fn pop(&mut self) -> Option<(Vec<u8>, Hold)> {
+        let (message, hold) = self.messages.pop_front()?;
         self.bytes -= taken_by(&message);
-        Some(message)
+        Some((message, hold))
+    }
+
+    /// A message that was received and not taken comes first again.
+    pub(crate) fn put_back(&mut self, message: Vec<u8>, hold: Hold) {
+        self.bytes += taken_by(&message);
+        self.messages.push_front((message, hold));
     }
 }
 

@@ -1,8 +1,8 @@
 //! Sending: whole messages as one frame, large ones as chunks.
 
-use super::connection::End;
+use super::duplex::Duplex;
 use super::large::LargeMessage;
-use super::outbox::{Outbox, give_back};
+use super::outbox::give_back;
 use super::outgoing::{Outgoing, admit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Part, Payload};
@@ -11,39 +11,43 @@ use crate::os::event::Deadline;
 /// Sends one message: committed when this returns `Ok`.
 #[inline]
 pub(crate) fn send<P: Payload + ?Sized>(
-    outbox: &Outbox,
+    duplex: &Duplex,
     payload: &P,
     deadline: Deadline,
 ) -> Result<()> {
-    outbox.sending(|| send_message(outbox, payload, deadline))
+    duplex
+        .outbox
+        .sending(|| send_message(duplex, payload, deadline))
 }
 
 #[inline]
 fn send_message<P: Payload + ?Sized>(
-    outbox: &Outbox,
+    duplex: &Duplex,
     payload: &P,
     deadline: Deadline,
 ) -> Result<()> {
-    let mut lane = outbox.take_lane(deadline)?;
-    let outgoing = lane.as_mut().ok_or_else(|| outbox.link.not_connected())?;
-    let len = admit(&outgoing.connection, payload.len())?;
-    if len <= outgoing.writer.max_payload() {
-        outgoing.put(Part::Whole, payload, 0..len, deadline)?;
+    let mut lane = duplex.outbox.take_lane(deadline)?;
+    let len = admit(&duplex.outbox.session, payload.len())?;
+    if len <= lane.writer.max_payload() {
+        lane.put(Part::Whole, payload, 0..len, deadline)?;
         give_back(lane);
         return Ok(());
     }
     if deadline == Deadline::Now {
-        return send_large_now(outbox, outgoing, payload, len);
+        return send_large_now(duplex, &mut lane, payload, len);
     }
-    let (connection, max_chunk) = (outgoing.connection.clone(), outgoing.writer.max_payload());
     drop(lane);
-    let message = LargeMessage::begin_on(outbox, connection, max_chunk, deadline)?;
-    send_large(message, payload, len, deadline)
+    send_large(
+        LargeMessage::begin(duplex, deadline)?,
+        payload,
+        len,
+        deadline,
+    )
 }
 
 /// A message in chunks.
 fn send_large<P: Payload + ?Sized>(
-    mut message: LargeMessage<'_>,
+    mut message: LargeMessage<&Duplex>,
     payload: &P,
     len: usize,
     deadline: Deadline,
@@ -59,20 +63,41 @@ fn send_large<P: Payload + ?Sized>(
 
 /// A message in chunks, if all of them fit right now.
 fn send_large_now<P: Payload + ?Sized>(
-    outbox: &Outbox,
+    duplex: &Duplex,
     outgoing: &mut Outgoing,
     payload: &P,
     len: usize,
 ) -> Result<()> {
-    let _large = outbox.take_large(Deadline::Now)?;
-    let fits = outgoing.writer.has_room_for(len);
-    if !outgoing.checked(fits)? {
+    let outbox = &duplex.outbox;
+    if !outgoing.writer.could_hold(len) {
         return Err(Error::new(
-            ErrorKind::Full,
-            format!("there is no room for {len} bytes at once; send or send_timeout wait for it"),
+            ErrorKind::TooLarge,
+            format!(
+                "{len} bytes never fit into the ring at once; let the call wait, or send a stream"
+            ),
         ));
     }
-    outbox.write_due_abort(outgoing)?;
+    outbox.take_large(Deadline::Now)?;
+    let sent = put_all(duplex, outgoing, payload, len);
+    // The caller has the lane, and looks for notes when it has unlocked it.
+    outbox.end_large_within_lane();
+    sent
+}
+
+fn put_all<P: Payload + ?Sized>(
+    duplex: &Duplex,
+    outgoing: &mut Outgoing,
+    payload: &P,
+    len: usize,
+) -> Result<()> {
+    let fits = outgoing.writer.has_room_for(len);
+    if !outgoing.checked(fits)? {
+        return Err(Error::timed_out(
+            &"there is no room for the whole message now",
+            true,
+        ));
+    }
+    duplex.outbox.write_due_abort(outgoing)?;
     let chunk = outgoing.writer.max_payload();
     let mut sent = 0;
     while sent < len {
@@ -88,17 +113,16 @@ fn send_large_now<P: Payload + ?Sized>(
 /// Sends messages one after the other, publishing as many small ones at once as there is room
 /// for. Returns how many were committed: all of them, unless an error stopped it.
 pub(crate) fn send_batch<M: AsRef<[u8]>>(
-    outbox: &Outbox,
+    duplex: &Duplex,
     messages: &[M],
     deadline: Deadline,
 ) -> Result<usize> {
-    outbox.sending(|| {
+    duplex.outbox.sending(|| {
         let mut sent = 0;
-        let mut generation = None;
         while sent < messages.len() {
-            let step = match send_run(outbox, &messages[sent..], &mut generation, deadline) {
+            let step = match send_run(duplex, &messages[sent..], deadline) {
                 // The next is a large one, or there is no room for it.
-                Ok(0) => send_message(outbox, messages[sent].as_ref(), deadline).map(|()| 1),
+                Ok(0) => send_one(duplex, messages[sent].as_ref(), deadline),
                 other => other,
             };
             match step {
@@ -111,48 +135,49 @@ pub(crate) fn send_batch<M: AsRef<[u8]>>(
     })
 }
 
-/// Sends as many small messages as there is room for right now, published together: on the connection
-/// of this generation, or on the current one if `generation` is not known yet.
-fn send_run<M: AsRef<[u8]>>(
-    outbox: &Outbox,
-    messages: &[M],
-    generation: &mut Option<u64>,
-    deadline: Deadline,
-) -> Result<usize> {
-    let mut lane = outbox.take_lane(deadline)?;
-    let outgoing = lane.as_mut().ok_or_else(|| outbox.link.not_connected())?;
-    let connection = &outgoing.connection;
-    if *generation.get_or_insert(connection.generation) != connection.generation {
-        return Err(End::ClosedHere.error());
+#[cold]
+fn send_one(duplex: &Duplex, message: &[u8], deadline: Deadline) -> Result<usize> {
+    send_message(duplex, message, deadline).map(|()| 1)
+}
+
+/// Sends as many small messages as there is room for right now, published together.
+fn send_run<M: AsRef<[u8]>>(duplex: &Duplex, messages: &[M], deadline: Deadline) -> Result<usize> {
+    let mut lane = duplex.outbox.take_lane(deadline)?;
+    if lane.writer.is_stopped() {
+        lane.check()?;
     }
-    if let Some(end) = connection.end() {
-        return Err(end.error());
-    }
-    let most = outgoing.writer.max_payload().min(
+    let most = lane.writer.max_payload().min(
         // Fits, or is cut off where that makes no difference.
-        connection.peer_max_message.min(u64::from(u32::MAX)) as usize,
+        duplex
+            .outbox
+            .session
+            .peer_max_message
+            .min(u64::from(u32::MAX)) as usize,
     );
-    let mut written = Ok(0);
+    let (mut sent, mut bytes, mut fault) = (0, 0, None);
     for message in messages {
         let message = message.as_ref();
         if message.len() > most {
             break;
         }
-        let appended = outgoing
-            .writer
-            .append(Part::Whole, message, 0..message.len());
-        match outgoing.checked(appended) {
-            Ok(true) => written = written.map(|n| n + 1),
+        match lane.writer.append(Part::Whole, message, 0..message.len()) {
+            Ok(true) => {
+                sent += 1;
+                bytes += message.len();
+            }
             Ok(false) => break,
-            Err(e) => {
-                written = Err(e);
+            Err(found) => {
+                fault = Some(found);
                 break;
             }
         }
     }
-    let sent = written?;
+    if let Some(fault) = fault {
+        return Err(lane.session.fail(fault));
+    }
     if sent > 0 {
-        outgoing.writer.publish();
+        lane.count_whole(sent, bytes);
+        lane.writer.publish();
         give_back(lane);
     }
     Ok(sent)

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::connection::{Awaited, Connection, Woken};
+use super::session::{Awaited, Session, Woken};
 use super::spinner::Spinner;
 use crate::error::{Error, Result};
 use crate::frame::{Reader, Writer};
@@ -22,9 +22,14 @@ pub(crate) trait Condition {
 
     /// The wait is over.
     fn retract(&mut self);
+
+    /// It is of no use any more: this side has something else, or one side does not want it.
+    fn is_off(&self, _session: &Session) -> bool {
+        false
+    }
 }
 
-/// There is a frame.
+/// There is a frame, or there will be none.
 pub(crate) struct HasFrame<'a>(pub(crate) &'a mut Reader);
 
 impl Condition for HasFrame<'_> {
@@ -32,7 +37,7 @@ impl Condition for HasFrame<'_> {
 
     #[inline]
     fn is_met(&mut self) -> Result<bool, Fault> {
-        self.0.has_frame()
+        self.0.has_news()
     }
 
     fn announce(&mut self) -> Result<bool, Fault> {
@@ -42,12 +47,20 @@ impl Condition for HasFrame<'_> {
     fn retract(&mut self) {
         self.0.end_wait();
     }
+
+    #[inline]
+    fn is_off(&self, session: &Session) -> bool {
+        session.stopping().is_some() || session.returned.any()
+    }
 }
 
-/// There is room for what [`Writer::need`] says.
+/// There is room for what [`Writer::need`] says, or the peer wants no more: of anything, or of the large
+/// message of this number.
 pub(crate) struct HasRoom<'a> {
     pub(crate) writer: &'a mut Writer,
     pub(crate) need: u64,
+    /// 0: of none.
+    pub(crate) stream: u64,
 }
 
 impl Condition for HasRoom<'_> {
@@ -55,15 +68,20 @@ impl Condition for HasRoom<'_> {
 
     #[inline]
     fn is_met(&mut self) -> Result<bool, Fault> {
-        self.writer.has_room(self.need)
+        Ok(self.writer.has_room(self.need)? || self.writer.is_stopped())
     }
 
     fn announce(&mut self) -> Result<bool, Fault> {
-        self.writer.begin_wait(self.need)
+        Ok(self.writer.begin_wait(self.need)? || self.writer.is_stopped())
     }
 
     fn retract(&mut self) {
         self.writer.end_wait();
+    }
+
+    #[inline]
+    fn is_off(&self, session: &Session) -> bool {
+        session.is_stream_stopped(self.stream)
     }
 }
 
@@ -85,7 +103,7 @@ impl From<Fault> for Failure {
 /// passes: spins as long as that pays, then sleeps. [`Woken::TimedOut`] if the deadline has passed already.
 pub(crate) fn wait<C: Condition>(
     mut condition: C,
-    connection: &Connection,
+    session: &Session,
     spinner: &mut Spinner,
     interrupt: Option<&LocalEvent>,
     deadline: Deadline,
@@ -94,7 +112,7 @@ pub(crate) fn wait<C: Condition>(
         return Ok(Woken::TimedOut);
     }
     let spun = spinner.spin(deadline, || {
-        if connection.end().is_some() {
+        if session.end().is_some() || condition.is_off(session) {
             return Some(Ok(()));
         }
         match condition.is_met() {
@@ -105,24 +123,26 @@ pub(crate) fn wait<C: Condition>(
     });
     match spun {
         Some(found) => Ok(found.map(|()| Woken::LookAgain)?),
-        None => sleep(condition, connection, spinner, interrupt, deadline),
+        None => sleep(condition, session, spinner, interrupt, deadline),
     }
 }
 
 /// Like [`wait`], without the spin.
 pub(crate) fn sleep<C: Condition>(
     mut condition: C,
-    connection: &Connection,
+    session: &Session,
     spinner: &mut Spinner,
     interrupt: Option<&LocalEvent>,
     deadline: Deadline,
 ) -> Result<Woken, Failure> {
     let woken = match condition.announce() {
+        // After the announcement: who changes this looks for that.
+        Ok(false) if condition.is_off(session) => Ok(Woken::LookAgain),
         Ok(false) => {
             let start = Instant::now();
             // A violation is found again by the next look.
             let look = || condition.is_met() != Ok(false);
-            let woken = connection.sleep(C::AWAITED, interrupt, deadline, look);
+            let woken = session.sleep(C::AWAITED, interrupt, deadline, look);
             spinner.slept(start.elapsed());
             match woken {
                 // What was waited for may be there all the same.

@@ -5,6 +5,8 @@
 mod common;
 #[cfg(target_os = "linux")]
 mod credentials;
+#[cfg(unix)]
+mod crowds;
 #[cfg(windows)]
 mod pipes;
 #[cfg(unix)]
@@ -23,14 +25,16 @@ use twinring::{Access, Link, User};
 use common::{LIMIT, Parent, Side};
 
 #[cfg(target_os = "linux")]
-common::peers!(side, squatter, locker, impostor);
+common::peers!(side, squatter, locker, crowd, impostor);
 #[cfg(all(unix, not(target_os = "linux")))]
-common::peers!(side, squatter, locker);
+common::peers!(side, squatter, locker, crowd);
 #[cfg(windows)]
 common::peers!(side, squatter);
 
 #[cfg(target_os = "linux")]
 use credentials::impostor;
+#[cfg(unix)]
+use crowds::crowd;
 #[cfg(windows)]
 use pipes::squatter;
 #[cfg(unix)]
@@ -64,22 +68,22 @@ fn side(parent: &'static Parent) {
         builder = builder.directory(PathBuf::from(directory));
     }
     let told = |e: &twinring::Error| format!("{:?} {e}", e.kind());
-    let link = match builder.on_error(move |_, e| parent.say(told(e))).open() {
+    let link = match builder.on_error(move |e| parent.say(told(e))).open() {
         Ok(link) => link,
         Err(e) => return parent.say(format!("not opened: {}", told(&e))),
     };
     parent.say("opened");
     loop {
-        let Ok(peer) = link.wait_connected(LIMIT) else {
+        let Ok(conn) = link.within(LIMIT).next() else {
             // Why not has been said, or is about to be.
             continue;
         };
-        parent.say(format!("connected to {peer}"));
+        parent.say(format!("connected to {}", conn.peer()));
         let greeting = format!("greetings from {}", User::current().unwrap());
-        if link.send(greeting.as_bytes()).is_err() {
+        if conn.send(greeting.as_bytes()).is_err() {
             continue;
         }
-        while let Ok(bytes) = link.recv() {
+        while let Ok(Some(bytes)) = conn.recv() {
             parent.say(String::from_utf8(bytes).unwrap());
         }
     }

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Condvar, Mutex};
 
-use twinring::{Error, Link, Status};
+use twinring::{Error, Status};
 
-use super::LIMIT;
+use super::{LIMIT, end_text};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log(Arc<(Mutex<Vec<String>>, Condvar)>);
@@ -49,15 +49,15 @@ impl Log {
     }
 
     /// For `on_status`.
-    pub(crate) fn statuses(&self) -> impl FnMut(&Link, &Status) + Send + 'static {
+    pub(crate) fn statuses(&self) -> impl FnMut(&Status) + Send + 'static {
         let log = self.clone();
-        move |_, status| log.push(text(status))
+        move |status| log.push(text(status))
     }
 
     /// For `on_error`: the kinds.
-    pub(crate) fn errors(&self) -> impl FnMut(&Link, &Error) + Send + 'static {
+    pub(crate) fn errors(&self) -> impl FnMut(&Error) + Send + 'static {
         let log = self.clone();
-        move |_, e| log.push(format!("error {:?}", e.kind()))
+        move |e| log.push(format!("error {:?}", e.kind()))
     }
 }
 
@@ -65,13 +65,20 @@ impl Log {
 pub(crate) fn text(status: &Status) -> String {
     match status {
         Status::Waiting => "waiting".to_owned(),
-        Status::Connected {
-            generation, peer, ..
-        } => format!("connected {generation} to {}", peer.pid),
-        Status::Disconnected {
-            generation, reason, ..
-        } => format!("disconnected {generation} {reason:?}"),
+        Status::Connected(conn) => format!("connected to {}", conn.peer().pid),
+        Status::PeerFinished(conn) => format!("{} has finished", conn.peer().pid),
+        Status::Disconnected(_, end) => format!("disconnected {}", end_text(end)),
         Status::Closed => "closed".to_owned(),
         other => format!("{other:?}"),
+    }
+}
+
+/// The same, with the number of the connection and the whole of its end.
+pub(crate) fn numbered(status: &Status, number: u32) -> String {
+    match status {
+        Status::Connected(conn) => format!("connected {number} to {}", conn.peer().pid),
+        Status::PeerFinished(_) => format!("peer finished {number}"),
+        Status::Disconnected(_, end) => format!("disconnected {number} {end:?}"),
+        other => text(other),
     }
 }

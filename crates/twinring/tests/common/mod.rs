@@ -18,6 +18,7 @@
 mod asleep;
 mod audit;
 mod child;
+mod ends;
 #[cfg(target_os = "linux")]
 mod filter;
 mod freeze;
@@ -37,10 +38,14 @@ pub(crate) use audit::{AUDITED, count, slope};
 #[cfg(target_os = "linux")]
 pub(crate) use audit::{Audit, count_of};
 pub(crate) use child::Child;
+pub(crate) use ends::{
+    ABANDONED, ABANDONED_HERE, CLOSED, CLOSED_HERE, CRASHED, STOPPED, end_text, ended, kind, of_io,
+    stream_ended,
+};
 #[cfg(target_os = "linux")]
 pub(crate) use filter::refuse;
 pub(crate) use freeze::{freeze, thaw};
-pub(crate) use log::{Log, text};
+pub(crate) use log::{Log, numbered, text};
 pub(crate) use long::{amount, amount_or, is_long};
 pub(crate) use parent::{Parent, play, run_beside};
 pub(crate) use payload::{LABEL, check, labelled, message, read_label};
@@ -53,7 +58,7 @@ pub(crate) use watchdog::{LIMIT, Watchdog};
 
 use std::time::{Duration, Instant};
 
-use twinring::Link;
+use twinring::{Connection, Link};
 
 /// What the children of a test file do: functions that take a `&'static Parent`.
 macro_rules! peers {
@@ -82,10 +87,10 @@ pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Waits for a peer.
+/// Waits for a peer, and gives the connection to it.
 #[track_caller]
-pub(crate) fn connected(link: &Link) {
-    link.wait_connected(LIMIT).expect("a peer connects");
+pub(crate) fn connected(link: &Link) -> Connection {
+    link.within(LIMIT).next().expect("a peer connects")
 }
 
 /// Memory that programs could get now, in bytes, where the system tells.
@@ -96,4 +101,12 @@ pub(crate) fn free_memory() -> Option<u64> {
         .find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kib * 1024)
+}
+
+/// The process at the other end, if there is one now.
+pub(crate) fn peer_of(link: &Link) -> Option<u32> {
+    match link.status() {
+        twinring::Status::Connected(conn) => Some(conn.peer().pid),
+        _ => None,
+    }
 }

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use twinring::{ErrorKind, Link, Wait};
+use twinring::{By, Connection, End, ErrorKind, Link, Result, Wait};
 
 use crate::common::{Parent, Side};
 use crate::phase::CAPACITY;
@@ -36,22 +36,19 @@ pub(crate) fn echo(parent: &'static Parent) {
         .unwrap();
     for link in [link, other(parent)] {
         thread::spawn(move || {
-            loop {
-                let generation = link.generation();
-                let echoed = link.recv().and_then(|bytes| {
-                    // So that the victim, which is slow under a tracer, sleeps as well.
-                    thread::sleep(Duration::from_millis(2));
-                    link.send_timeout(&bytes, PATIENCE)
-                });
-                let Err(e) = echoed else {
-                    continue;
+            for conn in link.connections() {
+                let e = loop {
+                    if let Err(e) = answer(&conn) {
+                        break e;
+                    }
                 };
-                // What came over one connection may be answered over the next, while the victim there
-                // sends, and reads no answer before we have read that.
-                let stale = e.kind() == ErrorKind::TimedOut && link.generation() != generation;
-                if e.kind() == ErrorKind::Protocol
-                    || !e.is_disconnect() && e.kind() != ErrorKind::Aborted && !stale
-                {
+                let local = |by: &By| *by == By::Local;
+                let fine = match e.end() {
+                    Some(End::Closed { by, .. } | End::Abandoned { by, .. }) => !local(by),
+                    Some(End::Crashed) => true,
+                    _ => false,
+                };
+                if !fine || e.kind() != ErrorKind::Ended {
                     parent.say(format!("wrong: {e:?}"));
                 }
             }
@@ -59,4 +56,17 @@ pub(crate) fn echo(parent: &'static Parent) {
     }
     parent.say("ready");
     parent.wait_for_the_end();
+}
+
+/// Sends the next message back.
+fn answer(conn: &Connection) -> Result<()> {
+    let bytes = match conn.recv() {
+        Ok(bytes) => bytes.expect("the victim closes, and does not finish"),
+        // The victim gave it up, and sends it again.
+        Err(e) if e.kind() == ErrorKind::StreamEnded => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    // So that the victim, which is slow under a tracer, sleeps as well.
+    thread::sleep(Duration::from_millis(2));
+    conn.within(PATIENCE).send(&bytes)
 }

@@ -358,7 +358,9 @@ fn a_doorbell_cannot_be_rung_for_long() {
             name: "sendto",
             skip: 0,
             way: 0,
-            times: 150,
+            // The driver gives up after 100 ms, in which it tries at most so often; what is left of the failures
+            // must not last as long for the next connection.
+            times: 112,
         };
         // It rings only for a peer that sleeps already, which one that gets no processor does not.
         let rings = (0..RUNS).any(|_| {

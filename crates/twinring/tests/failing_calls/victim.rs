@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use twinring::{ErrorKind, Link, Result, Wait};
+use twinring::{Connection, ErrorKind, Link, Result, Wait};
 
 use crate::common::{Audit, Parent, connected, labelled, read_label, until};
 use crate::echo::other;
@@ -25,13 +25,13 @@ pub(crate) fn victim(parent: &'static Parent) {
     std::panic::set_hook(Box::new(|panic| parent.say(format!("wrong: {panic}"))));
     let phase: Phase = parent.next_as();
     let other = other(parent);
-    connected(&other);
-    talk(parent, &other);
+    let beside = connected(&other);
+    exchange_both(&beside);
     // What is made only once in a process is made now.
-    let link = open(parent);
-    talk(parent, &link);
-    link.close();
-    drop(link);
+    let (link, mut conn) = open(parent);
+    talk(parent, &link, &mut conn);
+    link.close(0, "");
+    drop((link, conn));
 
     parent.say("ready");
     parent.expect("go");
@@ -42,37 +42,37 @@ pub(crate) fn victim(parent: &'static Parent) {
         }
     };
     marked(Phase::Open);
-    let link = open(parent);
+    let (link, mut conn) = open(parent);
     marked(Phase::Open);
     marked(Phase::Talk);
-    talk(parent, &link);
+    talk(parent, &link, &mut conn);
     marked(Phase::Talk);
     marked(Phase::Close);
-    link.close();
+    link.close(0, "");
     marked(Phase::Close);
-    drop(link);
+    drop((link, conn));
 
     until("everything is given back", || {
         !Audit::now().exceeds(&before)
     });
-    talk(parent, &other);
-    other.close();
+    // The same connection.
+    exchange_both(&beside);
+    other.close(0, "");
     parent.say("through");
 }
 
-fn open(parent: &'static Parent) -> Link {
+fn open(parent: &'static Parent) -> (Link, Connection) {
     for _ in 0..ATTEMPTS {
         let opened = parent
             .builder()
             .ring_capacity(CAPACITY)
             .wait(Wait::Sleep)
-            .on_error(|_, e| parent.say(format!("on_error: {e:?}")))
+            .on_error(|e| parent.say(format!("on_error: {e:?}")))
             .open();
         match opened {
             Ok(link) => {
-                link.wait_connected(PATIENCE)
-                    .expect("it connects by itself");
-                return link;
+                let conn = next(&link);
+                return (link, conn);
             }
             Err(e) => parent.say(format!("open: {e:?}")),
         }
@@ -80,20 +80,21 @@ fn open(parent: &'static Parent) -> Link {
     panic!("it does not open");
 }
 
+fn next(link: &Link) -> Connection {
+    // A `next` that times out may say why the last attempt has failed.
+    let conn = link.within(PATIENCE).next();
+    conn.expect("it connects by itself")
+}
+
 /// A small message and a large one, there and back.
-fn talk(parent: &Parent, link: &Link) {
+fn talk(parent: &Parent, link: &Link, conn: &mut Connection) {
     for len in [0, LARGE] {
-        let through = (0..ATTEMPTS).any(|attempt| match exchange(parent, link, attempt, len) {
+        let through = (0..ATTEMPTS).any(|attempt| match exchange(parent, conn, attempt, len) {
             Ok(()) => true,
             Err(e) => {
                 parent.say(format!("{len} bytes: {e:?}"));
-                link.wait_connected(PATIENCE)
-                    .expect("it connects again by itself");
-                // What earlier connections have left to tell would be taken for the end of this
-                // one. Then the message would be sent again while it is being answered, and two
-                // large ones wait for each other.
-                for _ in 0..ATTEMPTS {
-                    let _ = link.try_recv();
+                if conn.end().is_some() {
+                    *conn = next(link);
                 }
                 false
             }
@@ -102,15 +103,27 @@ fn talk(parent: &Parent, link: &Link) {
     }
 }
 
-fn exchange(parent: &Parent, link: &Link, attempt: u64, len: usize) -> Result<()> {
-    link.send_timeout(&labelled(len as u64, attempt, len), PATIENCE)?;
+/// A small message and a large one, there and back; nothing may fail.
+fn exchange_both(conn: &Connection) {
+    let conn = conn.within(PATIENCE);
+    for len in [0, LARGE] {
+        conn.send(&labelled(1, 2, len)).unwrap();
+        assert_eq!(read_label(&conn.recv().unwrap().unwrap()), Ok((1, 2)));
+    }
+}
+
+fn exchange(parent: &Parent, conn: &Connection, attempt: u64, len: usize) -> Result<()> {
+    let conn = conn.within(PATIENCE);
+    conn.send(&labelled(len as u64, attempt, len))?;
     let mut failures = 0;
     loop {
-        match link.recv_timeout(PATIENCE) {
-            Ok(bytes) if read_label(&bytes) == Ok((len as u64, attempt)) => return Ok(()),
+        match conn.recv() {
+            Ok(bytes) if read_label(bytes.as_deref().unwrap()) == Ok((len as u64, attempt)) => {
+                return Ok(());
+            }
             // The answer to an earlier attempt, which may also have been given up.
             Ok(_) => {}
-            Err(e) if e.kind() == ErrorKind::Aborted => {}
+            Err(e) if e.kind() == ErrorKind::StreamEnded => {}
             // The answer is on its way: the peer does nothing else before it has got rid of it.
             Err(e) if e.kind() == ErrorKind::OutOfMemory && failures < ATTEMPTS => {
                 parent.say(format!("{len} bytes: recv: {e:?}"));

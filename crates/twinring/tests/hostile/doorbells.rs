@@ -9,7 +9,7 @@ use rustix::io::ioctl_fionbio;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
 
 use crate::common::{LIMIT, Place, Side, Watchdog, until};
-use crate::intruder::{DATA_WAIT, HEAD, Intruder, SPACE_WAIT, TAIL, frame};
+use crate::intruder::{DATA_WAIT, HEAD, Intruder, OURS, SPACE_WAIT, TAIL, THEIRS, frame};
 use crate::victim::Victim;
 use crate::wire::LONG;
 
@@ -19,8 +19,8 @@ fn read(intruder: &Intruder, bytes: u64, mut between: impl FnMut()) {
     let end = intruder.theirs(TAIL).load(Relaxed) + bytes;
     let mut written = 0;
     while intruder.theirs(HEAD).load(Relaxed) < end {
-        intruder.u32_at(1024 + DATA_WAIT).store(1, Relaxed);
-        intruder.u32_at(2048 + SPACE_WAIT).store(1, Relaxed);
+        intruder.u32_at(THEIRS + DATA_WAIT).store(1, Relaxed);
+        intruder.u32_at(OURS + SPACE_WAIT).store(1, Relaxed);
         let tail = intruder.theirs(TAIL).load(Relaxed);
         intruder.theirs(HEAD).store(tail, Relaxed);
         // A message of ours, once the last one has been read.
@@ -109,7 +109,7 @@ fn half_closed() {
             victim.says("connected ");
             // Asleep beside a full ring, it is told as well.
             until("it waits for room", || {
-                intruder.u32_at(1024 + SPACE_WAIT).load(Relaxed) == 1
+                intruder.u32_at(THEIRS + SPACE_WAIT).load(Relaxed) == 1
             });
             match which {
                 "connection" => shutdown(&intruder.connection.0, how).unwrap(),

@@ -14,12 +14,20 @@ use crate::wire::{ACK, HELLO, Stranger, WELCOME, knock, packet, put, u32_at, u64
 pub(crate) const LEN: usize = 16 * 1024;
 pub(crate) const RING: usize = CAPACITY as usize;
 
+/// Where the words of the ring are that the host writes, and those of the guest's; and the bytes of both.
+pub(crate) const THEIRS: usize = 1024;
+pub(crate) const OURS: usize = 3072;
+pub(crate) const BYTES: usize = 8192;
+
 /// Words of a ring, by their offsets.
 pub(crate) const TAIL: usize = 0;
 pub(crate) const HEAD: usize = 128;
 pub(crate) const DATA_WAIT: usize = 256;
 pub(crate) const SPACE_WAIT: usize = 384;
 pub(crate) const GOODBYE: usize = 512;
+pub(crate) const SENDING: usize = 768;
+pub(crate) const RECEIVING: usize = 896;
+pub(crate) const STOPPED_STREAM: usize = 1024;
 
 /// What a guest holds of a connection.
 pub(crate) struct Intruder {
@@ -88,19 +96,19 @@ impl Intruder {
 
     /// A word of the ring that the guest writes.
     pub(crate) fn ours(&self, word: usize) -> &AtomicU64 {
-        self.u64_at(2048 + word)
+        self.u64_at(OURS + word)
     }
 
     /// A word of the ring that the host writes.
     pub(crate) fn theirs(&self, word: usize) -> &AtomicU64 {
-        self.u64_at(1024 + word)
+        self.u64_at(THEIRS + word)
     }
 
     /// Writes frame headers and lengths, one after the other, from the beginning of our ring, and
     /// publishes up to `tail`.
     pub(crate) fn frames(&self, frames: &[(usize, u64)], tail: u64) {
         for (at, header) in frames {
-            self.u64_at(4096 + RING + at).store(*header, Relaxed);
+            self.u64_at(BYTES + RING + at).store(*header, Relaxed);
         }
         self.ours(TAIL).store(tail, Relaxed);
         self.ring();
@@ -110,7 +118,7 @@ impl Intruder {
     pub(crate) fn ring(&self) {
         use rustix::net::{SendFlags, send};
         use rustix::thread::futex;
-        for flag in [1024 + SPACE_WAIT, 2048 + DATA_WAIT] {
+        for flag in [THEIRS + SPACE_WAIT, OURS + DATA_WAIT] {
             let flag = self.u32_at(flag);
             flag.swap(0, Relaxed);
             futex::wake(flag, futex::Flags::empty(), 1).unwrap();

@@ -3,7 +3,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use twinring::ErrorKind;
+use twinring::{End, ErrorKind, Timeout};
 
 use crate::common::{LIMIT, Log, Parent, Place, Side, Watchdog, connected, until};
 
@@ -53,17 +53,19 @@ pub(crate) fn few_descriptors(parent: &'static Parent) {
         let lowered = Lowered::to(Resource::Nofile, limit_with(spare));
         let opened = parent
             .builder()
-            .on_error(|_, e| parent.say(format!("error {:?}", e.kind())))
+            .on_error(|e| parent.say(format!("error {:?}", e.kind())))
             .open();
         match opened {
             Ok(link) => {
                 parent.say("opened");
                 parent.expect("lift");
                 drop(lowered);
-                connected(&link);
+                let conn = connected(&link);
                 parent.say("connected");
-                assert_eq!(link.recv_timeout(LIMIT).unwrap(), b"hello");
+                let message = conn.within(LIMIT).recv().unwrap().unwrap();
+                assert_eq!(message, b"hello");
                 parent.expect("close");
+                link.close(0, "");
             }
             Err(e) => parent.say(format!("failed {:?}", e.kind())),
         }
@@ -110,20 +112,21 @@ fn too_few_descriptors() {
             loop {
                 match child.next_line().as_str() {
                     "error OutOfHandles" => {}
-                    "error PeerGone" => {}
+                    "error NotConnected" => {}
                     "connected" => break,
                     other => panic!("with {spare} descriptors: {other}"),
                 }
             }
-            connected(&link);
-            link.send(b"hello").unwrap();
+            let conn = connected(&link);
+            conn.send(b"hello").unwrap();
             for line in log.lines() {
                 // What the other side says that it lacks.
-                let fine = ["error OutOfHandles", "error PeerGone"].contains(&line.as_str());
+                let fine = ["error OutOfHandles", "error NotConnected"].contains(&line.as_str());
                 assert!(fine, "with {spare} descriptors: {line}");
             }
             child.say("close");
-            assert_eq!(link.recv().unwrap_err().kind(), ErrorKind::Closed);
+            let e = conn.recv().unwrap_err();
+            assert!(matches!(e.end(), Some(End::Closed { .. })), "{e}");
         }
         println!("{failed} did not open, {strained} did not connect");
         assert!(failed > 0 && strained > 0, "both have to be met");
@@ -134,7 +137,7 @@ fn too_few_descriptors() {
 pub(crate) fn no_descriptors(parent: &'static Parent) {
     let link = parent
         .builder()
-        .on_error(|_, e| parent.say(format!("error {:?}", e.kind())))
+        .on_error(|e| parent.say(format!("error {:?}", e.kind())))
         .open()
         .unwrap();
     let _lowered = Lowered::to(Resource::Nofile, limit_with(10));
@@ -144,7 +147,7 @@ pub(crate) fn no_descriptors(parent: &'static Parent) {
     parent.say("opened");
     parent.expect("lift");
     drop(taken);
-    connected(&link);
+    let _conn = connected(&link);
     parent.say("connected");
     parent.wait_for_the_end();
 }
@@ -158,7 +161,7 @@ fn a_guest_learns_that_its_host_has_no_descriptors() {
     host.expect("opened");
     for _ in 0..2 {
         let link = place.guest().open().unwrap();
-        let e = link.wait_connected(LIMIT / 30).unwrap_err();
+        let e = link.within(LIMIT / 30).next().unwrap_err();
         assert_eq!(e.kind(), ErrorKind::OutOfHandles, "{e}");
         for part in [
             "the other side refuses",
@@ -180,15 +183,15 @@ pub(crate) fn small_files(parent: &'static Parent) {
     let _lowered = Lowered::to(Resource::Fsize, parent.next_as());
     let link = parent
         .builder()
-        .on_error(|_, e| parent.say(format!("error {:?} {e}", e.kind())))
+        .on_error(|e| parent.say(format!("error {:?} {e}", e.kind())))
         .open()
         .unwrap();
     parent.say("opened");
     parent.expect("go on");
     drop(link);
     let link = parent.builder().ring_capacity(4096).open().unwrap();
-    connected(&link);
-    link.send(b"hello").unwrap();
+    let conn = connected(&link);
+    conn.send(b"hello").unwrap();
     parent.wait_for_the_end();
 }
 
@@ -210,8 +213,7 @@ fn a_limit_on_the_size_of_files() {
         assert_eq!(log.wait_for(1), ["error OutOfMemory"], "both are told");
         if is_enough {
             host.say("go on");
-            connected(&guest);
-            assert_eq!(guest.recv().unwrap(), b"hello");
+            assert_eq!(connected(&guest).recv().unwrap().unwrap(), b"hello");
         }
         assert!(!host.has_ended(), "with {limit}");
     }
@@ -228,24 +230,28 @@ pub(crate) fn little_memory(parent: &'static Parent) {
     let link = parent
         .builder()
         .ring_capacity(capacity)
-        .on_error(|_, e| parent.say(format!("error {:?} {e}", e.kind())))
+        .on_error(|e| parent.say(format!("error {:?} {e}", e.kind())))
         .open()
         .unwrap();
     parent.say("opened");
     match parent.next_line().as_str() {
         "lift" => {}
         "receive" => {
+            // Held until the fault has ended it.
+            let conn = connected(&link);
+            let received = conn.recv();
             parent.say(format!(
                 "{:?}",
-                link.recv().map(|bytes| bytes.len()).map_err(|e| e.kind())
+                received.map(|_| "a message").map_err(|e| e.kind())
             ));
             parent.expect("lift");
         }
         other => panic!("{other}"),
     }
     drop(lowered);
-    connected(&link);
-    parent.say(link.recv_timeout(LIMIT).unwrap().len());
+    let conn = connected(&link);
+    let message = conn.within(LIMIT).recv().unwrap().unwrap();
+    parent.say(message.len());
     parent.wait_for_the_end();
 }
 
@@ -275,11 +281,10 @@ fn too_little_memory_for_the_rings() {
         }
         assert!(!told.contains("wrong objects"), "{told}");
         assert_eq!(log.wait_for(1), ["error OutOfMemory"], "both are told");
-        let e = link.try_send(&[]).unwrap_err().to_string();
+        let e = link.within(Timeout::Now).next().unwrap_err().to_string();
         assert!(e.contains("no address space for"), "{e}");
         child.say("lift");
-        connected(&link);
-        link.send(&[0; 1000]).unwrap();
+        connected(&link).send(&[0; 1000]).unwrap();
         child.expect("1000");
     }
 }
@@ -299,20 +304,18 @@ fn too_little_memory_for_a_message() {
             .on_status(log.statuses())
             .open()
             .unwrap();
-        connected(&link);
+        let conn = connected(&link);
         child.say("receive");
-        let e = link.send(&vec![0; 2 * SPARE as usize]).unwrap_err();
-        assert_eq!(e.kind(), ErrorKind::Protocol, "{e}");
+        let e = conn.send(&vec![0; 2 * SPARE as usize]).unwrap_err();
+        let end = e.end().cloned();
+        // It was not this side's fault, whoever has ended it.
+        assert!(matches!(end, Some(End::Fault { .. })), "{e}");
         child.expect("Err(OutOfMemory)");
         // They connect again, and smaller messages pass.
         child.say("lift");
-        log.wait_for(5);
-        link.send(&[0; 1000]).unwrap();
+        connected(&link).send(&[0; 1000]).unwrap();
         child.expect("1000");
         let lines = log.lines();
-        assert!(
-            lines[2].starts_with("disconnected 1 Protocol("),
-            "{lines:?}"
-        );
+        assert_eq!(lines[2], format!("disconnected {:?}", end.unwrap()));
     }
 }

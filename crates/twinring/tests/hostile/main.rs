@@ -5,6 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod crowds;
 #[cfg(target_os = "linux")]
 mod doorbells;
 #[cfg(target_os = "linux")]

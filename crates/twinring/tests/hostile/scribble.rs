@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use twinring::ErrorKind;
+use twinring::{Connection, ErrorKind, Timeout};
 
 use crate::common::{
     Child, LIMIT, Parent, Place, Random, Side, Watchdog, amount_or, connected, count, labelled,
@@ -19,7 +19,7 @@ const MAX_MESSAGE: u64 = 1 << 20;
 /// Header, and two rings of [`CAPACITY`].
 const SEGMENT: usize = 16 * 1024;
 /// Where the bytes of the rings begin.
-const RINGS: usize = 4096;
+const RINGS: usize = 8192;
 
 /// How long the attack lasts at least; `TWINRING_HOSTILE_SECONDS` for more.
 fn attack() -> Duration {
@@ -69,22 +69,21 @@ fn segments() -> Vec<usize> {
 pub(crate) fn scribbler(parent: &'static Parent) {
     let link = parent.builder().ring_capacity(CAPACITY).open().unwrap();
     let everywhere: bool = parent.next_as();
-    connected(&link);
+    let conn = connected(&link);
     // So that there is something to read, and doorbells to ring.
-    let sending = link.clone();
+    let sending = conn.within(Timeout::Now);
     thread::spawn(move || {
         for i in 0.. {
-            let _ = sending.try_send(&labelled(9, i, (i % 500) as usize));
+            let _ = sending.send(&labelled(9, i, (i % 500) as usize));
         }
     });
     let mut random = Random::unrepeatable();
     let found = segments();
-    if link.generation() != 1 || !link.status().is_connected() || found.len() != 1 {
+    if conn.end().is_some() || found.len() != 1 {
         return parent.say(format!("{} segments", found.len()));
     }
     parent.say("scribbling");
-    // Another connection has another segment.
-    while link.status().is_connected() && link.generation() == 1 {
+    while conn.end().is_none() {
         for _ in 0..100 {
             let value = match random.below(5) {
                 0 => 0,
@@ -113,8 +112,9 @@ pub(crate) fn two_links(parent: &'static Parent) {
     let place = beside(&parent.place);
     let other = place.builder(parent.side).open().unwrap();
     thread::spawn(move || {
+        let conn = connected(&other);
         loop {
-            let outcome = other.recv().and_then(|bytes| other.send(&bytes));
+            let outcome = conn.recv().and_then(|bytes| conn.send(&bytes.unwrap()));
             if let Err(e) = outcome {
                 return parent.say(format!("beside {:?}", e.kind()));
             }
@@ -124,45 +124,65 @@ pub(crate) fn two_links(parent: &'static Parent) {
         .builder()
         .ring_capacity(CAPACITY)
         .max_message(MAX_MESSAGE)
-        .on_status(|_, status| parent.say(text(status)))
-        .on_error(|_, e| parent.say(format!("error {:?}", e.kind())))
+        .on_status(|status| parent.say(text(status)))
+        .on_error(|e| parent.say(format!("error {:?}", e.kind())))
         .open()
         .unwrap();
-    let sending = attacked.clone();
     thread::spawn(move || {
-        for i in 0.. {
-            let message = labelled(0, i, Random::new(i).len(300, 20, 10_000));
-            // Whatever is wrong, it ends in time.
-            let start = Instant::now();
-            let outcome = sending.send_timeout(&message, Duration::from_millis(20));
-            if start.elapsed() > LIMIT / 6 {
-                parent.say("wrong: send_timeout took its time");
-            }
-            if outcome.is_err() && !sending.status().is_connected() {
-                let _ = sending.wait_connected(Duration::from_millis(100));
-            }
-        }
-    });
-    thread::spawn(move || {
-        loop {
-            match attacked.recv() {
-                Ok(bytes) if bytes.len() as u64 > MAX_MESSAGE => {
-                    parent.say(format!("wrong: a message of {} bytes", bytes.len()));
-                }
-                Ok(_) => {}
-                Err(e) => {
-                    use ErrorKind::{Aborted, Closed, PeerGone, Protocol, TooLarge};
-                    if !matches!(e.kind(), Aborted | Closed | PeerGone | Protocol | TooLarge) {
-                        parent.say(format!("wrong: recv: {e:?}"));
-                    }
-                }
-            }
+        for conn in attacked.connections() {
+            thread::scope(|scope| {
+                scope.spawn(|| send_on(parent, &conn));
+                receive_on(parent, &conn);
+            });
+            // Whatever it has written there.
+            let soon = conn.within(PATIENCE);
+            let _ = soon.flush();
+            let _ = soon.taken();
+            let _ = soon.take_unread().map(Iterator::count);
         }
     });
     loop {
         parent.expect("audit");
         let counts: Vec<String> = count().iter().map(u64::to_string).collect();
         parent.say(format!("audit {}", counts.join(" ")));
+    }
+}
+
+/// How long a victim's call waits.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+fn send_on(parent: &Parent, conn: &Connection) {
+    let soon = conn.within(PATIENCE);
+    for i in 0.. {
+        if conn.end().is_some() {
+            return;
+        }
+        let message = labelled(0, i, Random::new(i).len(300, 20, 10_000));
+        // Whatever is wrong, it ends in time.
+        let start = Instant::now();
+        let _ = soon.send(&message);
+        let _ = soon.taken();
+        if start.elapsed() > LIMIT / 6 {
+            parent.say("wrong: send took its time");
+        }
+    }
+}
+
+fn receive_on(parent: &Parent, conn: &Connection) {
+    loop {
+        match conn.recv() {
+            Ok(Some(bytes)) if bytes.len() as u64 > MAX_MESSAGE => {
+                parent.say(format!("wrong: a message of {} bytes", bytes.len()));
+            }
+            Ok(Some(_)) => {}
+            // It may have written that it has finished.
+            Ok(None) => return,
+            Err(e) => match e.kind() {
+                ErrorKind::Ended => return,
+                ErrorKind::StreamEnded | ErrorKind::TooLarge => {}
+                _ => parent.say(format!("wrong: recv: {e:?}")),
+            },
+        }
     }
 }
 
@@ -194,7 +214,7 @@ fn scribbled_over(victims: Side, everywhere: bool) {
     let place = Place::new();
     let mut victim = place.start("two_links", victims);
     let honest = beside(&place).builder(victims.opposite()).open().unwrap();
-    connected(&honest);
+    let beside = connected(&honest).within(LIMIT);
     let start = Instant::now();
     let (mut attacks, mut ended, mut died, mut caught) = (0u32, 0u32, 0u32, 0u32);
     let mut before = Vec::new();
@@ -204,13 +224,9 @@ fn scribbled_over(victims: Side, everywhere: bool) {
             let mut i = 0;
             // As often as must be, however little the machine gets done meanwhile.
             while done.load(Relaxed) == 0 || i <= 10 {
-                honest
-                    .send_timeout(
-                        &labelled(1, i, Random::new(i).len(500, 50, 3_000_000)),
-                        LIMIT,
-                    )
-                    .unwrap();
-                assert_eq!(read_label(&honest.recv_timeout(LIMIT).unwrap()), Ok((1, i)));
+                let message = labelled(1, i, Random::new(i).len(500, 50, 3_000_000));
+                beside.send(&message).unwrap();
+                assert_eq!(read_label(&beside.recv().unwrap().unwrap()), Ok((1, i)));
                 i += 1;
             }
             i
@@ -245,7 +261,7 @@ fn scribbled_over(victims: Side, everywhere: bool) {
             scribbler.kill();
             for line in victim.lines_so_far() {
                 fine(&line);
-                caught += u32::from(line.contains("Protocol("));
+                caught += u32::from(line.contains("Fault { by: Peer,"));
             }
             if attacks == 5 {
                 before = audit(&mut victim);
@@ -259,7 +275,7 @@ fn scribbled_over(victims: Side, everywhere: bool) {
          died of it, {caught} times it said what was wrong; {exchanged} messages on the other link meanwhile"
     );
     assert!(caught > 0 && exchanged > 10);
-    assert_eq!(honest.generation(), 1);
+    assert_eq!(beside.end(), None);
 
     until("what the attacked link took is given back", || {
         let now = audit(&mut victim);
@@ -282,13 +298,13 @@ fn scribbled_over(victims: Side, everywhere: bool) {
         .ring_capacity(CAPACITY)
         .open()
         .unwrap();
-    connected(&peer);
+    let conn = connected(&peer).within(LIMIT);
     let mut got = 0;
     while got < 100 {
-        match peer.recv_timeout(LIMIT) {
-            Ok(bytes) => assert_eq!(read_label(&bytes).map(|(from, _)| from), Ok(0)),
+        match conn.recv() {
+            Ok(bytes) => assert_eq!(read_label(&bytes.unwrap()).map(|(from, _)| from), Ok(0)),
             // It does not wait for room for long.
-            Err(e) => assert_eq!(e.kind(), ErrorKind::Aborted, "{e}"),
+            Err(e) => assert_eq!(e.kind(), ErrorKind::StreamEnded, "{e}"),
         }
         got += 1;
     }

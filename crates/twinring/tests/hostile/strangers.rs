@@ -8,7 +8,7 @@ use twinring::{ErrorKind, Link};
 use crate::common::{Place, Random, Side, Watchdog, connected};
 use crate::victim::{Victim, answer};
 use crate::wire::{
-    ACK, BUSY, HELLO, KNOCK, LONG, PACKET, PROTOCOL, REFUSE, SHORT, Stranger, VERSION, WELCOME,
+    ACK, HELLO, KNOCK, LONG, PACKET, PROTOCOL, REFUSE, SHORT, Stranger, VERSION, WAIT, WELCOME,
     knock, packet, put, put_text, put_versions,
 };
 
@@ -25,18 +25,17 @@ fn the_silent_hold_up_nobody() {
     half.send(&knock(place.name())[..100]);
     victim.serves(&place, Side::Guest);
     drop(silent);
-    victim.says("error PeerGone ");
+    victim.says("error NotConnected ");
     drop(half);
     victim.serves(&place, Side::Guest);
 }
 
-/// More of them than a host talks to at once: each is given up after the handshake's deadline.
+/// Each is given up after the handshake's deadline.
 #[test]
 fn the_silent_are_given_up() {
     let _watchdog = Watchdog::new(120);
     let place = Place::new();
     let mut victim = Victim::start(&place, Side::Host, SHORT);
-    let start = Instant::now();
     thread::scope(|scope| {
         let silent: Vec<_> = (0..20)
             .map(|_| scope.spawn(|| Stranger::connect(&place).refusal()))
@@ -47,10 +46,6 @@ fn the_silent_are_given_up() {
             assert!(text.contains("in time"), "{text}");
         }
     });
-    assert!(
-        start.elapsed() >= 3 * SHORT,
-        "not more than eight at a time, each until its deadline"
-    );
     victim.serves(&place, Side::Guest);
 }
 
@@ -100,7 +95,8 @@ fn bad_packets(name: &str) -> Vec<(&'static str, Vec<u8>, u32)> {
         ("ACK first", packet(ACK).to_vec(), PROTOCOL),
         ("WELCOME first", packet(WELCOME).to_vec(), PROTOCOL),
         ("kind 0", packet(0).to_vec(), PROTOCOL),
-        ("kind 6", packet(6).to_vec(), PROTOCOL),
+        ("WAIT first", packet(WAIT).to_vec(), PROTOCOL),
+        ("kind 7", packet(7).to_vec(), PROTOCOL),
         ("kind u32::MAX", packet(u32::MAX).to_vec(), PROTOCOL),
         (
             "later versions",
@@ -110,6 +106,14 @@ fn bad_packets(name: &str) -> Vec<(&'static str, Vec<u8>, u32)> {
         (
             "earlier versions",
             changed(&|p| put_versions(p, 0, 0)),
+            VERSION,
+        ),
+        (
+            "a later version's KNOCK",
+            changed(&|p| {
+                p[20..384].fill(0xff);
+                put_versions(p, 2, 9);
+            }),
             VERSION,
         ),
         (
@@ -192,7 +196,7 @@ fn short_packets() {
         let mut stranger = Stranger::connect(&place);
         stranger.send(&knock(place.name())[..len]);
         drop(stranger);
-        victim.says("error PeerGone ");
+        victim.says("error NotConnected ");
         victim.serves(&place, Side::Guest);
     }
 }
@@ -224,15 +228,14 @@ fn strangers_beside_an_honest_guest() {
     let place = Place::new();
     let _victim = Victim::start(&place, Side::Host, LONG);
     let guest = place.guest().open().unwrap();
-    connected(&guest);
+    let conn = connected(&guest);
     let mut random = Random::new(9);
     for _ in 0..30 {
         let mut stranger = Stranger::connect(&place);
         match random.below(3) {
             0 => {
                 stranger.send(&knock(place.name()));
-                let (reason, text) = stranger.refusal();
-                assert_eq!(reason, BUSY, "{text}");
+                stranger.waits(1);
             }
             1 => {
                 stranger.send(&packet(KNOCK));
@@ -240,10 +243,9 @@ fn strangers_beside_an_honest_guest() {
             }
             _ => drop(stranger),
         }
-        guest.send(b"ping").unwrap();
-        answer(&guest);
+        conn.send(b"ping").unwrap();
+        answer(&conn);
     }
-    assert_eq!(guest.generation(), 1);
 }
 
 /// A name of which only the hash is the same is another link.
@@ -262,7 +264,8 @@ fn a_guest_of_another_name_is_told_so() {
         .directory(place.directory())
         .open()
         .unwrap()
-        .wait_connected(Duration::from_millis(50))
+        .within(Duration::from_millis(50))
+        .next()
         .unwrap_err();
     assert_eq!(e.kind(), ErrorKind::TimedOut, "{e}");
     victim.serves(&place, Side::Guest);

@@ -5,9 +5,12 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use twinring::{ErrorKind, Link};
+use twinring::{Connection, ErrorKind};
 
 use crate::common::{Child, LIMIT, Parent, Place, Side, connected, labelled, read_label, text};
+
+/// What an honest peer says when it closes.
+const CODE: u32 = 7;
 
 /// Largest message that a victim takes.
 pub(crate) const MAX_MESSAGE: u64 = 1 << 20;
@@ -22,35 +25,36 @@ pub(crate) fn victim(parent: &'static Parent) {
         .ring_capacity(CAPACITY)
         .max_message(MAX_MESSAGE)
         .handshake_timeout(patience)
-        .on_status(|_, status| parent.say(text(status)))
-        .on_error(|_, e| parent.say(format!("error {e:?}")))
+        .on_status(|status| parent.say(text(status)))
+        .on_error(|e| parent.say(format!("error {e:?}")))
         .open()
         .unwrap();
-    let sending = link.clone();
-    std::thread::spawn(move || {
-        for i in 0.. {
-            while sending.send(&labelled(0, i, 100)).is_err() {
-                sending.wait_connected(Duration::from_secs(3600)).unwrap();
+    for conn in link.connections() {
+        std::thread::scope(|scope| {
+            let sending = conn.clone();
+            scope.spawn(move || (0..).try_for_each(|i| sending.send(&labelled(0, i, 100))));
+            let (echo, echoes) = mpsc::channel::<Vec<u8>>();
+            let sending = conn.clone();
+            scope.spawn(move || {
+                for bytes in echoes {
+                    // The peer may have gone since.
+                    let _ = sending.send(&bytes);
+                }
+            });
+            loop {
+                match conn.recv() {
+                    Ok(Some(bytes)) if bytes == b"ping" => echo.send(bytes).unwrap(),
+                    Ok(Some(_)) => {}
+                    Ok(None) => break parent.say("recv nothing more"),
+                    Err(e) => {
+                        parent.say(format!("recv {:?} {:?}", e.kind(), e.end()));
+                        if e.kind() == ErrorKind::Ended {
+                            break;
+                        }
+                    }
+                }
             }
-        }
-    });
-    let (echo, echoes) = mpsc::channel::<Vec<u8>>();
-    let sending = link.clone();
-    std::thread::spawn(move || {
-        for bytes in echoes {
-            // The peer may have gone since.
-            let _ = sending.send(&bytes);
-        }
-    });
-    loop {
-        match link.recv() {
-            Ok(bytes) if bytes == b"ping" => echo.send(bytes).unwrap(),
-            Ok(_) => {}
-            Err(e) => {
-                assert_ne!(e.kind(), ErrorKind::ClosedHere);
-                parent.say(format!("recv {:?}", e.kind()));
-            }
-        }
+        });
     }
 }
 
@@ -58,10 +62,25 @@ pub(crate) fn victim(parent: &'static Parent) {
 pub(crate) fn batcher(parent: &'static Parent) {
     let link = parent.builder().ring_capacity(CAPACITY).open().unwrap();
     parent.say("ready");
-    loop {
-        match link.recv_batch(|bytes| assert_eq!(bytes.len(), 8)) {
-            Ok(good) => parent.say(format!("{good} good")),
-            Err(e) => parent.say(format!("{:?}", e.kind())),
+    for conn in link.connections() {
+        loop {
+            match conn.recv_batch() {
+                Ok(batch) => {
+                    let (mut batch, mut good) = (batch.unwrap(), 0);
+                    while let Some(bytes) = batch.next_message() {
+                        assert_eq!(bytes.len(), 8);
+                        good += 1;
+                    }
+                    batch.take();
+                    parent.say(format!("{good} good"));
+                }
+                Err(e) => {
+                    parent.say(format!("{:?} {:?}", e.kind(), e.end()));
+                    if e.kind() == ErrorKind::Ended {
+                        break;
+                    }
+                }
+            }
         }
     }
 }
@@ -107,19 +126,20 @@ impl Victim {
         }
     }
 
-    /// An honest peer comes and goes, and is served; returns the generation that it was to the
-    /// victim.
+    /// An honest peer comes and goes, and is served.
     #[track_caller]
     pub(crate) fn serves(&mut self, place: &Place, side: Side) {
         let link = place.builder(side).ring_capacity(CAPACITY).open().unwrap();
-        connected(&link);
-        link.send(b"ping").unwrap();
-        answer(&link);
-        link.close();
+        let conn = connected(&link);
+        conn.send(b"ping").unwrap();
+        answer(&conn);
+        link.close(CODE, "served");
         loop {
             let line = self.says("disconnected ");
             // Attackers before it may be reported only now.
-            if line.ends_with(" Closed") {
+            if line.ends_with(&format!(
+                r#" Closed {{ by: Peer, code: {CODE}, reason: "served" }}"#
+            )) {
                 break;
             }
         }
@@ -129,10 +149,10 @@ impl Victim {
 
 /// Receives until the answer comes; all else that comes is the victim's own messages, in order.
 #[track_caller]
-pub(crate) fn answer(link: &Link) {
+pub(crate) fn answer(conn: &Connection) {
     let mut last = None;
     loop {
-        let bytes = link.recv_timeout(LIMIT).unwrap();
+        let bytes = conn.within(LIMIT).recv().unwrap().unwrap();
         if bytes == b"ping" {
             return;
         }

@@ -17,6 +17,7 @@ pub(crate) const HELLO: u32 = 2;
 pub(crate) const ACK: u32 = 3;
 pub(crate) const WELCOME: u32 = 4;
 pub(crate) const REFUSE: u32 = 5;
+pub(crate) const WAIT: u32 = 6;
 
 /// Reasons of a REFUSE.
 pub(crate) const BUSY: u32 = 1;
@@ -116,6 +117,28 @@ impl Stranger {
     /// Sends as far as the other side listens.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         let _ = self.0.write_all(bytes);
+    }
+
+    /// The next packet.
+    #[track_caller]
+    pub(crate) fn packet(&mut self) -> Packet {
+        let mut packet = [0; PACKET];
+        self.0.read_exact(&mut packet).unwrap();
+        assert_eq!(packet[..8], *b"twinring");
+        packet
+    }
+
+    /// Expects to be told to wait, at this place.
+    #[track_caller]
+    pub(crate) fn waits(&mut self, place: u32) {
+        let wait = self.packet();
+        assert_eq!((u32_at(&wait, 8), u32_at(&wait, 64)), (WAIT, place));
+        assert!(
+            wait[12..64]
+                .iter()
+                .chain(&wait[68..])
+                .all(|byte| *byte == 0)
+        );
     }
 
     /// What the other side sends until it hangs up.

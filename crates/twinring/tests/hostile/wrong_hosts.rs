@@ -63,7 +63,11 @@ fn header() -> Vec<u8> {
 }
 
 fn good_memory() -> OwnedFd {
-    memory(LEN, LEN, &header(), SEALS)
+    memory_with(LEN, &header())
+}
+
+fn memory_with(len: u64, header: &[u8]) -> OwnedFd {
+    memory(len, len, header, SEALS)
 }
 
 fn good_doorbell() -> OwnedFd {
@@ -322,7 +326,11 @@ fn impossible_capacities() {
     }
     // Allowed, but not what the memory is like.
     refused(&hello([8192, 8192]), &fds, "the handshake says");
-    refused(&hello([CAPACITY, 8192]), &fds, "differs");
+    let mut header = header();
+    header[24..32].copy_from_slice(&(2 * CAPACITY).to_le_bytes());
+    let larger = memory_with(2 * LEN, &header);
+    let fds = [larger.as_fd(), doorbell.as_fd()];
+    refused(&hello([2 * CAPACITY, CAPACITY]), &fds, "differs");
 }
 
 #[test]
@@ -350,11 +358,11 @@ fn other_answers() {
     assert!(told.starts_with("error Protocol "), "{told}");
 
     let told = host(LONG, drop);
-    assert!(told.starts_with("error PeerGone "), "{told}");
+    assert!(told.starts_with("error NotConnected "), "{told}");
     let told = host(LONG, |mut guest| {
         guest.write_all(&packet(HELLO)[..300]).unwrap()
     });
-    assert!(told.starts_with("error PeerGone "), "{told}");
+    assert!(told.starts_with("error NotConnected "), "{told}");
 
     // Silence, with the connection held open until the guest gives up.
     let told = host(SHORT, |mut guest| {

@@ -4,9 +4,15 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::common::{Place, Random, Side, Watchdog};
 use crate::fds;
-use crate::intruder::{DATA_WAIT, GOODBYE, HEAD, Intruder, LEN, RING, SPACE_WAIT, TAIL, frame};
+use crate::intruder::{
+    BYTES, GOODBYE, HEAD, Intruder, LEN, OURS, RECEIVING, RING, SENDING, SPACE_WAIT,
+    STOPPED_STREAM, TAIL, THEIRS, frame,
+};
 use crate::victim::{CAPACITY, MAX_MESSAGE, Victim};
 use crate::wire::{ACK, LONG, Stranger, knock, packet, put};
+
+/// Where the causes of ends are.
+const CAUSES: usize = 5120;
 
 const DATA: u8 = 1;
 const PADDING: u8 = 2;
@@ -66,7 +72,21 @@ fn bad_frames() -> Vec<BadFrames> {
             one(frame(0, DATA, ABORT)),
             8,
         ),
-        ("an abort with a length", one(frame(8, DATA, ABORT)), 16),
+        (
+            "an abort with a cause, without a beginning",
+            one(frame(8, DATA, ABORT)),
+            16,
+        ),
+        (
+            "an abort with less than a cause",
+            vec![(0, frame(8, DATA, BEGIN)), (16, frame(7, DATA, ABORT))],
+            32,
+        ),
+        (
+            "an abort with more than a cause",
+            vec![(0, frame(8, DATA, BEGIN)), (16, frame(264, DATA, ABORT))],
+            288,
+        ),
         (
             "an abort that begins",
             one(frame(0, DATA, ABORT | BEGIN)),
@@ -103,6 +123,21 @@ fn bad_frames() -> Vec<BadFrames> {
             u64::MAX - 7,
         ),
         ("an odd tail", one(frame(0, DATA, WHOLE)), 9),
+        (
+            "longer than half of the ring",
+            one(frame(2041, DATA, WHOLE)),
+            2056,
+        ),
+        (
+            "a chunk longer than half of the ring",
+            one(frame(2041, DATA, BEGIN)),
+            2056,
+        ),
+        (
+            "padding longer than half of the ring",
+            one(frame(CAPACITY as u32 - 8, PADDING, 0)),
+            CAPACITY,
+        ),
     ]
 }
 
@@ -116,7 +151,7 @@ fn bad_frames_end_the_connection() {
         let intruder = Intruder::enter(&place);
         intruder.frames(&frames, tail);
         let told = victim.says("disconnected ");
-        assert!(told.contains("Protocol("), "{what}: {told}");
+        assert!(told.contains("Fault { by: Peer,"), "{what}: {told}");
         // The intruder is still there; it does not matter.
         victim.serves(&place, Side::Guest);
         drop(intruder);
@@ -149,9 +184,56 @@ fn bad_frames_in_the_middle_of_a_batch() {
         }
         // One of them gives a message up before it is wrong.
         if what == "a second abort" {
-            victim.expect("Aborted");
+            victim.expect("StreamEnded Some(Abandoned { by: Peer })");
         }
-        victim.expect("Protocol");
+        let told = victim.next_line();
+        assert!(
+            told.starts_with("Ended Some(Fault { by: Peer,"),
+            "{what}: {told}"
+        );
+    }
+}
+
+/// Padding at the ring's end, and what comes with it.
+#[test]
+fn bad_padding_ends_the_connection() {
+    let _watchdog = Watchdog::new(240);
+    let place = Place::new();
+    let mut victim = Victim::start(&place, Side::Host, LONG);
+    let good = frame(8, DATA, WHOLE);
+    // Where the padding begins, its header, what stands behind it, and how far all that reaches.
+    let rest = 512;
+    let padding = frame(rest - 8, PADDING, 0);
+    let cases = [
+        ("alone", padding, good, 512, "without a frame after it"),
+        ("with half a frame", padding, good, 520, "longer than what"),
+        ("twice", padding, padding, 1024, "padding follows padding"),
+        (
+            "too short",
+            frame(rest - 16, PADDING, 0),
+            good,
+            528,
+            "does not reach the end",
+        ),
+    ];
+    for (what, padding, behind, reach, cause) in cases {
+        println!("padding {what}");
+        let intruder = Intruder::enter(&place);
+        let begin = RING - rest as usize;
+        let empty: Vec<_> = (0..begin)
+            .step_by(8)
+            .map(|at| (at, frame(0, DATA, WHOLE)))
+            .collect();
+        intruder.frames(&empty, begin as u64);
+        while intruder.ours(HEAD).load(Relaxed) != begin as u64 {
+            std::thread::yield_now();
+        }
+        let tail = begin as u64 + reach;
+        intruder.frames(&[(begin, padding), (0, behind)], tail);
+        let told = victim.says("disconnected ");
+        assert!(told.contains("Fault { by: Peer,"), "{what}: {told}");
+        assert!(told.contains(cause), "{what}: {told}");
+        victim.serves(&place, Side::Guest);
     }
 }
 
@@ -174,53 +256,137 @@ fn bad_positions_end_the_connection() {
         }
         intruder.frames(&[], tail);
         let told = victim.says("disconnected ");
-        assert!(told.contains("Protocol("), "tail {tail}: {told}");
+        assert!(told.contains("Fault { by: Peer,"), "tail {tail}: {told}");
         victim.serves(&place, Side::Guest);
     }
-    for head in [u64::MAX, 1 << 40, CAPACITY + 8, u64::MAX - CAPACITY] {
+    for head in [u64::MAX, 1 << 40, CAPACITY + 8, u64::MAX - CAPACITY, 12] {
         let intruder = Intruder::enter(&place);
         // The victim sends until its ring is full, and then looks at our position.
-        while intruder.u32_at(1024 + SPACE_WAIT).load(Relaxed) == 0 {
+        while intruder.u32_at(THEIRS + SPACE_WAIT).load(Relaxed) == 0 {
             std::thread::yield_now();
         }
         intruder.theirs(HEAD).store(head, Relaxed);
         intruder.ring();
         let told = victim.says("disconnected ");
-        assert!(told.contains("Protocol("), "head {head}: {told}");
+        assert!(told.contains("Fault { by: Peer,"), "head {head}: {told}");
         victim.serves(&place, Side::Guest);
     }
 }
 
-/// A message without end: memory does not grow beyond what the victim takes.
+/// A message without end: memory does not grow beyond what the victim takes, and it stops the message. The
+/// connection goes on, unless the message does so, too.
 #[test]
 fn a_message_without_end() {
     let _watchdog = Watchdog::new(120);
     let place = Place::new();
     let mut victim = Victim::start(&place, Side::Host, LONG);
-    let intruder = Intruder::enter(&place);
-    let chunk = 1024 - 8;
-    let mut tail = 0u64;
-    let mut flags = BEGIN;
-    while tail < 2 * MAX_MESSAGE {
-        let at = (tail % CAPACITY) as usize;
-        while tail + 1024 - intruder.ours(HEAD).load(Relaxed) > CAPACITY {
-            if intruder.u32_at(1024 + GOODBYE).load(Relaxed) != 0 {
-                break;
+    for heeds in [true, false] {
+        let intruder = Intruder::enter(&place);
+        let chunk = 1024 - 8;
+        let mut tail = 0u64;
+        let mut flags = BEGIN;
+        let goodbye = || intruder.u32_at(THEIRS + GOODBYE).load(Relaxed);
+        let mut after = 0;
+        // What it has in hand when it is told to stop, or more.
+        while (!heeds || after < CAPACITY) && goodbye() == 0 {
+            if tail + 1024 - intruder.ours(HEAD).load(Relaxed) > CAPACITY {
+                intruder.ring();
+                continue;
             }
-            intruder.ring();
+            let at = (tail % CAPACITY) as usize;
+            tail += 1024;
+            assert!(tail < 4 * MAX_MESSAGE, "it is never stopped");
+            intruder.frames(&[(at, frame(chunk, DATA, flags))], tail);
+            flags = 0;
+            if intruder.ours(STOPPED_STREAM).load(Relaxed) != 0 {
+                after += 1024;
+            }
         }
-        tail += 1024;
-        intruder.frames(&[(at, frame(chunk, DATA, flags))], tail);
-        flags = 0;
-        if intruder.u32_at(1024 + GOODBYE).load(Relaxed) != 0 {
-            break;
+        assert_eq!(intruder.ours(STOPPED_STREAM).load(Relaxed), 1);
+        let most = MAX_MESSAGE / u64::from(chunk) * 1024 + 2 * CAPACITY;
+        assert!(
+            tail - after < most,
+            "it read {} bytes of one message",
+            tail - after
+        );
+        victim.says("recv TooLarge");
+        if heeds {
+            // The next message is received, whatever became of that one.
+            let at = (tail % CAPACITY) as usize;
+            intruder.frames(&[(at, frame(0, DATA, ABORT))], tail + 8);
+            crate::common::until("it reads on", || {
+                intruder.ours(HEAD).load(Relaxed) == tail + 8
+            });
+            assert_eq!(goodbye(), 0);
+        } else {
+            assert_eq!(goodbye(), 2);
+            assert!(after <= 4 * CAPACITY, "it skipped {after} bytes");
+        }
+        drop(intruder);
+        let told = victim.says("disconnected ");
+        let end = if heeds { "Crashed" } else { "told to stop" };
+        assert!(told.contains(end), "{told}");
+        victim.serves(&place, Side::Guest);
+    }
+}
+
+/// What one may say of an end, and may not: the words of both directions, and the causes behind them, which
+/// are whatever bytes there are.
+#[test]
+fn false_words_about_ends() {
+    let _watchdog = Watchdog::new(240);
+    let place = Place::new();
+    let mut victim = Victim::start(&place, Side::Host, LONG);
+    for (word, name, most) in [
+        (OURS + SENDING, "sending", 2),
+        (THEIRS + RECEIVING, "receiving", 2),
+        (OURS + GOODBYE, "goodbye", 4),
+    ] {
+        for value in [1, 2, 3, 4, 5, 6, 1 << 31, u32::MAX] {
+            println!("{name}: {value}");
+            let intruder = Intruder::enter(&place);
+            for at in (CAUSES..BYTES).step_by(8) {
+                intruder.u64_at(at).store(u64::MAX / 3, Relaxed);
+            }
+            intruder.u32_at(word).store(value, Relaxed);
+            intruder.ring();
+            let means_nothing = value > most;
+            if means_nothing && name != "goodbye" {
+                crate::common::until("it is found out", || {
+                    intruder.u32_at(THEIRS + GOODBYE).load(Relaxed) == 2
+                });
+            }
+            // Only now is the goodbye looked at.
+            drop(intruder);
+            let told = victim.says("disconnected ");
+            assert!(!told.contains(char::is_control), "{told:?}");
+            let said = format!("`{name}` has become {value},");
+            assert_eq!(told.contains(&said), means_nothing, "{told}");
+            victim.serves(&place, Side::Guest);
         }
     }
-    let [_, told] = victim.says_both(["recv TooLarge", "disconnected "]);
-    assert!(told.contains("Protocol("), "{told}");
-    let most = MAX_MESSAGE / u64::from(chunk) * 1024 + 2 * CAPACITY;
-    assert!(tail < most, "it read {tail} bytes of one message");
-    victim.serves(&place, Side::Guest);
+}
+
+/// Who has finished has sent everything: half a message is not that, whether it goes on or leaves as well.
+#[test]
+fn finished_within_a_message() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let mut victim = Victim::start(&place, Side::Host, LONG);
+    for leaves in [false, true] {
+        let intruder = Intruder::enter(&place);
+        intruder.u32_at(OURS + SENDING).store(1, Relaxed);
+        if leaves {
+            intruder.u32_at(OURS + GOODBYE).store(4, Relaxed);
+        }
+        intruder.frames(&[(0, frame(8, DATA, BEGIN))], 16);
+        if leaves {
+            drop(intruder);
+        }
+        let torn = |line: &str| line.contains("it finished within a message");
+        victim.child.wait_for_line(torn);
+        victim.serves(&place, Side::Guest);
+    }
 }
 
 /// Random words, everywhere, while the victim sends and receives: each connection ends, at the
@@ -231,18 +397,14 @@ fn random_words_everywhere() {
     let place = Place::new();
     let mut victim = Victim::start(&place, Side::Host, LONG);
     let mut random = Random::unrepeatable();
-    let words = [
-        1024 + TAIL,
-        1024 + HEAD,
-        1024 + DATA_WAIT,
-        1024 + SPACE_WAIT,
-        1024 + GOODBYE,
-        2048 + TAIL,
-        2048 + HEAD,
-        2048 + DATA_WAIT,
-        2048 + SPACE_WAIT,
-        2048 + GOODBYE,
-    ];
+    let words: Vec<usize> = [THEIRS, OURS]
+        .into_iter()
+        .flat_map(|ring| {
+            (0..=STOPPED_STREAM)
+                .step_by(128)
+                .map(move |word| ring + word)
+        })
+        .collect();
     for _ in 0..150 {
         let intruder = Intruder::enter(&place);
         println!("{random:?}");
@@ -264,7 +426,7 @@ fn random_words_everywhere() {
             let at = match random.below(3) {
                 0 => words[random.below(words.len())],
                 1 => random.below(LEN / 8) * 8,
-                _ => 4096 + random.below(2 * RING / 8) * 8,
+                _ => BYTES + random.below(2 * RING / 8) * 8,
             };
             intruder.u64_at(at).store(value, Relaxed);
             if random.one_in(8) {
@@ -297,7 +459,7 @@ fn bells_without_end() {
         }
     }
     drop(intruder);
-    victim.says("disconnected 1 Crashed");
+    victim.says("disconnected Crashed");
     victim.serves(&place, Side::Guest);
 }
 

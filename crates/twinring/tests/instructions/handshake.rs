@@ -16,10 +16,11 @@ pub(crate) fn comer(parent: &'static Parent) {
     parent.expect("go");
     mark();
     let link = parent.builder().open().unwrap();
-    connected(&link);
+    let conn = connected(&link);
     mark();
-    link.send(&labelled(incarnation, 0, 0)).unwrap();
-    assert_eq!(read_label(&link.recv().unwrap()), Ok((0, incarnation)));
+    conn.send(&labelled(incarnation, 0, 0)).unwrap();
+    let answer = conn.recv().unwrap().unwrap();
+    assert_eq!(read_label(&answer), Ok((0, incarnation)));
     parent.say("met");
     parent.wait_for_the_end();
 }
@@ -75,7 +76,7 @@ fn kill_in_handshake(side: Side) {
         incarnation += 1;
         let mut next = start(&place, side, incarnation);
         next.say("go");
-        survivor.find(incarnation);
+        survivor.meet(incarnation);
         next.expect("met");
         next.kill();
         before.get_or_insert_with(|| survivor.audit());

@@ -1,5 +1,6 @@
 //! A process is killed after each single instruction of what it does, and in each system call of
-//! its handshake; the survivor gets what it was promised every time, and the next peer is served.
+//! its handshake; the survivor gets what it was promised every time, and the next peer is served. What the
+//! survivor has sent was taken, or comes back to it by `take_unread`.
 //!
 //! The test traces one thread of a child, the victim, with ptrace, from right before an operation
 //! to right after it. It is killed at a sample of the instructions, another one in each run, whose
@@ -87,7 +88,7 @@ fn kill_in(operation: Operation, side: Side, points: Points) {
     loop {
         let fate = run.kill_after(n);
         kills += 1;
-        match fate.delivered {
+        match fate.passed {
             true => _ = first_with.get_or_insert(n),
             false => last_without = n,
         }
@@ -100,11 +101,14 @@ fn kill_in(operation: Operation, side: Side, points: Points) {
         "{operation:?} ({side}): {kills} kills, every {stride} of {} instructions",
         whole.instructions
     );
-    if operation.sends() {
-        println!("  not delivered up to {last_without}, delivered from {first_with:?}");
-        // Both happened, so the moment of truth was between two kills.
-        assert!(last_without > 0 && first_with.is_some());
-    }
+    let what = match operation {
+        _ if operation.sends() => "delivered",
+        _ if operation.receives() => "taken",
+        _ => "told",
+    };
+    println!("  not {what} up to {last_without}, {what} from {first_with:?}");
+    // Both happened, so the moment of truth was between two kills.
+    assert!(last_without > 0 && first_with.is_some());
     run.survivor.gives_back(&before);
 }
 
@@ -162,6 +166,8 @@ operations! {
     recv_in_chunks: RecvChunks, Sample;
     recv_from_an_empty_ring: RecvEmpty, Sample;
     recv_in_place: RecvInPlace, Sample;
-    recv_a_batch: RecvBatch, Sample;
+    recv_a_batch_and_take_it: RecvBatch, Sample;
+    finish: Finish, Sample;
     close: Close, Sample;
+    drop_the_connection: Drop, Sample;
 }

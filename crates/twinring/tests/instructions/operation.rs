@@ -36,13 +36,17 @@ pub(crate) enum Operation {
     RecvEmpty,
     /// Looks at a small message and gives it back.
     RecvInPlace,
-    /// Of [`BATCH`] small messages.
+    /// Of [`BATCH`] small messages, which are taken at its end.
     RecvBatch,
+    /// After a small message.
+    Finish,
     Close,
+    /// Drops the connection.
+    Drop,
 }
 
 impl Operation {
-    const ALL: [Operation; 14] = [
+    const ALL: [Operation; 16] = [
         Operation::Send,
         Operation::SendToSleeper,
         Operation::SendAround,
@@ -56,7 +60,9 @@ impl Operation {
         Operation::RecvEmpty,
         Operation::RecvInPlace,
         Operation::RecvBatch,
+        Operation::Finish,
         Operation::Close,
+        Operation::Drop,
     ];
 
     /// Whether it sends a message.
@@ -73,7 +79,30 @@ impl Operation {
         )
     }
 
-    /// How many messages it sends or receives, all with one publication.
+    /// Whether it receives a message.
+    pub(crate) fn receives(self) -> bool {
+        matches!(
+            self,
+            Operation::Recv
+                | Operation::RecvForSleeper
+                | Operation::RecvChunks
+                | Operation::RecvEmpty
+                | Operation::RecvInPlace
+                | Operation::RecvBatch
+        )
+    }
+
+    /// How it ends the direction in which it sends, and the connection, if it does.
+    pub(crate) fn ends(self) -> Option<[&'static str; 2]> {
+        match self {
+            Operation::Finish => Some(["Finished", "Crashed"]),
+            Operation::Close => Some(["Closed", "Closed"]),
+            Operation::Drop => Some(["Abandoned", "Abandoned"]),
+            _ => None,
+        }
+    }
+
+    /// How many messages it sends or receives, all with one publication or release.
     pub(crate) fn messages(self) -> u64 {
         match self {
             Operation::SendBatch | Operation::RecvBatch => BATCH,

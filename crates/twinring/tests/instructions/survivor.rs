@@ -4,11 +4,13 @@
 use std::fmt::Display;
 use std::sync::mpsc;
 
-use twinring::{DisconnectReason, ErrorKind, Link, Status, Wait};
+use twinring::{By, Connection, End, Status, Timeout, Wait};
 
-use crate::common::{Audit, Child, LIMIT, Parent, Place, Side, labelled, read_label, until};
+use crate::common::{
+    Audit, Child, LIMIT, Parent, Place, Side, connected, labelled, read_label, until,
+};
 use crate::operation::{CAPACITY, Operation, SMALL};
-use crate::victim::Fate;
+use crate::victim::{CODE, Fate, REASON};
 
 /// Does what it is told, a line at a time, and says what came of it.
 pub(crate) fn survivor(parent: &'static Parent) {
@@ -17,83 +19,148 @@ pub(crate) fn survivor(parent: &'static Parent) {
         .builder()
         .ring_capacity(CAPACITY)
         .wait(Wait::Sleep)
-        .on_status(move |_, status| {
-            if let Status::Disconnected { reason, .. } = status {
-                ended.send(reason.clone()).unwrap();
+        .on_status(move |status| {
+            if let Status::Disconnected(conn, end) = status {
+                ended.send((conn.id(), end.clone())).unwrap();
             }
         })
         .open()
         .unwrap();
-    let mut met = 0;
+    let mut peer: Option<Peer> = None;
     loop {
         let line = parent.next_line();
         let (order, number) = line.split_once(' ').unwrap_or((&line, "0"));
         let number: u64 = number.parse().unwrap();
         match order {
-            // The first message of a new connection, and an answer to it.
+            // The first message of a new connection, and an answer to it; after however many connections
+            // that brought nothing.
             "meet" => {
-                assert_eq!(read_label(&link.recv().unwrap()), Ok((number, 0)));
-                link.send(&labelled(0, number, 0)).unwrap();
-                met = number;
-                parent.say("met");
-            }
-            // The same, after however many connections that brought nothing.
-            "find" => {
-                let bytes = loop {
-                    match link.recv() {
-                        Ok(bytes) => break bytes,
-                        Err(e) => assert_eq!(e.kind(), ErrorKind::PeerGone, "{e}"),
+                let conn = loop {
+                    let conn = connected(&link);
+                    match conn.recv() {
+                        Ok(bytes) => {
+                            assert_eq!(read_label(&bytes.unwrap()), Ok((number, 0)));
+                            break conn;
+                        }
+                        Err(e) => assert_eq!(e.end(), Some(&End::Crashed), "{e}"),
                     }
                 };
-                assert_eq!(read_label(&bytes), Ok((number, 0)));
-                while ends.try_recv().is_ok() {}
-                link.send(&labelled(0, number, 0)).unwrap();
-                met = number;
+                conn.send(&labelled(0, number, 0)).unwrap();
+                peer = Some(Peer {
+                    conn,
+                    incarnation: number,
+                    given: 0,
+                });
                 parent.say("met");
             }
             "take" => {
+                let peer = peer.as_ref().unwrap();
                 for _ in 0..number {
-                    assert_eq!(read_label(&link.recv().unwrap()).unwrap().0, met);
+                    let bytes = peer.conn.recv().unwrap().unwrap();
+                    assert_eq!(read_label(&bytes).unwrap().0, peer.incarnation);
                 }
                 parent.say("taken");
             }
             "give" => {
-                link.send(&labelled(0, 1, number as usize)).unwrap();
+                peer.as_mut().unwrap().give(number as usize).unwrap();
                 parent.say("given");
             }
             // Until the ring is full and the victim dead.
             "pour" => {
                 parent.say("pours");
+                let peer = peer.as_mut().unwrap();
                 let e = loop {
-                    if let Err(e) = link.send(&labelled(0, 1, SMALL)) {
+                    if let Err(e) = peer.give(SMALL) {
                         break e;
                     }
                 };
-                // Between two messages it finds that there is nobody.
-                let kinds = [ErrorKind::PeerGone, ErrorKind::NotConnected];
-                assert!(kinds.contains(&e.kind()), "{e}");
+                assert_eq!(e.end(), Some(&End::Crashed), "{e}");
             }
-            "end" => parent.say(end(&link, met, &ends)),
-            "audit" => parent.say(Audit::now()),
+            "end" => parent.say(peer.take().unwrap().outlive(&ends)),
+            "audit" => {
+                // A victim that has dropped its connection makes another one before it is killed.
+                while link.within(Timeout::Now).next().is_ok() {}
+                parent.say(Audit::now());
+            }
             other => panic!("what is {other:?}?"),
         }
     }
 }
 
-/// Which messages came before the connection's end, and how it ended.
-fn end(link: &Link, from: u64, ends: &mpsc::Receiver<DisconnectReason>) -> String {
-    let mut got = Vec::new();
-    let e = loop {
-        match link.recv() {
-            Ok(bytes) => match read_label(&bytes) {
-                Ok((sender, sequence)) if sender == from => got.push(sequence),
-                other => panic!("{other:?} on the connection of {from}, after {got:?}"),
-            },
-            Err(e) => break e,
-        }
-    };
-    let reason = ends.recv_timeout(LIMIT).unwrap();
-    format!("{got:?} {:?} {reason:?}", e.kind())
+/// A victim, as the survivor sees it.
+struct Peer {
+    conn: Connection,
+    incarnation: u64,
+    /// Messages that it was sent, besides the answer.
+    given: u64,
+}
+
+impl Peer {
+    fn give(&mut self, len: usize) -> twinring::Result<()> {
+        self.conn.send(&labelled(0, self.given + 1, len))?;
+        self.given += 1;
+        Ok(())
+    }
+
+    /// Which messages came before the connection's end, how that direction and the connection ended, how
+    /// many messages were sent, and how many of them, the last ones, have come back; and whether one before
+    /// them was taken in part.
+    fn outlive(self, ends: &mpsc::Receiver<(u64, End)>) -> String {
+        let Peer {
+            conn,
+            incarnation,
+            given,
+        } = self;
+        let mut got = Vec::new();
+        let receiving = loop {
+            match conn.recv() {
+                Ok(Some(bytes)) => match read_label(&bytes) {
+                    Ok((sender, sequence)) if sender == incarnation => got.push(sequence),
+                    other => panic!("{other:?} on the connection of {incarnation}, after {got:?}"),
+                },
+                Ok(None) => break End::Finished,
+                Err(e) => break e.end().unwrap().clone(),
+            }
+        };
+        let whole = loop {
+            // There may have been others, which were killed before they were met.
+            let (id, whole) = ends.recv_timeout(LIMIT).unwrap();
+            if id == conn.id() {
+                break whole;
+            }
+        };
+        assert_eq!(conn.end().as_ref(), Some(&whole));
+        let taken = conn.taken().unwrap();
+        let unread = conn.take_unread().unwrap();
+        let partial = unread.partial();
+        let labels: Vec<_> = unread.map(|bytes| read_label(&bytes).unwrap()).collect();
+        let back = labels.len() as u64;
+        let last: Vec<_> = (given - back + 1..=given).map(|i| (0, i)).collect();
+        assert_eq!(labels, last, "what came back");
+        let waiting = back + u64::from(partial);
+        assert_eq!(
+            (taken.messages, taken.waiting),
+            (1 + given - waiting, waiting)
+        );
+        assert_eq!(conn.take_unread().unwrap().len(), 0, "it comes back once");
+        let (receiving, whole) = (word(&receiving), word(&whole));
+        format!("{got:?} {receiving} {whole} {given} {back} {partial}")
+    }
+}
+
+fn word(end: &End) -> &'static str {
+    match end {
+        End::Finished => "Finished",
+        End::Crashed => "Crashed",
+        End::Abandoned { by: By::Peer, .. } => "Abandoned",
+        End::Closed {
+            by: By::Peer,
+            code: CODE,
+            reason,
+            ..
+        } if reason == REASON => "Closed",
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A child in that role.
@@ -119,16 +186,11 @@ impl Survivor {
         self.child.expect(answer);
     }
 
-    /// A new incarnation of the victim connects; there is a message both ways.
+    /// A new incarnation of the victim connects, after others that were killed before they were met; there
+    /// is a message both ways.
     #[track_caller]
     pub(crate) fn meet(&mut self, incarnation: u64) {
         self.order(format!("meet {incarnation}"), "met");
-    }
-
-    /// As [`meet`](Survivor::meet), after incarnations that were killed before they were met.
-    #[track_caller]
-    pub(crate) fn find(&mut self, incarnation: u64) {
-        self.order(format!("find {incarnation}"), "met");
     }
 
     pub(crate) fn audit(&mut self) -> Audit {
@@ -159,28 +221,45 @@ impl Survivor {
             Some(line) => line,
             None => "nothing: it has failed".to_owned(),
         };
-        let came = |last: u64| format!("{:?}", (fate.taken + 1..=last).collect::<Vec<u64>>());
-        let (without, with) = (came(fate.filled), came(fate.filled + operation.messages()));
         let what = format!("{operation:?}, killed after {n} instructions ({fate:?}): {said}");
-        let end = match said.strip_prefix(&with) {
-            Some(end) if operation.sends() => {
-                fate.delivered = true;
-                end
-            }
-            _ => {
-                assert!(!(operation.sends() && fate.finished), "lost: {what}");
+        let came = |last: u64| format!("{:?} ", (fate.taken + 1..=last).collect::<Vec<u64>>());
+        let (without, with) = (came(fate.filled), came(fate.filled + operation.messages()));
+        let (delivered, rest) = match said.strip_prefix(&with) {
+            Some(rest) if operation.sends() => (true, rest),
+            _ => (
+                false,
                 said.strip_prefix(&without)
-                    .unwrap_or_else(|| panic!("{what}"))
-            }
+                    .unwrap_or_else(|| panic!("{what}")),
+            ),
         };
-        match end {
-            // A goodbye may be said by another thread at any moment once `close` has begun.
-            " Closed Closed" => assert!(operation == Operation::Close && n > 0, "{what}"),
-            " PeerGone Crashed" => {
-                assert!(!(operation == Operation::Close && fate.finished), "{what}");
-            }
-            _ => panic!("{what}"),
+        let words: Vec<&str> = rest.split(' ').collect();
+        let [receiving, whole, given, back, partial] = words[..] else {
+            panic!("{what}")
+        };
+        // What is told may be said by another thread at any moment once the operation has begun.
+        let told = operation.ends() == Some([receiving, whole]);
+        assert!(
+            told && n > 0 || [receiving, whole] == ["Crashed"; 2],
+            "{what}"
+        );
+        let (given, back): (u64, u64) = (given.parse().unwrap(), back.parse().unwrap());
+        let taken = given - back;
+        if operation.receives() {
+            // All of what it receives or nothing. Of a large one, a part is neither.
+            assert!([0, operation.messages()].contains(&taken), "{what}");
+            assert!(
+                partial == "false" || operation == Operation::RecvChunks && taken == 1,
+                "{what}"
+            );
+        } else {
+            assert_eq!((given, partial), (0, "false"), "{what}");
         }
+        fate.passed = match operation {
+            _ if operation.sends() => delivered,
+            _ if operation.receives() => taken > 0 && partial == "false",
+            _ => told,
+        };
+        assert!(fate.passed || !fate.finished, "lost: {what}");
         fate
     }
 }

@@ -2,12 +2,16 @@
 
 use std::thread;
 
-use twinring::{ErrorKind, Link, Wait};
+use twinring::{Connection, Link, Timeout, Wait};
 
 use crate::common::{Child, LABEL, Parent, Place, Side, connected, labelled, read_label};
 use crate::operation::{CAPACITY, LARGE, Operation, SMALL};
 use crate::survivor::Survivor;
 use crate::tracer::{Step, Thread, mark};
+
+/// What a victim says when it closes.
+pub(crate) const CODE: u32 = 7;
+pub(crate) const REASON: &str = "closing";
 
 /// Connects, exchanges a message, and does one operation between two marks.
 pub(crate) fn victim(parent: &'static Parent) {
@@ -19,17 +23,18 @@ pub(crate) fn victim(parent: &'static Parent) {
         .wait(Wait::Sleep)
         .open()
         .unwrap();
-    connected(&link);
-    link.send(&labelled(incarnation, 0, 0)).unwrap();
-    assert_eq!(read_label(&link.recv().unwrap()), Ok((0, incarnation)));
+    let conn = connected(&link);
+    conn.send(&labelled(incarnation, 0, 0)).unwrap();
+    let answer = conn.recv().unwrap().unwrap();
+    assert_eq!(read_label(&answer), Ok((0, incarnation)));
     // Not the process's first thread, whose end the test harness waits for.
-    let thread = thread::spawn(move || operate(parent, &link, operation, incarnation));
+    let thread = thread::spawn(move || operate(parent, &link, conn, operation, incarnation));
     thread.join().unwrap();
     parent.wait_for_the_end();
 }
 
-fn operate(parent: &Parent, link: &Link, operation: Operation, incarnation: u64) {
-    let filled = fill(link, operation, incarnation);
+fn operate(parent: &Parent, link: &Link, conn: Connection, operation: Operation, incarnation: u64) {
+    let filled = fill(&conn, operation, incarnation);
     let last = |len| labelled(incarnation, filled + 1, len);
     let (small, large) = (last(SMALL), last(LARGE));
     let batch: Vec<_> = (1..=operation.messages())
@@ -45,19 +50,19 @@ fn operate(parent: &Parent, link: &Link, operation: Operation, incarnation: u64)
         | Operation::SendAround
         | Operation::SendFull => {
             mark();
-            let sent = link.send(&small);
+            let sent = conn.send(&small);
             mark();
             sent.unwrap();
         }
         Operation::SendChunks => {
             mark();
-            let sent = link.send(&large);
+            let sent = conn.send(&large);
             mark();
             sent.unwrap();
         }
         Operation::Reserve => {
             mark();
-            let sent = link.reserve(small.len()).and_then(|mut message| {
+            let sent = conn.reserve(small.len()).and_then(|mut message| {
                 message.put(&small)?;
                 message.commit()
             });
@@ -66,63 +71,82 @@ fn operate(parent: &Parent, link: &Link, operation: Operation, incarnation: u64)
         }
         Operation::SendBatch => {
             mark();
-            let sent = link.send_batch(&batch);
+            let sent = conn.send_batch(&batch);
             mark();
             assert_eq!(sent.unwrap(), batch.len());
         }
         Operation::RecvInPlace => {
             buffer.resize(LABEL + SMALL, 0);
             mark();
-            let received = link
+            let received = conn
                 .recv_in_place()
-                .map(|view| view.copy_to(0, &mut buffer));
+                .map(|view| view.unwrap().copy_to(0, &mut buffer));
             mark();
             received.unwrap();
             assert_eq!(read_label(&buffer), Ok((0, 1)));
         }
         Operation::RecvBatch => {
             mark();
-            let received = link.recv_batch(|bytes| buffer.extend_from_slice(bytes));
-            mark();
-            assert_eq!(received.unwrap() as u64, operation.messages());
-            for bytes in buffer.chunks(LABEL + SMALL) {
-                assert_eq!(read_label(bytes), Ok((0, 1)));
+            let mut batch = conn.recv_batch().unwrap().unwrap();
+            while let Some(bytes) = batch.next_message() {
+                buffer.extend_from_slice(bytes);
             }
+            batch.take();
+            mark();
+            let labels = buffer.chunks(LABEL + SMALL).map(read_label);
+            let expected = (1..=operation.messages()).map(|i| Ok((0, i)));
+            assert!(labels.eq(expected), "not the three messages");
         }
         Operation::Recv
         | Operation::RecvForSleeper
         | Operation::RecvChunks
         | Operation::RecvEmpty => {
             mark();
-            let received = link.recv_into(&mut buffer);
+            let received = conn.recv_into(&mut buffer);
             mark();
             received.unwrap();
             assert_eq!(read_label(&buffer), Ok((0, 1)));
         }
+        Operation::Finish => {
+            mark();
+            let finished = conn.finish();
+            mark();
+            finished.unwrap();
+        }
         Operation::Close => {
             mark();
-            link.close();
+            link.close(CODE, REASON);
+            mark();
+        }
+        Operation::Drop => {
+            mark();
+            drop(conn);
             mark();
         }
     }
 }
 
 /// Sends what the operation finds in the ring, and returns how many messages that were.
-fn fill(link: &Link, operation: Operation, incarnation: u64) -> u64 {
+fn fill(conn: &Connection, operation: Operation, incarnation: u64) -> u64 {
     let len = match operation {
         // Almost all of the ring; the survivor takes it out again.
         Operation::SendAround => {
             for i in 1..=4 {
-                link.send(&labelled(incarnation, i, 980)).unwrap();
+                conn.send(&labelled(incarnation, i, 980)).unwrap();
             }
             return 4;
+        }
+        Operation::Finish => {
+            conn.send(&labelled(incarnation, 1, SMALL)).unwrap();
+            return 1;
         }
         Operation::SendFull => SMALL,
         _ => return 0,
     };
+    let at_once = conn.within(Timeout::Now);
     for i in 1.. {
-        if let Err(e) = link.try_send(&labelled(incarnation, i, len)) {
-            assert_eq!(e.kind(), ErrorKind::Full, "{e}");
+        if let Err(e) = at_once.send(&labelled(incarnation, i, len)) {
+            assert!(e.is_timeout(), "{e}");
             return i - 1;
         }
     }
@@ -147,8 +171,8 @@ pub(crate) struct Fate {
     pub(crate) instructions: usize,
     /// That was all of the operation.
     pub(crate) finished: bool,
-    /// What the operation sent has arrived.
-    pub(crate) delivered: bool,
+    /// What the operation sent has arrived, what it received was taken, or its end was told.
+    pub(crate) passed: bool,
 }
 
 impl Victim {

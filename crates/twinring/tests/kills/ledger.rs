@@ -16,11 +16,16 @@ pub(crate) enum Word {
     First,
     /// The next one that it expects; 0 before the first has come.
     Next,
+    /// Up to which it was about to take the peer's messages, and up to which it has, if it takes batches.
+    Taking,
+    Taken,
+    /// 1 once `finish` has returned.
+    Finished,
     /// When it was about to open the link.
     Opened,
 }
 
-const WORDS: usize = 4;
+const WORDS: usize = 7;
 
 #[derive(Debug)]
 pub(crate) struct Ledger(File);
@@ -68,6 +73,9 @@ impl Page {
             sent: word(Word::Sent),
             first: word(Word::First),
             next: word(Word::Next),
+            taking: word(Word::Taking),
+            taken: word(Word::Taken),
+            finished: word(Word::Finished) != 0,
             opened: word(Word::Opened),
         })
     }
@@ -85,5 +93,8 @@ pub(crate) struct Deeds {
     pub(crate) sent: u64,
     pub(crate) first: u64,
     pub(crate) next: u64,
+    pub(crate) taking: u64,
+    pub(crate) taken: u64,
+    pub(crate) finished: bool,
     pub(crate) opened: u64,
 }

@@ -11,6 +11,10 @@
 //! other side must receive every message up to the last number noted before the kill, and at most
 //! one more; in order, none twice, none torn, and also none that was given up for an earlier peer.
 //!
+//! A receiver notes what it has got after `recv` returned, or before and after it takes a batch. What was
+//! sent to one that is killed is either taken by it, as its ledger says, or comes back to the sender by
+//! `take_unread`: never both, and never neither.
+//!
 //! `TWINRING_KILLS` sets how many are killed, `TWINRING_LONG=1` makes them ten thousand.
 
 #[path = "../common/mod.rs"]
@@ -29,7 +33,7 @@ use common::{
     AUDITED, Place, Random, Side, Times, Watchdog, amount_or, between, peers, rounds, slope,
 };
 use ledger::Deeds;
-use moment::Moment;
+use moment::{How, Moment};
 use talker::talker;
 use watched::{Dead, Watched};
 
@@ -49,6 +53,9 @@ struct Figures {
     kills: u64,
     at: Vec<(Moment, u64)>,
     messages: u64,
+    /// Messages that came back, and large ones that had been taken in part.
+    unread: u64,
+    partial: u64,
     notices: Times,
     reconnects: Times,
 }
@@ -61,6 +68,13 @@ impl Kills {
                 left.checked_sub(count)
             })
             .is_ok()
+    }
+
+    /// What came back to a survivor.
+    fn note_unread(&self, end: &watched::End) {
+        let mut figures = self.figures.lock().unwrap();
+        figures.unread += end.sent - end.unread;
+        figures.partial += u64::from(end.partial);
     }
 
     /// One that was killed and, if a survivor knew it, when that was told of its end and when it
@@ -106,10 +120,10 @@ fn pause(moment: Moment, random: &mut Random) {
 }
 
 /// Kills one side again and again; the other lives on, loses nothing and leaks nothing.
-fn one_side(victims: Side, kills: &Kills, samples_every: u64) {
+fn one_side(victims: Side, how: How, kills: &Kills, samples_every: u64) {
     let place = Place::new();
     let mut random = Random::unrepeatable();
-    let mut survivor = Watched::start(&place, victims.opposite(), 0, NEVER);
+    let mut survivor = Watched::start_as(&place, victims.opposite(), 0, NEVER, how);
     let mut samples = Vec::new();
     let mut incarnation = 0;
     let mut next_of_theirs = 0;
@@ -158,10 +172,12 @@ fn one_side(victims: Side, kills: &Kills, samples_every: u64) {
             check_reason(&dead, &reason);
             told
         });
-        let first_message = survivor.end_of(&dead).map(|end| {
-            check_end(&dead, &end);
-            end.began
-        });
+        let end = survivor.end_of(&dead);
+        if let Some(end) = &end {
+            check_end(&dead, end);
+            kills.note_unread(end);
+        }
+        let first_message = end.and_then(|end| end.incarnation.map(|_| end.began));
         kills.note(&dead, told, first_message);
         if incarnation % samples_every == 0 && next_victim.is_none() {
             samples.push((incarnation, survivor.audit()));
@@ -195,17 +211,53 @@ fn check_reason(dead: &Dead, reason: &str) {
 /// the one that was being sent.
 fn check_end(dead: &Dead, end: &watched::End) {
     let sent = dead.deeds.sent;
-    assert_eq!(
-        end.first, 0,
-        "{end:?}: the first messages of {dead:?} are missing"
-    );
-    assert!(
-        end.next == sent || end.next == sent + 1,
-        "{end:?}, but {dead:?} had sent {sent}"
-    );
-    if dead.closed {
-        assert_eq!(end.kind, "Closed", "{dead:?}");
+    if end.incarnation.is_some() || sent > 0 {
+        assert_eq!(
+            end.first, 0,
+            "{end:?}: the first messages of {dead:?} are missing"
+        );
+        assert!(
+            end.next == sent || end.next == sent + 1,
+            "{end:?}, but {dead:?} had sent {sent}"
+        );
     }
+    match (&*end.receiving, &*end.whole) {
+        // It has finished, whatever became of it then: that is all.
+        ("Finished", whole) => {
+            assert_eq!(dead.moment, Moment::Finished, "{dead:?}, {end:?}");
+            assert_eq!((end.next, whole), (sent, "Crashed"), "{dead:?}, {end:?}");
+        }
+        (receiving, whole) => {
+            assert_eq!(receiving, whole, "{dead:?}, {end:?}");
+            assert!(!dead.deeds.finished, "{dead:?}, {end:?}");
+            check_reason(dead, whole);
+        }
+    }
+    check_unread(dead, end);
+}
+
+/// What was sent to one that is dead: each message was taken by it, or came back.
+fn check_unread(dead: &Dead, end: &watched::End) {
+    let known = |number: u64| number.max(end.base);
+    let Deeds {
+        next,
+        taking,
+        taken,
+        ..
+    } = dead.deeds;
+    // The first message that it had not taken: what it took last it may not have noted.
+    let (least, most) = match dead.how {
+        How::Recv => (known(next), known(next) + 1),
+        // What is taken after its own `close` comes back all the same.
+        How::Batch if dead.moment.may_say_goodbye() => (end.base, known(taking)),
+        How::Batch => (known(taken), known(taking)),
+    };
+    // One that was taken in part does not come back, but is told.
+    let first = end.unread - u64::from(end.partial);
+    assert!(
+        (least..=most).contains(&first),
+        "{end:?}, but of {dead:?} the first untaken is one of {least}..={most}"
+    );
 }
 
 /// Both are killed, one after the other or at once, and the next two start without any repair.
@@ -339,9 +391,11 @@ fn killed_at_any_moment() {
     let start = Instant::now();
     // More lanes than processors: each sleeps half of its time.
     thread::scope(|scope| {
-        for victims in [Side::Guest, Side::Host, Side::Guest, Side::Host] {
-            let kills = &kills;
-            scope.spawn(move || one_side(victims, kills, every));
+        for victims in Side::BOTH {
+            for how in [How::Recv, How::Batch] {
+                let kills = &kills;
+                scope.spawn(move || one_side(victims, how, kills, every));
+            }
         }
         scope.spawn(|| both_sides(&kills));
     });
@@ -352,6 +406,10 @@ fn killed_at_any_moment() {
         figures.kills,
         figures.kills as f64 / took.as_secs_f64(),
         figures.messages
+    );
+    println!(
+        "{} messages came back, and {} large ones had been taken in part",
+        figures.unread, figures.partial
     );
     println!("at {:?}", figures.at);
     figures
@@ -364,4 +422,5 @@ fn killed_at_any_moment() {
         figures.notices.len() as u64 > count / 4,
         "too few victims were ever connected"
     );
+    assert!(figures.unread > count / 4, "too few messages came back");
 }

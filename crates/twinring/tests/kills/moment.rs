@@ -5,6 +5,33 @@ use std::str::FromStr;
 
 use crate::common::Random;
 
+/// How a talker receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// By `recv`: a message is taken when the call returns, at most once.
+    Recv,
+    /// By `recv_batch`: messages are taken when the program says so, at least once.
+    Batch,
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl FromStr for How {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<How, String> {
+        match text {
+            "Recv" => Ok(How::Recv),
+            "Batch" => Ok(How::Batch),
+            other => Err(format!("{other:?} is no way to receive")),
+        }
+    }
+}
+
 /// A moment in a victim's life. It says `at` when it comes to it, and is killed a little later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
@@ -24,6 +51,10 @@ pub(crate) enum Moment {
     AsleepEmpty,
     /// Messages flow both ways.
     Talking,
+    /// It has a batch of messages, and is about to take them.
+    Taking,
+    /// It has finished; messages still come.
+    Finished,
     /// It is about to close the link.
     Closing,
     /// It has closed the link, with what it sent hardly read by the other side.
@@ -31,7 +62,7 @@ pub(crate) enum Moment {
 }
 
 impl Moment {
-    const ALL: [Moment; 10] = [
+    const ALL: [Moment; 12] = [
         Moment::Any,
         Moment::Opening,
         Moment::Connected,
@@ -40,6 +71,8 @@ impl Moment {
         Moment::AsleepFull,
         Moment::AsleepEmpty,
         Moment::Talking,
+        Moment::Taking,
+        Moment::Finished,
         Moment::Closing,
         Moment::Closed,
     ];

@@ -1,27 +1,29 @@
 //! A talker, as the test sees it: all that it says is checked, and what it leaves behind.
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use twinring::Status;
 
 use crate::common::{Child, LIMIT, Place, Side, microseconds};
 use crate::ledger::{Deeds, Page};
-use crate::moment::Moment;
+use crate::moment::{How, Moment};
 
 #[derive(Debug)]
 pub(crate) struct Watched {
     child: Child,
     incarnation: u64,
     moment: Moment,
+    how: How,
     page: Page,
     at: bool,
     /// The name was not free yet when it came.
     claiming: bool,
     /// It has said that it has closed the link.
     closed: bool,
-    /// The connections that it had, by their generations less 1.
+    /// The connections that it had.
     connections: Vec<Connection>,
-    /// The peers that it has outlived and had messages of.
+    /// The connections that it has seen the end of.
     ends: Vec<End>,
     killed: u64,
 }
@@ -34,15 +36,27 @@ pub(crate) struct Connection {
     pub(crate) end: Option<(String, u64)>,
 }
 
-/// What `end I F N MICROSECONDS KIND` says.
+/// What `end ...` says.
 #[derive(Debug)]
 pub(crate) struct End {
-    pub(crate) incarnation: u64,
+    pub(crate) pid: u32,
+    /// Of whom messages came, if any did; the first one, and the one after the last.
+    pub(crate) incarnation: Option<u64>,
     pub(crate) first: u64,
     pub(crate) next: u64,
     /// When the first message came.
     pub(crate) began: u64,
-    pub(crate) kind: String,
+    /// The first message that it sent itself, the one after the last, and the first that came back.
+    pub(crate) base: u64,
+    pub(crate) sent: u64,
+    pub(crate) unread: u64,
+    /// The one before that had been taken in part.
+    pub(crate) partial: bool,
+    /// How the incoming direction ended, and the connection.
+    pub(crate) receiving: String,
+    pub(crate) whole: String,
+    /// It was not of the peer that was killed then.
+    left_over: bool,
 }
 
 /// A talker that is dead.
@@ -51,6 +65,7 @@ pub(crate) struct Dead {
     pub(crate) incarnation: u64,
     pub(crate) pid: u32,
     pub(crate) moment: Moment,
+    pub(crate) how: How,
     /// It had closed the link before.
     pub(crate) closed: bool,
     pub(crate) deeds: Deeds,
@@ -60,15 +75,34 @@ pub(crate) struct Dead {
 
 impl Watched {
     pub(crate) fn start(place: &Place, side: Side, incarnation: u64, moment: Moment) -> Watched {
+        let how = match moment {
+            Moment::Taking => How::Batch,
+            _ if incarnation % 2 == 0 => How::Recv,
+            _ => How::Batch,
+        };
+        Watched::start_as(place, side, incarnation, moment, how)
+    }
+
+    pub(crate) fn start_as(
+        place: &Place,
+        side: Side,
+        incarnation: u64,
+        moment: Moment,
+        how: How,
+    ) -> Watched {
         // Not in the place's own directory, of which every file is accounted for.
         let page = format!("twinring-page-{}-{incarnation}-{side}", unique(place));
         let page = Page::new(std::env::temp_dir().join(page));
         let mut child = place.start("talker", side);
-        child.say(format!("{incarnation} {moment} {}", page.path().display()));
+        child.say(format!(
+            "{incarnation} {moment} {how} {}",
+            page.path().display()
+        ));
         Watched {
             child,
             incarnation,
             moment,
+            how,
             page,
             at: false,
             claiming: false,
@@ -88,17 +122,23 @@ impl Watched {
         };
         match word() {
             "at" => self.at = true,
-            "closing" => {}
             "claiming" => self.claiming = true,
             "closed" => self.closed = true,
             "end" => {
                 let mut number = || word().parse::<u64>().unwrap();
                 self.ends.push(End {
-                    incarnation: number(),
+                    pid: number() as u32,
+                    incarnation: Some(number()).filter(|peer| *peer != u64::MAX),
                     first: number(),
                     next: number(),
                     began: number(),
-                    kind: word().to_owned(),
+                    base: number(),
+                    sent: number(),
+                    unread: number(),
+                    partial: number() != 0,
+                    receiving: word().to_owned(),
+                    whole: word().to_owned(),
+                    left_over: false,
                 });
             }
             "status" => self.note_status(word(), &line["status ".len()..]),
@@ -106,26 +146,23 @@ impl Watched {
         }
     }
 
-    /// A connection follows the end of the one before, and its number is one more.
+    /// A connection follows the end of the one before.
     fn note_status(&mut self, status: &str, line: &str) {
         let open = self
             .connections
             .last()
             .is_some_and(|last| last.end.is_none());
         let words: Vec<&str> = line.split(' ').collect();
-        let generation = || words[1].parse::<usize>().unwrap();
         match status {
             "waiting" => assert!(!open, "waiting while connected"),
             "connected" => {
                 assert!(!open, "{line} while {:?} lasts", self.connections.last());
-                assert_eq!(generation(), self.connections.len() + 1, "{line}");
-                let pid = words[2].parse().unwrap();
+                let pid = words[1].parse().unwrap();
                 self.connections.push(Connection { pid, end: None });
             }
             "disconnected" => {
                 assert!(open, "{line} while there is no connection");
-                assert_eq!(generation(), self.connections.len(), "{line}");
-                let end = (words[2].to_owned(), words[3].parse().unwrap());
+                let end = (words[1].to_owned(), words[2].parse().unwrap());
                 self.connections.last_mut().unwrap().end = Some(end);
             }
             _ if line == Status::Closed.to_string() => {
@@ -187,7 +224,8 @@ impl Watched {
             incarnation: self.incarnation,
             pid: self.child.pid(),
             moment: self.moment,
-            closed: self.closed || self.at && self.moment == Moment::Closed,
+            how: self.how,
+            closed: self.closed,
             deeds: self.page.read().unwrap(),
             killed: self.killed,
         };
@@ -202,8 +240,9 @@ impl Watched {
     /// Waits until this one has told the end of another, which it met only after so many
     /// connections, if at all.
     pub(crate) fn outlive(&mut self, dead: &Dead, since: usize) -> Option<&Connection> {
-        let of_it = |end: &End| end.incarnation == dead.incarnation;
-        while dead.deeds.sent > 0 && !self.ends.iter().any(of_it) {
+        // If it knows of the connection, so does this one.
+        let talked = dead.deeds.sent > 0 || dead.deeds.next > 0;
+        while talked && !self.ends.iter().any(|end| end.is_of(dead)) {
             self.take_line();
         }
         let knew = |c: &Connection| c.pid == dead.pid;
@@ -219,22 +258,26 @@ impl Watched {
             .rfind(|c| knew(c) && c.end.is_some())
     }
 
-    /// What it has told of the end of another, if that had sent anything.
+    /// What it has told of the end of the connection with another.
     pub(crate) fn end_of(&mut self, dead: &Dead) -> Option<End> {
-        let of_it = |end: &End| end.incarnation == dead.incarnation;
-        let at = self.ends.iter().position(of_it);
+        let at = self.ends.iter().position(|end| end.is_of(dead));
         let end = at.map(|at| self.ends.remove(at));
-        for other in &self.ends {
-            // The next one may have come and gone already. Of one before, only the message that
-            // it was sending is news.
+        self.ends.retain_mut(|other| {
+            // The next one may have come and gone already; it is looked at then.
+            let next = match other.incarnation {
+                Some(incarnation) => incarnation == dead.incarnation + 1,
+                None => !mem::replace(&mut other.left_over, true),
+            };
+            // Of one before, only the message that it was sending is news, and the first that was sent
+            // to it.
             assert!(
-                other.incarnation == dead.incarnation + 1
-                    || other.incarnation < dead.incarnation && (other.first, other.next) == (0, 1),
+                next || other.incarnation < Some(dead.incarnation)
+                    && [(0, 0), (0, 1)].contains(&(other.first, other.next))
+                    && other.unread <= other.base + 1,
                 "after {dead:?}: {other:?}"
             );
-        }
-        self.ends
-            .retain(|other| other.incarnation > dead.incarnation);
+            next
+        });
         end
     }
 
@@ -264,6 +307,15 @@ impl Watched {
             }
         }
         least
+    }
+}
+
+impl End {
+    fn is_of(&self, dead: &Dead) -> bool {
+        match self.incarnation {
+            Some(incarnation) => incarnation == dead.incarnation,
+            None => self.pid == dead.pid,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::{Child, Parent, Place, Random, Side, Watchdog, connected, peers};
 use page::{Page, Word};
-use twinring::{Builder, Link, Wait, testing};
+use twinring::{Builder, Connection, Link, Wait, testing};
 
 peers!(receiver, sender, busy);
 
@@ -89,15 +89,15 @@ fn builder(place: &Place, side: Side, wait: Wait) -> Builder {
 }
 
 /// What a child of a case is told first.
-fn told(parent: &Parent) -> Link {
+fn told(parent: &Parent) -> (Link, Connection) {
     let wait = match parent.next_line().as_str() {
         "sleep" => Wait::Sleep,
         _ => Wait::default(),
     };
     testing::set_net(parent.next_as());
     let link = builder(&parent.place, parent.side, wait).open().unwrap();
-    connected(&link);
-    link
+    let conn = connected(&link);
+    (link, conn)
 }
 
 fn tell(child: &mut Child, wait: Wait, net: bool) {
@@ -110,29 +110,29 @@ fn tell(child: &mut Child, wait: Wait, net: bool) {
 
 /// Receives, and says so for each message.
 fn receiver(parent: &'static Parent) {
-    let (page, link) = (Page::of(&parent.place), told(parent));
+    let (page, (_link, conn)) = (Page::of(&parent.place), told(parent));
     parent.say("here");
     let mut message = Vec::new();
     let mut done = 0;
     loop {
-        match link.recv_into(&mut message) {
+        match conn.recv_into(&mut message) {
             Ok(_) => done += 1,
-            Err(e) => return parent.say(format!("{:?}", e.kind())),
+            Err(e) => return parent.say(e.end().unwrap()),
         }
-        page.set(Word::Caught, testing::caught(&link));
+        page.set(Word::Caught, testing::caught(&conn));
         page.set(Word::Done, done);
     }
 }
 
 /// Sends whenever there is room, and says so for each message.
 fn sender(parent: &'static Parent) {
-    let (page, link) = (Page::of(&parent.place), told(parent));
+    let (page, (_link, conn)) = (Page::of(&parent.place), told(parent));
     parent.say("here");
     for done in 1.. {
-        if let Err(e) = link.send(&[0; FILLING]) {
-            return parent.say(format!("{:?}", e.kind()));
+        if let Err(e) = conn.send(&[0; FILLING]) {
+            return parent.say(e.end().unwrap());
         }
-        page.set(Word::Caught, testing::caught(&link));
+        page.set(Word::Caught, testing::caught(&conn));
         page.set(Word::Done, done);
     }
 }
@@ -210,7 +210,7 @@ fn play(case: Case, time: Duration) -> Found {
     let mut child = place.start(role, Side::Guest);
     tell(&mut child, case.wait, case.net);
     let link = builder(&place, Side::Host, case.wait).open().unwrap();
-    connected(&link);
+    let conn = connected(&link);
     child.expect("here");
     let loops = if case.busy { 2 } else { 0 };
     let loops: Vec<Child> = (0..loops)
@@ -227,7 +227,7 @@ fn play(case: Case, time: Duration) -> Found {
                     break;
                 }
                 pause(&mut random);
-                link.send(&[0; 64]).unwrap();
+                conn.send(&[0; 64]).unwrap();
                 if !found.next(&page, sent) {
                     break;
                 }
@@ -239,7 +239,7 @@ fn play(case: Case, time: Duration) -> Found {
                     break;
                 }
                 pause(&mut random);
-                link.recv_timeout(STALL).expect("a message is there");
+                conn.within(STALL).recv().expect("a message is there");
                 if !found.next(&page, received + FULL) {
                     break;
                 }
@@ -247,9 +247,9 @@ fn play(case: Case, time: Duration) -> Found {
         }
     }
     drop(loops);
-    link.close();
+    link.close(0, "");
     if !found.stalled {
-        child.expect("Closed");
+        child.expect("the peer closed the connection");
     }
     drop(child);
     page.remove(&place);
@@ -310,7 +310,7 @@ fn lose_wakes(waits_for: WaitsFor, sleeps: Sleeps, net: bool) -> Lost {
     let mut child = start(&place, role, sleeps);
     tell(&mut child, Wait::Sleep, net);
     let link = builder(&place, Side::Host, Wait::Sleep).open().unwrap();
-    connected(&link);
+    let conn = connected(&link);
     child.expect("here");
     let mut random = Random::unrepeatable();
     let mut lost = Lost::default();
@@ -320,11 +320,11 @@ fn lose_wakes(waits_for: WaitsFor, sleeps: Sleeps, net: bool) -> Lost {
         testing::lose_wakes(1);
         let expected = match waits_for {
             WaitsFor::Data => {
-                link.send(&[0; 64]).unwrap();
+                conn.send(&[0; 64]).unwrap();
                 done
             }
             WaitsFor::Room => {
-                link.recv_timeout(STALL).expect("a message is there");
+                conn.within(STALL).recv().expect("a message is there");
                 done + FULL
             }
         };
@@ -342,7 +342,7 @@ fn lose_wakes(waits_for: WaitsFor, sleeps: Sleeps, net: bool) -> Lost {
     lost
 }
 
-/// A wake-up that is lost, which takes a fault of the system or of the peer, costs a millisecond. Without the
+/// A wake-up that is lost, which takes a fault of the system or of the peer, costs 10 ms. Without the
 /// net the sleeper sleeps for good: so it is the net.
 #[test]
 fn the_net_catches_a_wake_up_that_is_lost() {
@@ -394,7 +394,7 @@ fn who_waits_for_long_takes_no_processor_time() {
         let mut child = place.start(role, Side::Guest);
         tell(&mut child, wait, true);
         let link = builder(&place, Side::Host, wait).open().unwrap();
-        connected(&link);
+        let conn = connected(&link);
         child.expect("here");
         // What it still has to do, it does within a while, however busy the machine is.
         let mut before = sleeps(&child);
@@ -403,7 +403,7 @@ fn who_waits_for_long_takes_no_processor_time() {
             let now = sleeps(&child);
             std::mem::replace(&mut before, now) == now
         });
-        drop((link, child));
+        drop((conn, link, child));
         page.remove(&place);
     }
 }

@@ -4,7 +4,7 @@ use super::CAPACITY;
 use crate::frame::{Next, Piece, max_payload};
 use crate::ring::Fault;
 use crate::segment::hostile_memory::{Seen, Word};
-use crate::segment::layout::WAIT_NONE;
+use crate::segment::layout::{SENDING_OPEN, WAIT_NONE};
 
 /// What a call returned, without the words of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(super) enum Wrong {
 impl From<Fault> for Wrong {
     fn from(fault: Fault) -> Wrong {
         match fault {
-            Fault::Peer(_) => Wrong::Peer,
+            Fault::Peer(_) | Fault::Word(..) => Wrong::Peer,
             Fault::TooLarge => Wrong::TooLarge,
             Fault::OutOfMemory => panic!("no memory for a few kilobytes"),
         }
@@ -89,7 +89,8 @@ enum Large {
     Collected(u64),
     /// This much of it has come as a stream.
     Streamed(u64),
-    Skipped,
+    /// It was stopped, and this much of the ring has been skipped since.
+    Skipped(u64),
 }
 
 /// A data frame, and where it is.
@@ -106,7 +107,7 @@ const END: u8 = 0b010;
 const ABORT: u8 = 0b100;
 
 /// What the reader should do, and which loads that takes: the tail only if nothing is known to be
-/// there; after padding, once more.
+/// there.
 #[derive(Default)]
 pub(super) struct ReaderJudge {
     head: u64,
@@ -114,12 +115,14 @@ pub(super) struct ReaderJudge {
     sealed: bool,
     large: Large,
     max_message: u64,
+    max_stream: u64,
 }
 
 impl ReaderJudge {
-    pub(super) fn new(max_message: u64) -> ReaderJudge {
+    pub(super) fn new(max_message: u64, max_stream: u64) -> ReaderJudge {
         ReaderJudge {
             max_message,
+            max_stream,
             ..ReaderJudge::default()
         }
     }
@@ -158,20 +161,24 @@ impl ReaderJudge {
         Ok(self.tail > self.head)
     }
 
+    /// Whether there is a frame, or none will come.
+    pub(super) fn has_news(&mut self, seen: &mut Shown) -> Result<bool, Wrong> {
+        Ok(self.has_frame(seen)? || seen.take(Word::Sending) != u64::from(SENDING_OPEN))
+    }
+
     /// The frame is given back; returns whether to wake the peer.
     fn give_back(&mut self, found: &Found, seen: &mut Shown) -> bool {
         self.head += frame(found.len);
         seen.wake(Word::SpaceWait)
     }
 
-    /// The next data frame. If there is none, whether to wake the peer, because padding was
-    /// released.
-    fn find(&mut self, seen: &mut Shown) -> Result<Result<Found, bool>, Wrong> {
+    /// The next data frame, if there is one.
+    fn find(&mut self, seen: &mut Shown) -> Result<Option<Found>, Wrong> {
+        if !self.has_frame(seen)? {
+            return Ok(None);
+        }
         let mut after_padding = false;
         loop {
-            if !self.has_frame(seen)? {
-                return Ok(Err(after_padding && seen.wake(Word::SpaceWait)));
-            }
             let offset = self.head % CAPACITY;
             let word = seen.take(Word::Frame(offset));
             let [kind, flags, reserved @ ..] = (word >> 32).to_le_bytes();
@@ -180,17 +187,20 @@ impl ReaderJudge {
                 (2, 0) => true,
                 (1, WHOLE | END) => true,
                 (1, BEGIN | 0) => len > 0,
-                (1, ABORT) => len == 0,
+                (1, ABORT) => len == 0 || (8..=263).contains(&len),
                 _ => false,
             };
-            let fits = frame(len) <= self.tail - self.head && frame(len) <= CAPACITY - offset;
+            let fits = frame(len) <= self.tail - self.head
+                && frame(len) <= CAPACITY - offset
+                && frame(len) <= CAPACITY / 2;
             if !allowed || !fits || reserved[..2] != [0, 0] {
                 return Err(Wrong::Peer);
             }
             if kind == 1 {
-                return Ok(Ok(Found { flags, len, offset }));
+                return Ok(Some(Found { flags, len, offset }));
             }
-            if after_padding || frame(len) != CAPACITY - offset {
+            let is_last = frame(len) == self.tail - self.head;
+            if after_padding || is_last || frame(len) != CAPACITY - offset {
                 return Err(Wrong::Peer);
             }
             after_padding = true;
@@ -200,34 +210,42 @@ impl ReaderJudge {
 
     /// The next event, the length of the message if it is one, and whether to wake the peer.
     pub(super) fn next(&mut self, seen: &mut Shown) -> Result<(Option<Next>, u64, bool), Wrong> {
-        let found = match self.find(seen)? {
-            Ok(found) => found,
-            Err(wake) => return Ok((None, 0, wake)),
+        let Some(found) = self.find(seen)? else {
+            return Ok((None, 0, false));
         };
-        let (next, message) = match (found.flags, self.large) {
-            (WHOLE, _) => {
-                self.payload(0, &found, seen)?;
+        let (next, message) = match found.flags {
+            WHOLE => {
+                self.admit(&found)?;
+                payload(&found, seen);
                 (Next::Message, found.len)
             }
-            (BEGIN, Large::None) => {
-                self.payload(0, &found, seen)?;
-                self.large = Large::Collected(found.len);
-                (Next::Chunk, 0)
+            ABORT => match self.give_up(&found, seen)? {
+                true => (Next::Aborted, 0),
+                false => (Next::Chunk, 0),
+            },
+            flags => {
+                self.begin_with(flags, Large::Collected(0))?;
+                match self.large {
+                    Large::None => return Err(Wrong::Peer),
+                    Large::Collected(have) if have + found.len > self.max_message => {
+                        (self.go_on(flags, Large::Skipped(0), Next::TooLong), 0)
+                    }
+                    Large::Collected(have) => {
+                        payload(&found, seen);
+                        let len = have + found.len;
+                        match flags {
+                            END => (self.go_on(END, Large::None, Next::Message), len),
+                            _ => (self.go_on(flags, Large::Collected(len), Next::Chunk), 0),
+                        }
+                    }
+                    Large::Skipped(have) => {
+                        let skipped = skip(have, &found)?;
+                        (self.go_on(flags, skipped, Next::Chunk), 0)
+                    }
+                    // Its reader has skipped it before.
+                    Large::Streamed(_) => return Err(Wrong::Peer),
+                }
             }
-            (BEGIN, _) | (_, Large::None) => return Err(Wrong::Peer),
-            (ABORT, Large::Skipped) => (self.over(Next::Chunk), 0),
-            (ABORT, _) => (self.over(Next::Aborted), 0),
-            (END, Large::Collected(have)) => {
-                self.payload(have, &found, seen)?;
-                (self.over(Next::Message), have + found.len)
-            }
-            (END, _) => (self.over(Next::Chunk), 0),
-            (_, Large::Collected(have)) => {
-                self.payload(have, &found, seen)?;
-                self.large = Large::Collected(have + found.len);
-                (Next::Chunk, 0)
-            }
-            (_, _) => (Next::Chunk, 0),
         };
         let wake = self.give_back(&found, seen);
         Ok((Some(next), message, wake))
@@ -240,32 +258,35 @@ impl ReaderJudge {
         reads: &[u64],
         seen: &mut Shown,
     ) -> Result<(Option<Piece>, u64, bool), Wrong> {
-        let found = match self.find(seen)? {
-            Ok(found) => found,
-            Err(wake) => return Ok((None, 0, wake)),
+        let Some(found) = self.find(seen)? else {
+            return Ok((None, 0, false));
         };
-        let piece = match (found.flags, self.large) {
-            (WHOLE, _) => {
-                self.admit(0, &found)?;
+        let piece = match found.flags {
+            WHOLE => {
+                self.admit(&found)?;
                 Piece::Whole
             }
-            (BEGIN, Large::None) => {
-                self.admit(0, &found)?;
-                self.large = Large::Streamed(found.len);
-                Piece::Chunk { last: false }
-            }
-            // What was collected has become a stream before.
-            (BEGIN, _) | (_, Large::None | Large::Collected(_)) => return Err(Wrong::Peer),
-            (ABORT, Large::Skipped) => self.over(Piece::Skipped),
-            (ABORT, _) => self.over(Piece::Aborted),
-            (END, Large::Skipped) => self.over(Piece::Skipped),
-            (_, Large::Skipped) => Piece::Skipped,
-            (flags, Large::Streamed(have)) => {
-                self.admit(have, &found)?;
-                self.large = Large::Streamed(have + found.len);
-                match flags {
-                    END => self.over(Piece::Chunk { last: true }),
-                    _ => Piece::Chunk { last: false },
+            ABORT => match self.give_up(&found, seen)? {
+                true => Piece::Aborted,
+                false => Piece::Skipped,
+            },
+            flags => {
+                self.begin_with(flags, Large::Streamed(0))?;
+                match self.large {
+                    // What was collected has become a stream before.
+                    Large::None | Large::Collected(_) => return Err(Wrong::Peer),
+                    Large::Skipped(have) => {
+                        let skipped = skip(have, &found)?;
+                        self.go_on(flags, skipped, Piece::Skipped)
+                    }
+                    Large::Streamed(have) if have + found.len > self.max_stream => {
+                        self.go_on(flags, Large::Skipped(0), Piece::TooLong)
+                    }
+                    Large::Streamed(have) => {
+                        let last = flags == END;
+                        let large = Large::Streamed(have + found.len);
+                        self.go_on(flags, large, Piece::Chunk { last })
+                    }
                 }
             }
         };
@@ -290,28 +311,61 @@ impl ReaderJudge {
     /// The stream is read no further.
     pub(super) fn skip(&mut self) {
         if let Large::Streamed(_) = self.large {
-            self.large = Large::Skipped;
+            self.large = Large::Skipped(0);
         }
     }
 
-    fn over<T>(&mut self, last: T) -> T {
-        self.large = Large::None;
-        last
+    /// If it begins a large message, this is done with it.
+    fn begin_with(&mut self, flags: u8, large: Large) -> Result<(), Wrong> {
+        match (flags, self.large) {
+            (BEGIN, Large::None) => self.large = large,
+            (BEGIN, _) => return Err(Wrong::Peer),
+            _ => {}
+        }
+        Ok(())
     }
 
-    fn admit(&self, have: u64, found: &Found) -> Result<(), Wrong> {
-        match have + found.len > self.max_message {
+    /// What is done with the rest of the large message, if this was not the end of it.
+    fn go_on<T>(&mut self, flags: u8, large: Large, told: T) -> T {
+        self.large = match flags {
+            END => Large::None,
+            _ => large,
+        };
+        told
+    }
+
+    /// The large message is given up, perhaps with a cause. Returns whether anybody wanted it.
+    fn give_up(&mut self, found: &Found, seen: &mut Shown) -> Result<bool, Wrong> {
+        if found.len > 0 {
+            payload(found, seen);
+        }
+        match std::mem::take(&mut self.large) {
+            Large::None => Err(Wrong::Peer),
+            Large::Skipped(_) => Ok(false),
+            Large::Collected(_) | Large::Streamed(_) => Ok(true),
+        }
+    }
+
+    fn admit(&self, whole: &Found) -> Result<(), Wrong> {
+        match whole.len > self.max_message {
             true => Err(Wrong::TooLarge),
             false => Ok(()),
         }
     }
+}
 
-    fn payload(&self, have: u64, found: &Found, seen: &mut Shown) -> Result<(), Wrong> {
-        self.admit(have, found)?;
-        let copied = seen.take(Word::Bytes((found.offset + 8) % CAPACITY));
-        assert_eq!(copied, found.len, "the wrong number of bytes was copied");
-        Ok(())
+/// A frame that nobody wants, and what has been skipped with it.
+fn skip(have: u64, found: &Found) -> Result<Large, Wrong> {
+    match have + frame(found.len) {
+        too_much if too_much > 2 * CAPACITY => Err(Wrong::Peer),
+        skipped => Ok(Large::Skipped(skipped)),
     }
+}
+
+/// All of a frame's bytes are copied.
+fn payload(found: &Found, seen: &mut Shown) {
+    let copied = seen.take(Word::Bytes((found.offset + 8) % CAPACITY));
+    assert_eq!(copied, found.len, "the wrong number of bytes was copied");
 }
 
 /// The bytes that a frame takes in the ring.
@@ -330,7 +384,8 @@ impl WriterJudge {
     pub(super) fn has_room(&mut self, need: u64, seen: &mut Shown) -> Result<bool, Wrong> {
         if self.head + CAPACITY < self.tail + need {
             let head = seen.take(Word::Head);
-            if head < self.head || head > self.tail {
+            let forward = head >= self.head && head <= self.tail;
+            if !forward || !head.is_multiple_of(8) {
                 return Err(Wrong::Peer);
             }
             self.head = head;

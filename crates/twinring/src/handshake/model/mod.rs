@@ -2,15 +2,23 @@
 //! killed, started, stopped and closed between any two steps, as often as the rules allow.
 //!
 //! What must hold in every world: one host has the name; a host has one live connection; both sides
-//! of a connection have the same memory, made for it alone; handshakes do not pile up. And from every
-//! world in which a host and a guest can run, every path leads to a connection. Then each rule is broken
+//! of a connection have the same memory, made for it alone; handshakes do not pile up; no guest passes
+//! those that wait. And from every world in which a host and a guest can run, every path leads to a connection. Then each rule is broken
 //! in turn, and the model has to find it.
 
+#[path = "../../../tests/common/long.rs"]
+#[allow(
+    dead_code,
+    clippy::duplicate_mod,
+    reason = "shared by tests, of which each uses some of it"
+)]
+mod long;
 mod search;
 mod world;
 
 use std::time::{Duration, Instant};
 
+use self::long::amount;
 use self::search::{Found, Report, search};
 use self::world::{Broken, Rules};
 use crate::handshake::packet::{Message, VERSIONS};
@@ -40,6 +48,7 @@ impl Terms {
             handshake_timeout: Duration::from_secs(5),
             directory: None,
             pages: Pages::Reserved,
+            ..Options::new(Side::Host)
         };
         Terms {
             peer: Peer {
@@ -117,7 +126,7 @@ fn two_hosts_contend() {
 #[test]
 fn two_guests_contend() {
     run(TWO_GUESTS).unwrap();
-    for (handshakes, faults) in [(1, 3), (2, 1)] {
+    for (handshakes, faults) in [(1, amount(1, 3)), (2, amount(0, 1))] {
         run(Rules {
             handshakes,
             faults,
@@ -133,7 +142,7 @@ fn two_hosts_and_two_guests() {
     run(Rules {
         guests: 2,
         freezes: false,
-        faults: 4,
+        faults: amount(1, 2),
         ..TWO_HOSTS
     })
     .unwrap();
@@ -205,12 +214,16 @@ fn every_broken_rule_is_found() {
             Broken::AnyNumberOfHandshakes,
             "handshakes pile up",
         ),
-        (
-            ONE_OF_EACH,
-            Broken::HangUpUnnoticed,
-            "they may never connect",
-        ),
+        (ONE_OF_EACH, Broken::HangUpUnnoticed, STUCK),
+        (ONE_OF_EACH, Broken::BusyForEver, "they may never connect"),
         (ONE_OF_EACH, Broken::DeafGuest, STUCK),
+        (TWO_GUESTS, Broken::DeafWaiter, STUCK),
+        (TWO_GUESTS, Broken::ForgetsWaiters, STUCK),
+        (
+            TWO_GUESTS,
+            Broken::NewcomersFirst,
+            "a guest that waits is passed over",
+        ),
     ] {
         let broken = Some(broken);
         match run(Rules { broken, ..rules }) {

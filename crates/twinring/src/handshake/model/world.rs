@@ -5,7 +5,7 @@ use super::Terms;
 use crate::error::ErrorKind;
 use crate::handshake::act::Act;
 use crate::handshake::guest::{GuestMachine, GuestState};
-use crate::handshake::host::{HostMachine, HostState};
+use crate::handshake::host::{HostMachine, HostState, Turn};
 use crate::handshake::packet::{Message, Reason};
 use crate::segment::Shape;
 
@@ -13,11 +13,13 @@ pub(super) const HOSTS: usize = 2;
 pub(super) const GUESTS: usize = 2;
 /// Callers that a listening host may leave waiting.
 const QUEUE: usize = 2;
-/// Slots for handshakes; how many of them a host may use is a rule.
+/// Guests that may wait beside the handshakes. There are no more, so none is told that there is no room.
+const WAITING: usize = 1;
+/// Slots for handshakes and for guests that wait; how many of them a host may use is a rule.
 const PLACES: usize = 3;
 const CHANNELS: usize = 8;
 /// Packets that fit into one direction of a channel.
-const PACKETS: usize = 2;
+const PACKETS: usize = 3;
 
 /// Names a connection and the memory made for it.
 pub(super) type Id = u8;
@@ -51,8 +53,16 @@ pub(super) enum Broken {
     AnyNumberOfHandshakes,
     /// A host considers a guest gone only when its process has ended.
     HangUpUnnoticed,
+    /// So it does, and turns everybody else away until then.
+    BusyForEver,
     /// A guest does not notice that its host has gone.
     DeafGuest,
+    /// A guest that waits does not notice that its host has gone.
+    DeafWaiter,
+    /// A host does not think of those that wait when its place becomes free.
+    ForgetsWaiters,
+    /// A host offers its place to a newcomer before those that wait.
+    NewcomersFirst,
 }
 
 /// What a run of the model is about.
@@ -86,6 +96,7 @@ enum Packet {
     Ack(Id),
     Welcome(Id),
     Refuse(Reason),
+    Wait,
 }
 
 /// A channel; it also stands for the connection made over it. The kernel closes the ends of a
@@ -132,14 +143,50 @@ struct Host {
     life: Life,
     standing: Standing,
     queue: [Option<usize>; QUEUE],
+    /// Those that have knocked in the order in which they did.
     handshakes: [Option<Handshake>; PLACES],
     current: Option<(usize, Id)>,
+}
+
+impl Host {
+    /// A handshake is over; the others keep their order.
+    fn take_out(&mut self, place: usize) {
+        self.handshakes[place..].rotate_left(1);
+        self.handshakes[PLACES - 1] = None;
+    }
+
+    /// A guest has knocked: it is behind all others.
+    fn joins_line(&mut self, place: usize) {
+        let all = self.handshakes.iter().flatten().count();
+        self.handshakes[place..all].rotate_left(1);
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Handshake {
     channel: usize,
     state: HostState,
+}
+
+impl Handshake {
+    fn waits(&self) -> bool {
+        matches!(self.state, HostState::Wait(_) | HostState::Tell(..))
+    }
+
+    /// It has not been offered the connection.
+    fn is_in_line(&self) -> bool {
+        matches!(self.state, HostState::Ask(_)) || self.waits()
+    }
+
+    fn is_offered(&self) -> bool {
+        matches!(
+            self.state,
+            HostState::Make(_)
+                | HostState::Hello(..)
+                | HostState::AwaitAck(..)
+                | HostState::Ready(_)
+        )
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -414,10 +461,10 @@ impl World {
             }
             Standing::Listening => {}
         }
-        let open = host.handshakes.iter().flatten().count();
-        if host.queue[0].is_some()
-            && (open < rules.handshakes || rules.is(Broken::AnyNumberOfHandshakes))
-        {
+        let all = host.handshakes.iter().flatten();
+        let open = all.clone().filter(|handshake| !handshake.waits()).count();
+        let room = open < rules.handshakes && all.count() < rules.handshakes + WAITING;
+        if host.queue[0].is_some() && (room || rules.is(Broken::AnyNumberOfHandshakes)) {
             let terms = moves.terms;
             moves.add(self, step, label("host takes a call"), |w| {
                 let host = &mut w.hosts[h];
@@ -445,7 +492,7 @@ impl World {
         if let Some((channel, _)) = host.current {
             let gone = match self.at(channel).guest_end {
                 End::Open => false,
-                End::Closed => !rules.is(Broken::HangUpUnnoticed),
+                End::Closed => !rules.is(Broken::HangUpUnnoticed) && !rules.is(Broken::BusyForEver),
                 End::Dead => true,
             };
             if gone {
@@ -475,6 +522,50 @@ impl World {
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// Whether it is the turn of the guest in this place, as `Queue` in the driver has it. Time is not in this
+    /// world: a guest that runs answers in time, one that is stopped does not.
+    fn turn(&self, h: usize, place: usize, rules: &Rules) -> Result<Turn, Violation> {
+        let others = |places: std::ops::Range<usize>| {
+            let all = self.hosts[h].handshakes[places].iter().flatten();
+            all.filter(|handshake| handshake.channel != self.channel_at(h, place))
+        };
+        let before = others(0..place).filter(|other| other.is_in_line()).count();
+        let newcomer = matches!(
+            self.hosts[h].handshakes[place].map(|handshake| handshake.state),
+            Some(HostState::Ask(_))
+        );
+        let before = match newcomer && rules.is(Broken::NewcomersFirst) {
+            true => 0,
+            false => before,
+        };
+        if self.says_occupied(h, rules)? || before > 0 {
+            return Ok(Turn::Later(before as u32 + 1));
+        }
+        let answers = |handshake: &Handshake| {
+            let channel = self.at(handshake.channel);
+            let guest = &self.guests[channel.guest];
+            guest.life == Life::Running
+        };
+        let offered = others(0..PLACES).filter(|other| other.is_offered());
+        match offered.filter(|other| answers(other)).count() {
+            0 => Ok(Turn::Now),
+            _ => Ok(Turn::Soon),
+        }
+    }
+
+    fn channel_at(&self, h: usize, place: usize) -> usize {
+        self.hosts[h].handshakes[place].map_or(CHANNELS, |handshake| handshake.channel)
+    }
+
+    /// Whether a guest that waits, and runs, is before the one in this place.
+    fn passes_over(&self, h: usize, place: usize) -> bool {
+        let before = self.hosts[h].handshakes[..place].iter().flatten();
+        before.filter(|other| other.waits()).any(|other| {
+            let channel = self.at(other.channel);
+            channel.guest_end == End::Open && self.guests[channel.guest].life == Life::Running
+        })
     }
 
     /// Whether a host has a guest that lives, according to the kernel.
@@ -511,7 +602,7 @@ impl World {
         machine.state = state;
         let fails = |w: &mut World, reason: Reason| {
             w.send_to_guest(c, Packet::Refuse(reason));
-            w.hosts[h].handshakes[place] = None;
+            w.hosts[h].take_out(place);
             w.close_host_end(c, End::Closed);
             Ok(())
         };
@@ -519,6 +610,9 @@ impl World {
             self.host_alone(&mut machine, &rules, terms)?;
             if let Some(handshake) = &mut w.hosts[h].handshakes[place] {
                 handshake.state = machine.state;
+            }
+            if let (HostState::AwaitKnock, HostState::Ask(_)) = (state, machine.state) {
+                w.hosts[h].joins_line(place);
             }
             Ok(())
         };
@@ -559,16 +653,46 @@ impl World {
                     });
                 }
             }
-            Act::AskOccupied => {
-                moves.add(
-                    self,
-                    step,
-                    label("host asks for its guest"),
-                    |w| match machine.asked(self.says_occupied(h, &rules)?) {
-                        Ok(()) => goes_on(w, machine),
-                        Err(e) => fails(w, Reason::of(e.kind())),
-                    },
-                )
+            act @ (Act::AskTurn | Act::AwaitTurn) => {
+                let turn = match self.turn(h, place, &rules) {
+                    Ok(turn) => turn,
+                    Err(violation) => {
+                        moves.violation = Some((label("host looks for its guest"), violation));
+                        return;
+                    }
+                };
+                let forgets = act == Act::AwaitTurn && rules.is(Broken::ForgetsWaiters);
+                if let (Turn::Later(_), true) = (turn, rules.is(Broken::BusyForEver)) {
+                    moves.add(self, step, label("host refuses"), |w| {
+                        fails(w, Reason::Busy)
+                    });
+                    return;
+                }
+                let goes = match turn {
+                    Turn::Now => !forgets,
+                    Turn::Soon => false,
+                    Turn::Later(_) => act == Act::AskTurn,
+                };
+                if goes {
+                    moves.add(self, step, label("host takes the next"), |w| {
+                        machine.asked(turn);
+                        goes_on(w, machine)
+                    });
+                }
+                if self.at(c).guest_end != End::Open {
+                    moves.add(self, step, label("host notices that a guest went"), |w| {
+                        fails(w, Reason::Protocol)
+                    });
+                }
+            }
+            Act::Send(Message::Wait { .. }) => {
+                moves.add(self, step, label("host sends WAIT"), |w| {
+                    if !w.send_to_guest(c, Packet::Wait) {
+                        return fails(w, Reason::Protocol);
+                    }
+                    machine.sent();
+                    goes_on(w, machine)
+                })
             }
             Act::SendOffer(message) => moves.add(self, step, label("host sends HELLO"), |w| {
                 let Message::Hello { shape, .. } = message else {
@@ -586,9 +710,13 @@ impl World {
                     return Err("a host is done too early");
                 };
                 if self.says_occupied(h, &rules)? {
-                    return fails(w, Reason::Busy);
+                    machine.passed_over(1);
+                    return goes_on(w, machine);
                 }
-                w.hosts[h].handshakes[place] = None;
+                if self.passes_over(h, place) {
+                    return Err("a guest that waits is passed over");
+                }
+                w.hosts[h].take_out(place);
                 let Message::Welcome { id } = ready.welcome() else {
                     return Err("a host welcomes without WELCOME");
                 };
@@ -711,6 +839,11 @@ impl World {
                 });
             }
             Act::ReceiveOffer | Act::Receive => {
+                let waits = matches!(machine.state, GuestState::Wait(_));
+                let told = self.at(c).to_guest[0].is_some();
+                if waits && !told && rules.is(Broken::DeafWaiter) {
+                    return;
+                }
                 self.receives(
                     c,
                     Towards::Guest,
@@ -734,18 +867,24 @@ impl World {
                             Packet::Hello(_, memory) => Some(memory),
                             _ => memory,
                         };
+                        let answers = |id| told == Packet::Welcome(id) || told == Packet::Wait;
                         match machine.received(&packet.message(terms).encode()) {
-                            Ok(()) if awaited.is_some_and(|id| told != Packet::Welcome(id)) => {
+                            Ok(()) if awaited.is_some_and(|id| !answers(id)) => {
                                 Err("a guest takes a welcome to another connection")
                             }
-                            Ok(()) => goes_on(w, machine, memory),
+                            Ok(()) => {
+                                let waits = matches!(machine.state, GuestState::Wait(_));
+                                goes_on(w, machine, memory.filter(|_| !waits))
+                            }
                             Err(_) => fails(w, machine.refuses()),
                         }
                     },
                 );
-                moves.add(self, Kind::Deadline, label("guest waits no longer"), |w| {
-                    fails(w, machine.refuses())
-                });
+                if !waits {
+                    moves.add(self, Kind::Deadline, label("guest waits no longer"), |w| {
+                        fails(w, machine.refuses())
+                    });
+                }
             }
             act => panic!("a guest has no use for {act:?}"),
         }
@@ -1058,11 +1197,13 @@ impl World {
             } else {
                 pen.byte(0);
             }
-            // By what they are, not by where they are stored.
-            let mut handshakes: Vec<_> = host.handshakes.iter().flatten().collect();
-            handshakes.sort_by_key(|handshake| {
+            // By what they are, not by where they are stored, until they are in line.
+            let mut handshakes: Vec<_> = host.handshakes.iter().flatten().enumerate().collect();
+            handshakes.sort_by_key(|(i, handshake)| {
                 let channel = self.at(handshake.channel);
+                let knocked = !matches!(handshake.state, HostState::AwaitKnock);
                 (
+                    if knocked { i + 1 } else { 0 },
                     host_code(&handshake.state).0,
                     pen.guest(channel.guest),
                     channel.guest_end as u8,
@@ -1073,7 +1214,7 @@ impl World {
                 )
             });
             pen.byte(handshakes.len() as u8);
-            for handshake in handshakes {
+            for (_, handshake) in handshakes {
                 let (code, id) = host_code(&handshake.state);
                 pen.byte(code);
                 pen.channel(handshake.channel);
@@ -1173,6 +1314,7 @@ impl Packet {
     fn message(self, terms: &Terms) -> Message {
         match self {
             Packet::Knock => terms.knock.clone(),
+            Packet::Wait => Message::Wait { place: 1 },
             Packet::Hello(id, _) => Message::Hello {
                 version: 1,
                 max_message: terms.options.max_message,
@@ -1195,6 +1337,7 @@ impl Packet {
             Packet::Welcome(id) => (4, (id, 0)),
             // The machines do not care why.
             Packet::Refuse(_) => (5, (0, 0)),
+            Packet::Wait => (6, (0, 0)),
         }
     }
 }
@@ -1225,7 +1368,7 @@ fn guest_alone(
 
 fn put(packets: &mut [Option<Packet>; PACKETS], packet: Packet) {
     let free = packets.iter_mut().find(|place| place.is_none());
-    *free.expect("no side has more than two packets unread") = Some(packet);
+    *free.expect("no side has more than three packets unread") = Some(packet);
 }
 
 fn shape(id: Id) -> Shape {
@@ -1252,6 +1395,8 @@ fn host_code(state: &HostState) -> (u8, Id) {
         HostState::Hello(_, shape) => (4, shape.id[0]),
         HostState::AwaitAck(_, shape) => (5, shape.id[0]),
         HostState::Ready(ready) => (6, ready.id[0]),
+        HostState::Tell(..) => (7, 0),
+        HostState::Wait(_) => (8, 0),
     }
 }
 
@@ -1265,5 +1410,6 @@ fn guest_code(state: &GuestState) -> (u8, Id) {
         GuestState::Ack(_, shape) => (5, shape.id[0]),
         GuestState::AwaitWelcome(_, shape) => (6, shape.id[0]),
         GuestState::Up(_, shape) => (7, shape.id[0]),
+        GuestState::Wait(_) => (8, 0),
     }
 }

@@ -74,7 +74,7 @@ pub(crate) use name_watcher::{NameWatch, NameWatcher};
 /// * `source(&self) -> Source`: ready when the call that would have blocked should be made again;
 /// * `make_offer(&self, PreparedOffer, &Process, OsHandle) -> io::Result<Offer>`: of the memory's handle, for
 ///   this guest;
-/// * `finish_host(self, Offer)`, `finish_guest(self, Taken)` `-> io::Result<Doorbells>`: the handshake is
+/// * `finish_host(self, Offer)`, `finish_guest(self, Accepted)` `-> io::Result<Doorbells>`: the handshake is
 ///   over; what only the other side needs is released;
 /// * `reset(&self)`: abandons what was begun.
 ///
@@ -90,7 +90,7 @@ pub(crate) use sys::PreparedOffer;
 /// What came with a packet.
 ///
 /// * `none_expected(&self) -> io::Result<()>`: `InvalidData` if anything came;
-/// * `open(self, &mut Process, len, Pages) -> io::Result<(Memory, Taken)>`: checks and takes it;
+/// * `open(self, &mut Process, len, Pages) -> io::Result<(Memory, Accepted)>`: checks and takes it;
 ///   `InvalidData`, with the reason, if it is not exactly what an `Offer` holds. From then on the
 ///   host's process can be watched, if it could not be before.
 pub(crate) use sys::Handover;
@@ -100,4 +100,4 @@ pub(crate) use sys::Handover;
     unused_imports,
     reason = "named by the contract, used through `Handover::open`"
 )]
-pub(crate) use sys::Taken;
+pub(crate) use sys::Accepted;

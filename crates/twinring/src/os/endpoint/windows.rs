@@ -42,6 +42,6 @@ impl Spare {
 }
 
 pub(crate) use channel::Channel;
-pub(crate) use offer::{Handover, Offer, PreparedOffer, Taken};
+pub(crate) use offer::{Accepted, Handover, Offer, PreparedOffer};
 pub(super) use rendezvous::HostNotice;
 pub(crate) use rendezvous::{Listener, NameClaim, Rendezvous};

@@ -35,6 +35,7 @@ pub(crate) use sys::LocalEvent;
 /// * `hang_up(&self)`: tells the peer to check whether we are gone;
 /// * `data`, `space`, `hung_up` (`&self -> Source`): the same three, rung by the peer.
 ///
+/// * `ring_own_data(&self)`: as if the peer had rung for data, if this end `RINGS_ITSELF`;
 /// * `HANG_UP_IS_FINAL`: whether a hang-up alone proves that the peer's end is gone.
 ///
 /// Ringing never blocks, whatever the peer does. It fails, with `false`, only if the system has no memory

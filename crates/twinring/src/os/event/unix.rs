@@ -94,6 +94,8 @@ pub(crate) struct Doorbells {
 impl Doorbells {
     /// The end of the connection's socket is closed by the peer, or by the kernel with it.
     pub(crate) const HANG_UP_IS_FINAL: bool = true;
+    /// What is sent to a socket arrives at its other end.
+    pub(crate) const RINGS_ITSELF: bool = false;
 
     /// `connection` is the socket of the handshake, `space` the end of a second pair.
     pub(in crate::os) fn new(connection: OwnedFd, space: OwnedFd) -> io::Result<Doorbells> {
@@ -110,6 +112,8 @@ impl Doorbells {
     pub(crate) fn ring_space(&self) -> bool {
         self.space.ring()
     }
+
+    pub(crate) fn ring_own_data(&self) {}
 
     pub(crate) fn hang_up(&self) {
         // Fails only if the peer hung up first.

@@ -80,6 +80,7 @@ impl Doorbells {
     /// The event is set only by a peer that drops its doorbells. (One that crashes does not set it, but
     /// then its process has ended.)
     pub(crate) const HANG_UP_IS_FINAL: bool = true;
+    pub(crate) const RINGS_ITSELF: bool = true;
 
     /// `ours` are waited for (SYNCHRONIZE), the `peers` are set (EVENT_MODIFY_STATE).
     pub(in crate::os) fn new(ours: DoorbellEvents, peers: DoorbellEvents) -> Doorbells {
@@ -99,6 +100,10 @@ impl Doorbells {
     pub(crate) fn ring_space(&self) -> bool {
         set(&self.peers.space);
         true
+    }
+
+    pub(crate) fn ring_own_data(&self) {
+        set(&self.ours.data);
     }
 
     pub(crate) fn hang_up(&self) {

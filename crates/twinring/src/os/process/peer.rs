@@ -9,7 +9,7 @@ use super::user::User;
 ///
 /// ```
 /// # let (host, guest) = twinring::testing::pair()?;
-/// let peer = host.peer().unwrap();
+/// let peer = host.peer();
 /// println!("{peer}, running since {:?}", peer.started);
 /// # Ok::<(), twinring::Error>(())
 /// ```

@@ -1,5 +1,5 @@
 //! The lock for sending and receiving under the model checker: [`FairLock`] itself, and the protocol of
-//! the note that is left for the thread that holds it (`abort_due` of `transfer/outbox.rs`).
+//! the note that is left for the thread that holds it (`due` of `transfer/outbox.rs`).
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -187,7 +187,7 @@ fn model_lock_is_left() {
     }
 }
 
-/// The lane, and the note that is left for its owner: `abort_due` of `transfer/outbox.rs`.
+/// The lane, and the note that is left for its owner: `due` of `transfer/outbox.rs`.
 struct Outbox {
     lane: FairLock<Counter>,
     due: AtomicU64,
@@ -216,7 +216,7 @@ impl Outbox {
         self.flush(again);
     }
 
-    /// As `Outbox::flush_abort`: a thread that had the lane looks again after unlocking it.
+    /// As `Outbox::flush_due`: a thread that had the lane looks again after unlocking it.
     fn flush(&self, again: bool) {
         while self.due.load(Ordering::Relaxed) != 0 {
             let Some(mut lane) = self.lane.lock(Deadline::Now) else {

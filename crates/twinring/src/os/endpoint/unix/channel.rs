@@ -12,7 +12,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-use super::offer::{Handover, OFFERED, Offer, PreparedOffer, Taken};
+use super::offer::{Accepted, Handover, OFFERED, Offer, PreparedOffer};
 use crate::os::endpoint::common::{HANDOVER, PACKET, Packet, refused};
 use crate::os::event::{Doorbells, Source};
 use crate::os::process::{Peer, Process};
@@ -87,7 +87,7 @@ impl Channel {
         Doorbells::new(self.socket, offer.ours)
     }
 
-    pub(crate) fn finish_guest(self, taken: Taken) -> io::Result<Doorbells> {
+    pub(crate) fn finish_guest(self, taken: Accepted) -> io::Result<Doorbells> {
         Doorbells::new(self.socket, taken.space)
     }
 

@@ -55,7 +55,7 @@ impl Handover {
         _: &mut Process,
         len: usize,
         pages: Pages,
-    ) -> io::Result<(Memory, Taken)> {
+    ) -> io::Result<(Memory, Accepted)> {
         let n = self.fds.len();
         let [memory, space]: [OwnedFd; OFFERED] = self.fds.try_into().map_err(|_| {
             refused(format!(
@@ -70,11 +70,11 @@ impl Handover {
             return Err(refused("the doorbell handed over is no stream socket"));
         }
         let space = prepared(space)?;
-        Ok((memory, Taken { space }))
+        Ok((memory, Accepted { space }))
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct Accepted {
     pub(super) space: OwnedFd,
 }

@@ -5,7 +5,7 @@ use std::os::windows::io::{AsHandle, OwnedHandle};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::offer::{self, Handover, Offer, PreparedOffer, Taken};
+use super::offer::{self, Accepted, Handover, Offer, PreparedOffer};
 use super::pipe;
 use crate::os::endpoint::common::{HANDOVER, PACKET, Packet};
 use crate::os::event::{Doorbells, Source, new_event};
@@ -108,7 +108,7 @@ impl Channel {
         Ok(offer.into_doorbells())
     }
 
-    pub(crate) fn finish_guest(self, taken: Taken) -> io::Result<Doorbells> {
+    pub(crate) fn finish_guest(self, taken: Accepted) -> io::Result<Doorbells> {
         drop(self);
         Ok(taken.into_doorbells())
     }

@@ -321,7 +321,7 @@ impl Handover {
         host: &mut Process,
         len: usize,
         pages: Pages,
-    ) -> io::Result<(Memory, Taken)> {
+    ) -> io::Result<(Memory, Accepted)> {
         let none = || refused("the host sent no handles");
         let handles = self.found?.ok_or_else(none)?;
         if let Some(process) = handles.process {
@@ -329,18 +329,18 @@ impl Handover {
         }
         let memory = Memory::open(handles.memory, len, pages)?;
         let doorbells = Doorbells::new(handles.guests, handles.hosts);
-        Ok((memory, Taken { doorbells }))
+        Ok((memory, Accepted { doorbells }))
     }
 }
 
 /// Doorbells, which hang up when dropped. So a host that is connected already, to a guest that broke
 /// the handshake off at the last moment, learns that nobody is there.
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct Accepted {
     doorbells: Doorbells,
 }
 
-impl Taken {
+impl Accepted {
     /// Closes the pipe; its work is done.
     pub(super) fn into_doorbells(self) -> Doorbells {
         self.doorbells

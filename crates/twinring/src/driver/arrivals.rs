@@ -1,0 +1,154 @@
+//! The connections of a link that the program has not taken yet.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::error::{Error, ErrorKind};
+use crate::os::event::Deadline;
+use crate::transfer::Owner;
+
+/// How many may be queued. Beyond that the link does not connect again until some are taken, so that nothing
+/// committed is dropped and memory stays bounded.
+const BACKLOG: usize = 8;
+
+#[derive(Debug, Default)]
+pub(super) struct Arrivals {
+    queue: Mutex<ArrivalQueue>,
+    arrived: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct ArrivalQueue {
+    /// Oldest first.
+    waiting: VecDeque<Arc<Owner>>,
+    /// The one that the program was told of last.
+    told: Weak<Owner>,
+    /// The one whose messages the callback thread is telling.
+    current: Option<Arc<Owner>>,
+    /// The last one that was made.
+    last: Weak<Owner>,
+}
+
+impl Arrivals {
+    fn queue(&self) -> MutexGuard<'_, ArrivalQueue> {
+        // Nothing can panic while it is held.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, owner: &Arc<Owner>) {
+        let mut queue = self.queue();
+        queue.last = Arc::downgrade(owner);
+        queue.waiting.push_back(owner.clone());
+        self.arrived.notify_all();
+    }
+
+    /// The next one, waiting for it. `None` at the deadline, or once `is_over` says that none will come.
+    pub(super) fn next(
+        &self,
+        deadline: Deadline,
+        is_over: impl Fn() -> bool,
+    ) -> Option<Arc<Owner>> {
+        let mut queue = self.queue();
+        loop {
+            if is_over() {
+                return None;
+            }
+            if let Some(owner) = queue.waiting.pop_front() {
+                return Some(owner);
+            }
+            queue = match deadline.left() {
+                None => self
+                    .arrived
+                    .wait(queue)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(left) if left.is_zero() => return None,
+                Some(left) => {
+                    self.arrived
+                        .wait_timeout(queue, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+        }
+    }
+
+    /// For the callback thread: the next one, which the link keeps until [`Arrivals::drop_current`].
+    pub(super) fn take_current(&self) -> Option<Arc<Owner>> {
+        let mut queue = self.queue();
+        queue.current = queue.waiting.pop_front();
+        queue.current.clone()
+    }
+
+    pub(super) fn drop_current(&self) {
+        let current = self.queue().current.take();
+        // Not within the lock: it may be the last handle.
+        drop(current);
+    }
+
+    /// The program has been told of it: from now on `Link::send` sends on it.
+    pub(super) fn set_told(&self, owner: &Arc<Owner>) {
+        self.queue().told = Arc::downgrade(owner);
+    }
+
+    /// The one that the program was told of last, if it still has it.
+    pub(super) fn told(&self) -> Option<Arc<Owner>> {
+        self.queue().told.upgrade()
+    }
+
+    /// The one that there is now, if the program or the link has it.
+    pub(super) fn last(&self) -> Option<Arc<Owner>> {
+        self.queue().last.upgrade()
+    }
+
+    /// The link gives up what it keeps for the program.
+    pub(super) fn abandon(&self) {
+        let mut queue = self.queue();
+        let (waiting, current) = (std::mem::take(&mut queue.waiting), queue.current.take());
+        drop(queue);
+        // The callback thread may have it for a while longer.
+        if let Some(owner) = &current {
+            owner.duplex.drop_handles();
+        }
+        drop((waiting, current));
+    }
+
+    /// Makes everyone who waits look again.
+    pub(super) fn wake_all(&self) {
+        let _queue = self.queue();
+        self.arrived.notify_all();
+    }
+
+    /// Whether no further connection should be made. `all`: the program is told of each.
+    pub(super) fn is_full(&self, all: bool) -> bool {
+        let mut queue = self.queue();
+        let mut dropped = Vec::new();
+        // A program that does not take them: of consecutive ones that brought nothing and have ended, only
+        // the last is kept.
+        if !all {
+            let spent = |owner: &Arc<Owner>| owner.duplex.inbox.is_spent();
+            let mut i = 1;
+            while i < queue.waiting.len() {
+                if spent(&queue.waiting[i - 1]) && spent(&queue.waiting[i]) {
+                    dropped.extend(queue.waiting.remove(i - 1));
+                } else {
+                    i += 1;
+                }
+            }
+        }
+        let full = queue.waiting.len() >= BACKLOG;
+        drop(queue);
+        drop(dropped);
+        full
+    }
+
+    /// The error while [`Arrivals::is_full`].
+    pub(super) fn full() -> Error {
+        Error::new(
+            ErrorKind::Full,
+            format!(
+                "the program has not taken {BACKLOG} earlier connections; the link connects again when \
+                 it has taken some"
+            ),
+        )
+    }
+}

@@ -1,0 +1,112 @@
+//! Several messages at once, which are taken when the program says so.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::os::event::Deadline;
+use crate::transfer::Owner;
+
+/// Messages that have been received, and that count as taken only when [`take`](Batch::take) says so. Made by
+/// [`Connection::recv_batch`](crate::Connection::recv_batch).
+///
+/// What is not taken when the batch is dropped comes again, to the next receiver of this connection; if
+/// this process dies before, it goes back to its sender. So a message is taken at least once, also over an
+/// early return and a panic. (Of one longer than a frame, the sender gets nothing back, but learns that there
+/// was one.)
+///
+/// ```
+/// # fn store(_: &[u8]) -> twinring::Result<()> { Ok(()) }
+/// # fn sync() -> twinring::Result<()> { Ok(()) }
+/// # let (host, guest) = twinring::testing::pair()?;
+/// # host.send_batch(&["one", "two"])?;
+/// # host.finish()?;
+/// while let Some(mut batch) = guest.recv_batch()? {
+///     while let Some(message) = batch.next_message() {
+///         store(message)?;
+///     }
+///     sync()?;
+///     batch.take();
+/// }
+/// # Ok::<(), twinring::Error>(())
+/// ```
+pub struct Batch {
+    owner: Arc<Owner>,
+    /// The messages, one after the other.
+    bytes: Vec<u8>,
+    /// Where each ends in `bytes`, and in the ring.
+    ends: Vec<(usize, u64)>,
+    /// Where the first begins in the ring.
+    start: u64,
+    /// How many have been given to the program, and how many it has taken.
+    given: usize,
+    taken: usize,
+}
+
+impl Batch {
+    pub(super) fn receive(owner: &Arc<Owner>, deadline: Deadline) -> Result<Option<Batch>> {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        let inbox = &owner.duplex.inbox;
+        let start = inbox.recv_batch(&mut bytes, &mut ends, deadline)?;
+        Ok(start.map(|start| Batch {
+            owner: owner.clone(),
+            bytes,
+            ends,
+            start,
+            given: 0,
+            taken: 0,
+        }))
+    }
+
+    fn message(&self, index: usize) -> Option<&[u8]> {
+        let (end, _) = *self.ends.get(index)?;
+        let begin = match index.checked_sub(1) {
+            Some(before) => self.ends[before].0,
+            None => 0,
+        };
+        Some(&self.bytes[begin..end])
+    }
+
+    /// The next message; `None` after the last one of this batch.
+    pub fn next_message(&mut self) -> Option<&[u8]> {
+        if self.given < self.ends.len() {
+            self.given += 1;
+            return self.message(self.given - 1);
+        }
+        None
+    }
+
+    /// All messages that the batch has given so far are done.
+    pub fn take(&mut self) {
+        if self.taken < self.given {
+            self.taken = self.given;
+            let end = self.ends[self.taken - 1].1;
+            if end != 0 {
+                self.owner.duplex.inbox.done(self.start, end);
+            }
+        }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if self.taken == self.ends.len() || self.owner.duplex.link.is_forked() {
+            return;
+        }
+        let rest = (self.taken..self.ends.len()).map(|i| {
+            let message = self.message(i).unwrap_or_default().to_vec();
+            (message, self.start, self.ends[i].1)
+        });
+        self.owner.duplex.inbox.take_back(rest);
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("len", &self.ends.len())
+            .field("given", &self.given)
+            .field("taken", &self.taken)
+            .finish_non_exhaustive()
+    }
+}
