@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use common::{
     LIMIT, Parent, Place, Random, STOPPED, Side, Watchdog, connected, ended, labelled, peers,
-    rounds, until,
+    read_label, rounds, until,
 };
 use twinring::{Connection, ErrorKind, Timeout};
 
-peers!(takes, half, collector);
+peers!(takes, half, closer, collector);
 
 /// Receives as it is told, one message at a time, and keeps what it got.
 fn takes(parent: &'static Parent) {
@@ -252,6 +252,72 @@ fn what_a_closed_peer_had_not_read() {
         let unread: Vec<_> = conn.take_unread().unwrap().collect();
         let rest: Vec<_> = (1..5).map(|i| labelled(0, i, 20)).collect();
         assert_eq!(unread, rest);
+    }
+}
+
+/// On each connection: takes messages in turn in place and by `recv`, and closes it meanwhile, at any moment. Says
+/// the number of the last one that `recv` returned.
+fn closer(parent: &'static Parent) {
+    let link = parent.builder().open().unwrap();
+    let mut random = Random::unrepeatable();
+    for (number, conn) in link.connections().enumerate() {
+        // The other side may have missed the one before.
+        let _ = conn.send(number.to_string().as_bytes());
+        let last = std::thread::scope(|scope| {
+            let receiving = scope.spawn(|| {
+                let mut last = None;
+                loop {
+                    // Its room is returned by another way than that of the next.
+                    drop(conn.recv_in_place());
+                    match conn.recv() {
+                        Ok(message) => last = Some(read_label(&message.unwrap()).unwrap().1),
+                        Err(_) => return last,
+                    }
+                }
+            });
+            std::thread::sleep(Duration::from_micros(random.below(300) as u64));
+            conn.close(0, "");
+            receiving.join().unwrap()
+        });
+        parent.say(format!("{number} {}", last.map_or(-1, |last| last as i64)));
+    }
+}
+
+/// What a call has returned does not come back to the sender, also if another thread closes at that moment.
+#[test]
+fn closed_while_a_message_is_taken() {
+    let _watchdog = Watchdog::new(300);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let link = place.builder(side).open().unwrap();
+        let mut child = place.start("closer", side.opposite());
+        for _ in 0..rounds(300, 30) {
+            let conn = connected(&link);
+            let sent = (0..).take_while(|i| conn.send(&labelled(0, *i, 8)).is_ok());
+            let sent = sent.last().map_or(-1, |last| last as i64);
+            let Ok(Some(number)) = conn.recv() else {
+                continue;
+            };
+            let number = format!("{} ", String::from_utf8(number).unwrap());
+            let line = child.wait_for_line(|line| line.starts_with(&number));
+            let last: i64 = line[number.len()..].parse().unwrap();
+            let unread: Vec<i64> = conn
+                .take_unread()
+                .unwrap()
+                .map(|message| read_label(&message).unwrap().1 as i64)
+                .collect();
+            let first = unread.first().copied().unwrap_or(sent + 1);
+            assert!(
+                last < first,
+                "{last} was received, and came back from {first} on"
+            );
+            // The one in place may have been dropped after the end.
+            assert!(
+                first <= last + 2,
+                "{last} was the last, but only {first} came back"
+            );
+            assert_eq!(unread, (first..=sent).collect::<Vec<_>>());
+        }
     }
 }
 

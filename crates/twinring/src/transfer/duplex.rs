@@ -45,9 +45,9 @@ impl Duplex {
         let end = End::Closed {
             by: By::Local,
             code: cause.code,
-            reason: cause.text.clone(),
+            reason: cause.text,
         };
-        self.end_here(Ended::here(end), Some(&cause));
+        self.end_here(Ended::here(end));
     }
 
     /// Says that nothing more comes from this side.
@@ -82,7 +82,7 @@ impl Duplex {
                 local: true,
             },
         };
-        self.end_here(ended, None);
+        self.end_here(ended);
         // The peer ended it: it may have back what was not read. Otherwise the goodbye says so.
         if session.end().is_some_and(|ended| !ended.local) {
             self.seal_inbox();
@@ -109,7 +109,7 @@ impl Duplex {
         }
     }
 
-    fn end_here(&self, ended: Ended, cause: Option<&Cause>) {
+    fn end_here(&self, ended: Ended) {
         let session = &self.session;
         if self.link.is_forked() {
             return;
@@ -118,11 +118,6 @@ impl Duplex {
             // Another thread may be about to say the goodbye, and this one about to end the process.
             self.say_goodbye(Deadline::after(A_MOMENT));
             return;
-        }
-        if let Some(cause) = cause {
-            session
-                .segment()
-                .write_cause(session.side(), CauseOf::Goodbye, cause);
         }
         if session.finish(ended) {
             self.say_goodbye(Deadline::after(A_MOMENT));
@@ -139,6 +134,13 @@ impl Duplex {
         };
         if !self.outbox.seal(deadline) || !self.inbox.seal(deadline) {
             return false;
+        }
+        if let End::Closed { code, reason, .. } = ended.whole() {
+            // By whichever thread comes first, and the same by the next.
+            let cause = Cause::new(*code, reason);
+            session
+                .segment()
+                .write_cause(session.side(), CauseOf::Goodbye, &cause);
         }
         session.out().words().say_goodbye(ended.goodbye());
         self.inbox.tell_sealed();

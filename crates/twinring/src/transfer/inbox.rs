@@ -381,8 +381,12 @@ impl Inbox {
     /// From now on nothing more is taken; to be followed by [`Inbox::tell_sealed`]. `false` if a receiver still
     /// had the right to receive at the deadline.
     pub(crate) fn seal(&self, deadline: Deadline) -> bool {
-        self.session.kept.freeze();
-        self.current.lock(deadline).is_some()
+        let sealed = self.current.lock(deadline);
+        if sealed.is_some() {
+            // Not before: what a receiver has just taken would come back to its sender as well.
+            self.session.kept.freeze();
+        }
+        sealed.is_some()
     }
 
     /// Tells the peer that nothing more is taken: after the reason for it.

@@ -237,21 +237,19 @@ impl Incoming {
             self.take_returned();
             return Ok(Event::Again);
         }
+        let mut receiving = ended.receiving.clone();
         if !self.broken && !ended.local {
-            let receiving = ended.receiving.clone();
             self.reader.seal()?;
             if let Some(frame) = self.reader.peek()? {
                 return self.take(frame, mode);
             }
-            let torn = receiving == End::Finished && self.reader.is_within_message();
-            self.over.get_or_insert(match torn {
-                true => fault_end(TORN),
-                false => receiving,
-            });
-        } else {
-            // What this side said itself is true at once.
-            self.over = Some(ended.receiving.clone());
+            // What the direction said for itself still holds.
+            receiving = self.over.take().unwrap_or(receiving);
         }
+        self.over = Some(match receiving {
+            End::Finished if self.reader.is_within_message() => fault_end(TORN),
+            receiving => receiving,
+        });
         Ok(Event::Over)
     }
 
