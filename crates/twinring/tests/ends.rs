@@ -3,10 +3,10 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::sync::mpsc;
+use std::sync::{Barrier, mpsc};
 use std::time::Duration;
 
-use common::{LIMIT, Parent, Place, Side, Watchdog, connected, peers, until};
+use common::{LIMIT, Parent, Place, Side, Watchdog, connected, peers, rounds, until};
 use twinring::{By, Connection, End, Error, ErrorKind, Link, Status, Timeout};
 
 peers!(acts, floods);
@@ -352,6 +352,34 @@ fn a_panic_in_a_callback() {
             "closed"
         ]
     );
+}
+
+/// Of two threads that close at once, one is first: both sides are told its code and its text.
+#[test]
+fn two_threads_close() {
+    let _watchdog = Watchdog::new(120);
+    for _ in 0..rounds(200, 30) {
+        let (one, other) = Link::pair().unwrap();
+        let start = Barrier::new(2);
+        std::thread::scope(|scope| {
+            for code in [1, 2] {
+                let (one, start) = (&one, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    one.close(code, &code.to_string().repeat(255));
+                });
+            }
+        });
+        let said = |end: &End, who: By| match end {
+            End::Closed {
+                by, code, reason, ..
+            } if *by == who => (*code, reason.clone()),
+            other => panic!("{other:?}"),
+        };
+        let (code, reason) = said(&one.end().unwrap(), By::Local);
+        assert_eq!(reason, code.to_string().repeat(255));
+        assert_eq!(said(&end(other.recv()), By::Peer), (code, reason));
+    }
 }
 
 /// Streams: aborted, abandoned, stopped; the connection goes on.
