@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Dir, FileType, fstat, statat, unlinkat};
 use rustix::io::Errno;
@@ -15,11 +16,14 @@ use super::lock::{self, Locked};
 
 /// Names that one host looks at.
 const MOST_NAMES: usize = 32;
+/// After this time it looks at no further name: `open` waits, and a large directory can take milliseconds for each.
+const MOST_TIME: Duration = Duration::from_millis(2);
 /// Files in the directory of which it learns the names. Others may be many, and are in use.
 const MOST_FILES: usize = 1024;
 
 /// Removes the files of some names of which no process is the host, other than `own`.
 pub(super) fn remove_some(directory: &OwnedFd, own: &str) {
+    let began = Instant::now();
     let names = names(directory, own);
     // Anywhere, so that each gets its turn.
     let mut random = [0u8; 8];
@@ -30,6 +34,9 @@ pub(super) fn remove_some(directory: &OwnedFd, own: &str) {
     let from_first = names.iter().cycle().skip(first as usize);
     for (key, has_lock) in from_first.take(names.len().min(MOST_NAMES)) {
         remove(directory, key, *has_lock);
+        if began.elapsed() >= MOST_TIME {
+            return;
+        }
     }
 }
 
