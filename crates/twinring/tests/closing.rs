@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use common::{
     ABANDONED, ABANDONED_HERE, CLOSED, CLOSED_HERE, CRASHED, Child, LIMIT, Log, Parent, Place,
-    Random, Side, Watchdog, check, connected, end_text, ended, kind, message, peers, rounds, text,
+    Random, Side, Watchdog, amount, check, connected, end_text, ended, kind, message, peers,
+    rounds, text,
 };
 use twinring::{By, Connection, End, ErrorKind, Link, Result, Status, Timeout};
 
-peers!(talker, closer);
+peers!(talker, visitor, closer);
 
 /// A call that is expected to fail, on a connection or on a link.
 type Call<T> = fn(&T) -> Result<()>;
@@ -26,6 +27,15 @@ fn talker(parent: &'static Parent) {
         .unwrap();
     let _conn = connected(&link);
     parent.wait_for_the_end();
+}
+
+/// Connects, and closes when it is told to.
+fn visitor(parent: &'static Parent) {
+    let link = parent.builder().open().unwrap();
+    let _conn = connected(&link);
+    parent.say("connected");
+    parent.expect("close");
+    link.close(0, "");
 }
 
 /// Makes all these calls, each in a thread of its own, and closes; returns what they returned. They are made
@@ -144,6 +154,28 @@ fn close_wakes_everyone_who_waits_for_the_peer() {
             }
         }
     }
+}
+
+/// It would be told as a guest that went away during the handshake.
+#[test]
+fn a_link_that_closes_looks_for_no_other_connection() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let log = Log::new();
+    let _host = place
+        .host()
+        .on_status(|_| {})
+        .on_error(log.errors())
+        .open()
+        .unwrap();
+    // A process each: its event loop begins while the link closes.
+    for _ in 0..rounds(amount(60, 300), 10) {
+        let mut guest = place.start("visitor", Side::Guest);
+        guest.expect("connected");
+        guest.say("close");
+        guest.finish();
+    }
+    assert_eq!(log.lines(), Vec::<String>::new());
 }
 
 #[test]

@@ -246,8 +246,8 @@ impl Guest {
 
 impl LinkTask for Guest {
     fn poll(&mut self, ready: &Readiness) -> NextStep {
-        // Asked once: the thread that closes the link notifies the driver again.
-        let closing = self.core.link.is_closing();
+        // Not asked at each step: the thread that closes the link notifies the driver again.
+        let mut closing = self.core.link.is_closing();
         if closing {
             // The host may have accepted us by now: then it is told that we close.
             self.shake_hands();
@@ -263,6 +263,8 @@ impl LinkTask for Guest {
             }
             self.pause = RETRY_FIRST;
             self.phase = Phase::Looking(Deadline::Now);
+            // The link's close may be what ended the connection: then there is nobody to look for.
+            closing = self.core.link.is_closing();
         }
         if closing {
             return match &self.phase {
