@@ -9,12 +9,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Wake, wake_if_waiting};
 use crate::segment::RingMemory;
-use crate::sync::Ordering;
+use crate::sync::{AtomicU64, Ordering};
 
 #[derive(Debug)]
 pub(crate) struct Kept {
     ring: RingMemory,
     state: Mutex<KeptParts>,
+    /// Bytes of the ring that are kept from the producer. Stored within the lock, loaded without: each
+    /// receiver in place looks at it.
+    held: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +44,7 @@ impl Kept {
         Kept {
             ring,
             state: Mutex::default(),
+            held: AtomicU64::new(0),
         }
     }
 
@@ -58,6 +62,7 @@ impl Kept {
             done: place.start,
             end: place.end,
         });
+        self.count(&state);
     }
 
     /// The part that was added last goes on to this position.
@@ -67,6 +72,7 @@ impl Kept {
         if let Some(part) = state.parts.back_mut() {
             part.end = end;
         }
+        self.count(&state);
     }
 
     /// The consumer has read up to this position. Returns whether nothing is kept any more; then it may
@@ -108,13 +114,20 @@ impl Kept {
         // Release: as in `Consumer::release`. The lock orders the stores of several threads; the
         // consumer stores by itself only while nothing is kept.
         self.ring.words().head.0.store(head, Ordering::Release);
+        self.count(state);
+    }
+
+    fn count(&self, state: &KeptParts) {
+        let first = state.parts.front();
+        let held = first.map_or(0, |part| state.read.wrapping_sub(part.done));
+        // Release: who finds that nothing is held, and says that nothing more is taken, says it after the
+        // head above.
+        self.held.store(held, Ordering::Release);
     }
 
     /// How many bytes of the ring are kept from the producer.
     pub(crate) fn held(&self) -> u64 {
-        let state = self.state();
-        let first = state.parts.front();
-        first.map_or(0, |part| state.read.wrapping_sub(part.done))
+        self.held.load(Ordering::Acquire)
     }
 
     /// From now on nothing is released: the producer is told that what it sees is all.
