@@ -56,16 +56,34 @@ enum Kind {
     Padding = 2,
 }
 
+/// The header word, whose parts go together. It stays one word: taken apart into fields, it would be put
+/// together again from memory for each message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Header {
-    kind: Kind,
-    flags: u8,
-    len: u32,
-}
+struct Header(u64);
 
 impl Header {
-    fn encode(self) -> u64 {
-        u64::from(self.len) | (self.kind as u64) << 32 | u64::from(self.flags) << 40
+    #[inline]
+    fn new(kind: Kind, flags: u8, len: u32) -> Header {
+        Header(u64::from(len) | (kind as u64) << 32 | u64::from(flags) << 40)
+    }
+
+    #[inline]
+    fn kind(self) -> Kind {
+        match (self.0 >> 32) as u8 == Kind::Padding as u8 {
+            true => Kind::Padding,
+            false => Kind::Data,
+        }
+    }
+
+    #[inline]
+    fn flags(self) -> u8 {
+        (self.0 >> 40) as u8
+    }
+
+    /// Length of the payload in bytes.
+    #[inline]
+    fn len(self) -> u32 {
+        self.0 as u32
     }
 
     /// Checks the whole word before any part of it is used. `longest`: the longest payload that a frame
@@ -75,13 +93,9 @@ impl Header {
         // Most frames are like this; one comparison checks all of them.
         const WHOLE: u64 = (Kind::Data as u64 | ((BEGIN | END) as u64) << 8) << 32;
         let len = word.wrapping_sub(WHOLE);
+        // A ring has at most 1 GiB: what is at most `longest` is a length.
         if len <= longest {
-            return Ok(Header {
-                kind: Kind::Data,
-                flags: BEGIN | END,
-                // Fits: a ring has at most 1 GiB.
-                len: len as u32,
-            });
+            return Ok(Header(word));
         }
         Header::decode_other(word, longest)
     }
@@ -110,13 +124,13 @@ impl Header {
         if u64::from(len) > longest {
             return Err(Fault::Peer("a frame is longer than half of the ring"));
         }
-        Ok(Header { kind, flags, len })
+        Ok(Header::new(kind, flags, len))
     }
 
     /// Bytes that the frame takes in the ring.
     #[inline]
     fn frame_len(self) -> u64 {
-        frame_len(u64::from(self.len))
+        frame_len(u64::from(self.len()))
     }
 }
 

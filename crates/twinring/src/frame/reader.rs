@@ -73,7 +73,7 @@ impl Frame {
     /// Whether it is a whole message.
     #[inline]
     pub(crate) fn is_whole(self) -> bool {
-        self.0.flags == WHOLE
+        self.0.flags() == WHOLE
     }
 }
 
@@ -160,7 +160,7 @@ impl Reader {
             return Ok(None);
         }
         let mut header = self.header(readable)?;
-        if header.kind == Kind::Padding {
+        if header.kind() == Kind::Padding {
             header = self.behind_padding(header, readable)?;
         }
         if header.frame_len() > self.ring.until_wrap() {
@@ -181,7 +181,7 @@ impl Reader {
         }
         self.release(padding);
         let header = self.header(behind)?;
-        if header.kind == Kind::Padding {
+        if header.kind() == Kind::Padding {
             return Err(Fault::Peer("padding follows padding"));
         }
         Ok(header)
@@ -204,10 +204,10 @@ impl Reader {
         Frame(header): Frame,
         message: &mut Vec<u8>,
     ) -> Result<Next, Fault> {
-        if header.flags != WHOLE {
+        if header.flags() != WHOLE {
             return self.copy_part(header, message);
         }
-        let len = header.len as usize;
+        let len = header.len() as usize;
         message.clear();
         self.admit(message, len)?;
         self.ring.append_to(message, HEADER, len)?;
@@ -220,15 +220,15 @@ impl Reader {
         Frame(header): Frame,
         messages: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        if u64::from(header.len) > self.max_message {
+        if u64::from(header.len()) > self.max_message {
             return Err(Fault::TooLarge);
         }
-        self.ring.append_to(messages, HEADER, header.len as usize)
+        self.ring.append_to(messages, HEADER, header.len() as usize)
     }
 
     /// Takes a frame that is part of a large message.
     fn copy_part(&mut self, header: Header, message: &mut Vec<u8>) -> Result<Next, Fault> {
-        let (flags, len) = (header.flags, header.len as usize);
+        let (flags, len) = (header.flags(), header.len() as usize);
         if flags == ABORT {
             return self.abort(header);
         }
@@ -274,9 +274,9 @@ impl Reader {
     /// called once for each frame, which stays where it is until [`Reader::give_back`] or, if it is a
     /// [`Piece::Whole`], may be taken.
     pub(crate) fn piece(&mut self, Frame(header): Frame) -> Result<Piece, Fault> {
-        let flags = header.flags;
+        let flags = header.flags();
         if flags == WHOLE {
-            return match u64::from(header.len) > self.max_message {
+            return match u64::from(header.len()) > self.max_message {
                 true => Err(Fault::TooLarge),
                 false => Ok(Piece::Whole),
             };
@@ -297,7 +297,7 @@ impl Reader {
             // A stream takes over what was collected before it looks at a chunk, so this cannot be.
             Large::Collected(_) => Err(NEVER_BEGUN),
             Large::Streamed(before) => {
-                let len = before.saturating_add(header.len.into());
+                let len = before.saturating_add(header.len().into());
                 if len > self.max_stream {
                     if !last {
                         self.large = Large::Skipped(0);
@@ -352,7 +352,7 @@ impl Reader {
 
     /// The payload of the frame that was peeked at.
     pub(crate) fn span(&self, Frame(header): Frame) -> Span {
-        self.ring.span(HEADER, header.len as usize)
+        self.ring.span(HEADER, header.len() as usize)
     }
 
     /// The memory that its spans are of.
@@ -404,10 +404,10 @@ impl Reader {
 
     fn abort(&mut self, header: Header) -> Result<Next, Fault> {
         self.cause = None;
-        if header.len > 0 {
+        if header.len() > 0 {
             let mut cause = Vec::new();
             self.ring
-                .append_to(&mut cause, HEADER, header.len as usize)?;
+                .append_to(&mut cause, HEADER, header.len() as usize)?;
             self.cause = Some(Cause::decode(&cause));
         }
         match std::mem::take(&mut self.large) {
@@ -429,7 +429,7 @@ impl Reader {
                 "it goes on with a message that it was told to stop",
             ));
         }
-        if chunk.flags != END {
+        if chunk.flags() != END {
             self.large = Large::Skipped(skipped);
         }
         Ok(())

@@ -41,7 +41,7 @@ impl Frames<'_> {
                 return Err(CHANGED);
             }
             self.at = self.at.wrapping_add(len);
-            if header.kind == Kind::Data {
+            if header.kind() == Kind::Data {
                 return Ok(Some((header, offset + HEADER)));
             }
         }
@@ -58,10 +58,10 @@ pub(super) fn count(ring: &RingMemory, head: u64, tail: u64) -> Result<Waiting, 
     };
     let mut waiting = Waiting::default();
     while let Some((header, _)) = frames.next()? {
-        if header.flags != ABORT {
-            waiting.bytes += u64::from(header.len);
+        if header.flags() != ABORT {
+            waiting.bytes += u64::from(header.len());
         }
-        waiting.messages += u64::from(header.flags & END != 0);
+        waiting.messages += u64::from(header.flags() & END != 0);
     }
     Ok(waiting)
 }
@@ -85,8 +85,8 @@ impl Untaken {
         };
         let (mut messages, mut large, mut partial) = (VecDeque::new(), None, false);
         while let Some((header, at)) = frames.next()? {
-            let span = Span::new(ring, at, header.len as usize);
-            match (header.flags, &mut large) {
+            let span = Span::new(ring, at, header.len() as usize);
+            match (header.flags(), &mut large) {
                 (flags, _) if flags == BEGIN | END => messages.push_back(vec![span]),
                 (ABORT, _) => large = None,
                 (BEGIN, _) => large = Some(vec![span]),

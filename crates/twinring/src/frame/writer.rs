@@ -165,24 +165,17 @@ impl Writer {
 
     #[inline]
     fn complete(&mut self, claim: &Claim, part: Part, len: usize) {
-        let header = Header {
-            kind: Kind::Data,
-            flags: part.flags(),
-            // Fits: at most half of a ring.
-            len: len as u32,
-        };
+        // The length fits: at most half of a ring.
+        let header = Header::new(Kind::Data, part.flags(), len as u32);
         let padding = claim.padding;
         if padding > 0 {
-            let header = Header {
-                kind: Kind::Padding,
-                flags: 0,
-                // Fits: shorter than the frame for which it makes room.
-                len: (padding - HEADER) as u32,
-            };
-            self.ring.write_word(0, header.encode());
+            // Fits: shorter than the frame for which it makes room.
+            let len = (padding - HEADER) as u32;
+            let header = Header::new(Kind::Padding, 0, len);
+            self.ring.write_word(0, header.0);
         }
         let frame = header.frame_len();
-        self.ring.write_word(padding, header.encode());
+        self.ring.write_word(padding, header.0);
         let gap = (frame - HEADER) as usize - len;
         if gap > 0 {
             // The gap after the payload would show the peer what the memory held before.
@@ -214,15 +207,11 @@ impl Writer {
     /// Gives up the large message that was begun, and publishes that. There is always room for it. Call
     /// [`Writer::wake`] afterwards.
     pub(crate) fn abort(&mut self) -> Result<(), Fault> {
-        let header = Header {
-            kind: Kind::Data,
-            flags: ABORT,
-            len: 0,
-        };
+        let header = Header::new(Kind::Data, ABORT, 0);
         if !self.ring.has_room(HEADER)? {
             return Err(Fault::Peer("it took back room that it had given"));
         }
-        self.ring.write_word(0, header.encode());
+        self.ring.write_word(0, header.0);
         self.ring.advance(HEADER);
         self.publish();
         Ok(())

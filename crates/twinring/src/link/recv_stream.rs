@@ -153,16 +153,18 @@ impl RecvStream {
                     inbox.end_hold(&mut current);
                     break Ok(true);
                 }
-                Ok(Event::InRing { frame, last }) => {
-                    let rest = current.reader.span(frame);
-                    self.piece = Some(Here::InRing { frame, rest });
+                Ok(Event::InRing { last }) => {
+                    self.piece = current.frame.take().map(|frame| {
+                        let rest = current.reader.span(frame);
+                        Here::InRing { frame, rest }
+                    });
                     self.last = last;
                     break Ok(true);
                 }
                 Ok(Event::Aborted) => break Err(Error::stream_ended(current.why_given_up())),
                 Ok(Event::TooLong) => break Err(too_long()),
                 Ok(Event::Over) => break inbox.over(&current).map(|()| false),
-                Ok(Event::Pending(_) | Event::Interrupted | Event::Again) => {}
+                Ok(Event::Interrupted | Event::Again) => {}
                 Err(e) => break Err(e),
             }
         };
@@ -195,9 +197,11 @@ impl RecvStream {
         let found = loop {
             let mode = ReceiveMode::StreamGoesOn;
             match inbox.step(&mut current, mode, deadline, None, &mut steps) {
-                Ok(Event::InRing { frame, last }) => {
-                    let rest = current.reader.span(frame);
-                    self.piece = Some(Here::InRing { frame, rest });
+                Ok(Event::InRing { last }) => {
+                    self.piece = current.frame.take().map(|frame| {
+                        let rest = current.reader.span(frame);
+                        Here::InRing { frame, rest }
+                    });
                     self.last = last;
                     break Ok(true);
                 }
@@ -214,13 +218,7 @@ impl RecvStream {
                     let end = current.over().cloned();
                     break Err(Error::ended(end.unwrap_or(crate::End::Crashed)));
                 }
-                Ok(
-                    Event::Copied
-                    | Event::Pending(_)
-                    | Event::Begun
-                    | Event::Interrupted
-                    | Event::Again,
-                ) => {}
+                Ok(Event::Copied | Event::Begun | Event::Interrupted | Event::Again) => {}
                 Err(e) => break Err(e),
             }
         };

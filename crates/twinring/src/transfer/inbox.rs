@@ -83,10 +83,6 @@ impl Inbox {
         let news = loop {
             let mode = ReceiveMode::Pending(message);
             match self.step(&mut current, mode, deadline, Some(interrupt), &mut steps) {
-                Ok(Event::Pending(frame)) => {
-                    current.pending = Some(frame);
-                    break Ok(News::Message);
-                }
                 Ok(Event::Copied) => break Ok(News::Message),
                 Ok(Event::Aborted) => break Ok(News::GivenUp(current.why_given_up())),
                 Ok(Event::TooLong) => break Err(too_long()),
@@ -144,12 +140,14 @@ impl Inbox {
         }
         let mode = ReceiveMode::InPlace(message);
         let received = match self.next_message(&mut current, mode, deadline) {
-            Ok(Some(Event::InRing { frame, .. })) => {
-                let span = current.reader.span(frame);
-                let place = current.reader.keep(frame, &self.session.kept);
-                Ok(Some(InPlace::InRing(place, span)))
-            }
-            Ok(Some(_)) => Ok(Some(InPlace::InBuffer)),
+            Ok(Some(_)) => Ok(Some(match current.frame.take() {
+                Some(frame) => {
+                    let span = current.reader.span(frame);
+                    let place = current.reader.keep(frame, &self.session.kept);
+                    InPlace::InRing(place, span)
+                }
+                None => InPlace::InBuffer,
+            })),
             Ok(None) => Ok(None),
             Err(e) => Err(self.link.named(e)),
         };
@@ -190,15 +188,15 @@ impl Inbox {
         ends: &mut Vec<(usize, u64)>,
         deadline: Deadline,
     ) -> Result<Option<u64>> {
-        let first = match self.next_message(current, ReceiveMode::Pending(bytes), deadline)? {
-            Some(Event::Pending(frame)) => frame,
+        let first = self.next_message(current, ReceiveMode::Pending(bytes), deadline)?;
+        if first.is_none() {
+            return Ok(None);
+        }
+        let Some(first) = current.frame.take() else {
             // It has been received before, and is kept in the ring or no longer there.
-            Some(_) => {
-                let (start, end) = current.hold.take().unwrap_or_default();
-                ends.push((bytes.len(), end));
-                return Ok(Some(start));
-            }
-            None => return Ok(None),
+            let (start, end) = current.hold.take().unwrap_or_default();
+            ends.push((bytes.len(), end));
+            return Ok(Some(start));
         };
         // Before a look at the next: padding is released there, but nothing before it.
         let place = current.reader.keep(first, &self.session.kept);
@@ -333,9 +331,7 @@ impl Inbox {
         let mut steps = 0;
         loop {
             match self.step(current, mode.again(), deadline, None, &mut steps)? {
-                event @ (Event::Copied | Event::Pending(_) | Event::InRing { .. }) => {
-                    return Ok(Some(event));
-                }
+                event @ (Event::Copied | Event::InRing { .. }) => return Ok(Some(event)),
                 Event::Aborted => return Err(Error::stream_ended(current.why_given_up())),
                 Event::TooLong => return Err(too_long()),
                 Event::Over => return self.over(current).map(|()| None),

@@ -29,8 +29,9 @@ pub(crate) struct Incoming {
     pub(crate) overtaken: Overtaken,
     /// A stream or a batch is being received: the ring is read by its owner alone.
     pub(crate) lent: bool,
-    /// The frame of the message that the callback has; returned to the peer when it is done.
-    pub(crate) pending: Option<Frame>,
+    /// What the last event left in the ring, to be given back: the frame of the message that the callback
+    /// has, or of what is received in place.
+    pub(crate) frame: Option<Frame>,
     /// The peer broke the protocol: nothing more is read.
     broken: bool,
     /// What was received last had been received before: where it is kept in the ring.
@@ -69,14 +70,12 @@ impl ReceiveMode<'_> {
 /// What a receiver's step came to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event {
-    /// A message is in the buffer.
+    /// A message is in the buffer. If it is to be pending, [`Incoming::frame`] is its last frame, unless that is
+    /// no longer in the ring.
     Copied,
-    /// A message is in the buffer, and this frame has to be given back.
-    Pending(Frame),
-    /// A message, or the next piece of one, is in the ring: the content of this frame, which has to be
-    /// given back. `last`: the message ends with it.
+    /// A message, or the next piece of one, is in the ring: the content of [`Incoming::frame`]. `last`: the
+    /// message ends with it.
     InRing {
-        frame: Frame,
         last: bool,
     },
     /// The buffer has what has arrived of a message that goes on as a stream.
@@ -100,7 +99,7 @@ impl Incoming {
             spinner: Spinner::new(wait),
             overtaken: Overtaken::default(),
             lent: false,
-            pending: None,
+            frame: None,
             broken: false,
             hold: None,
             over: None,
@@ -277,7 +276,7 @@ impl Incoming {
     /// Returns the frame of the message that the callback had.
     #[inline]
     pub(crate) fn end_pending(&mut self) {
-        if let Some(frame) = self.pending.take() {
+        if let Some(frame) = self.frame.take() {
             self.give_back_unless_sealed(frame);
         }
     }
@@ -342,8 +341,8 @@ impl Incoming {
                 self.give_back(frame);
                 Event::Again
             }
-            Piece::Whole => Event::InRing { frame, last: true },
-            Piece::Chunk { last } => Event::InRing { frame, last },
+            Piece::Whole => self.in_ring(frame, true),
+            Piece::Chunk { last } => self.in_ring(frame, last),
             Piece::Aborted => {
                 self.give_back(frame);
                 Event::Aborted
@@ -359,10 +358,18 @@ impl Incoming {
         })
     }
 
+    fn in_ring(&mut self, frame: Frame, last: bool) -> Event {
+        self.frame = Some(frame);
+        Event::InRing { last }
+    }
+
     /// Copies what the frame has; the last frame of a message stays in the ring.
     fn take_pending(&mut self, frame: Frame, message: &mut Vec<u8>) -> Result<Event, Failure> {
         Ok(match self.reader.copy(frame, message)? {
-            Next::Message => Event::Pending(frame),
+            Next::Message => {
+                self.frame = Some(frame);
+                Event::Copied
+            }
             Next::Aborted => {
                 self.give_back(frame);
                 Event::Aborted
