@@ -117,7 +117,7 @@
 //! | name | how many | what for, and for how long |
 //! |---|---|---|
 //! | `twinring` | one for a process | finds peers, does handshakes, notices when peers go; while there are links |
-//! | `twinring-job` | one for each slow step: allocating the memory of a connection, looking into a [directory](Builder::directory) | only that, some milliseconds; longer if a directory does not answer |
+//! | `twinring-job` | one for each slow step: allocating the memory of a connection, looking into a [directory](Builder::directory), removing what hosts have left behind that were killed | only that, some milliseconds; longer if a directory does not answer |
 //! | `twinring-calls` | one for each link with callbacks | runs them; while the link is open, and until a running callback has returned |
 //! | `twinring-claim` | one for a process, on Windows | holds the names of its hosts; while there are any |
 

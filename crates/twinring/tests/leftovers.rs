@@ -105,6 +105,18 @@ fn later_hosts_remove_what_nobody_holds() {
     }
 }
 
+#[test]
+fn a_host_that_is_not_closed_removes_them_as_well() {
+    let _watchdog = Watchdog::new(60);
+    let place = Place::new();
+    leave(&place, "dead", 3);
+    let mut host = Place::at("alive", place.directory()).start("holder", Side::Host);
+    host.say(1);
+    until("only its own files are left", || {
+        place.files() == ["lock", "sock"]
+    });
+}
+
 /// What is only called like a link's file, and not certainly one.
 #[test]
 fn what_is_not_certainly_a_links_stays() {

@@ -1,8 +1,8 @@
 //! Several messages with one call.
 
-use ::twinring::{Connection, Link, Wait};
+use ::twinring::{Link, Wait};
 
-use super::open::{Memory, connected, ended, listen, open};
+use super::open::{Linked, Memory, connected, ended, listen, open};
 use crate::cell::Spec;
 use crate::common::Result;
 use crate::link::{Receiver, Sender, Transport};
@@ -22,7 +22,7 @@ impl Transport for Batched {
     }
 
     fn accept(&self, host: Link, _: &Spec) -> Result<(Gathers, TakesAll)> {
-        let conn = connected(&host)?;
+        let conn = connected(host)?;
         let sender = Gathers {
             conn: conn.clone(),
             messages: vec![Vec::new(); BATCH],
@@ -41,7 +41,7 @@ impl Transport for Batched {
 }
 
 pub(crate) struct Gathers {
-    conn: Connection,
+    conn: Linked,
     messages: Vec<Vec<u8>>,
     gathered: usize,
 }
@@ -70,7 +70,7 @@ impl Sender for Gathers {
 }
 
 pub(crate) struct TakesAll {
-    conn: Connection,
+    conn: Linked,
     message: Vec<u8>,
 }
 

@@ -1,8 +1,8 @@
 //! Copied in and copied out.
 
-use ::twinring::{Connection, Link, Wait};
+use ::twinring::{Link, Wait};
 
-use super::open::{Memory, connected, ended, listen, open};
+use super::open::{Linked, Memory, connected, ended, listen, open};
 use crate::cell::Spec;
 use crate::common::Result;
 use crate::link::{Receiver, Sender, Transport};
@@ -19,7 +19,7 @@ impl Transport for Copied {
     }
 
     fn accept(&self, host: Link, _: &Spec) -> Result<(Sends, RecvInto)> {
-        let conn = connected(&host)?;
+        let conn = connected(host)?;
         let receiver = RecvInto {
             conn: conn.clone(),
             message: Vec::new(),
@@ -32,7 +32,7 @@ impl Transport for Copied {
     }
 }
 
-pub(crate) struct Sends(Connection);
+pub(crate) struct Sends(Linked);
 
 impl Sender for Sends {
     #[inline]
@@ -46,7 +46,7 @@ impl Sender for Sends {
 }
 
 pub(crate) struct RecvInto {
-    conn: Connection,
+    conn: Linked,
     message: Vec<u8>,
 }
 

@@ -1,8 +1,8 @@
 //! Written into the ring and read where it lies.
 
-use ::twinring::{Connection, Link, Wait};
+use ::twinring::{Link, Wait};
 
-use super::open::{Memory, connected, ended, listen, open};
+use super::open::{Linked, Memory, connected, ended, listen, open};
 use crate::cell::Spec;
 use crate::common::Result;
 use crate::link::{Receiver, Sender, Transport};
@@ -21,7 +21,7 @@ impl Transport for InPlace {
     }
 
     fn accept(&self, host: Link, _: &Spec) -> Result<(Reserves, Views)> {
-        let conn = connected(&host)?;
+        let conn = connected(host)?;
         Ok((Reserves(conn.clone()), Views(conn)))
     }
 
@@ -30,7 +30,7 @@ impl Transport for InPlace {
     }
 }
 
-pub(crate) struct Reserves(Connection);
+pub(crate) struct Reserves(Linked);
 
 impl Sender for Reserves {
     #[inline]
@@ -45,7 +45,7 @@ impl Sender for Reserves {
     }
 }
 
-pub(crate) struct Views(Connection);
+pub(crate) struct Views(Linked);
 
 impl Receiver for Views {
     #[inline]

@@ -1,5 +1,7 @@
 //! How each kind opens its link.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::twinring::{Builder, Connection, Link, Wait};
@@ -35,9 +37,27 @@ pub(super) fn open(builder: Builder, wait: Wait, memory: Memory) -> Result<Link>
     Ok(builder.wait(wait).open()?)
 }
 
-/// The link's one connection, without the link.
-pub(super) fn connected(link: &Link) -> Result<Connection> {
-    Ok(link.within(PATIENCE).next()?)
+/// The link's one connection.
+#[derive(Clone)]
+pub(super) struct Linked {
+    conn: Connection,
+    /// Closed with the last of these: not while the time to connect is taken.
+    _link: Arc<Link>,
+}
+
+impl Deref for Linked {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.conn
+    }
+}
+
+pub(super) fn connected(link: Link) -> Result<Linked> {
+    Ok(Linked {
+        conn: link.within(PATIENCE).next()?,
+        _link: Arc::new(link),
+    })
 }
 
 /// The peer says that nothing more comes, which it should not.

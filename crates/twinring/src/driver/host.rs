@@ -17,6 +17,7 @@ use super::registration::Registration;
 use super::threads::spawn;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handshake::{HostHandshake, crowded};
+use crate::os::endpoint::NameClaim;
 use crate::os::event::Deadline;
 use crate::os::process::User;
 use crate::transfer::Parts;
@@ -37,6 +38,9 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// it could not restore its place.
 const PLACE_RETRY: Duration = Duration::from_secs(1);
 
+/// When a host removes what others left in its place: not while its first guest is waiting for it.
+const TIDY_AFTER: Duration = Duration::from_secs(1);
+
 /// The pause after the first attempt, which may have met a process that is still removing things.
 const PLACE_FIRST_RETRY: Duration = Duration::from_millis(20);
 
@@ -52,6 +56,8 @@ pub(super) struct Host {
     look: Deadline,
     /// A change was reported while a job looked, which may have seen it or not.
     changed: bool,
+    /// When to remove what others left in the place; never again.
+    tidy: Deadline,
     /// The last attempt to restore the place failed.
     lost: bool,
     slot: Slot,
@@ -79,6 +85,7 @@ impl Host {
             retry: None,
             look: Deadline::Now,
             changed: false,
+            tidy: Deadline::after(TIDY_AFTER),
             lost: false,
             slot: Slot::new(&core.link),
             core: core.clone(),
@@ -111,10 +118,11 @@ impl Host {
             };
         }
         self.changed |= ready.name;
-        if endpoint.is_here() && (self.changed || self.look.passed()) {
+        let tidies = self.tidies(endpoint);
+        if endpoint.is_here() && (self.changed || self.look.passed() || tidies) {
             self.changed = false;
             self.look = Deadline::Never;
-            endpoint.look(&self.core.link);
+            endpoint.look(&self.core.link, tidies);
             if let Some(looked) = endpoint.looked(&self.registration) {
                 self.looked(looked);
             }
@@ -134,11 +142,21 @@ impl Host {
         let handshakes = self.handshakes.iter().map(|task| task.handshake.deadline());
         let others = [
             self.look,
+            self.tidy,
             self.retry.unwrap_or(Deadline::Never),
             self.slot.due(),
             self.watch_due(),
         ];
         Some(NextStep::Wait(Deadline::first(handshakes.chain(others))))
+    }
+
+    /// Whether to remove now what others have left.
+    fn tidies(&mut self, endpoint: &HostEndpoint) -> bool {
+        let due = self.tidy.passed() && endpoint.is_here();
+        if due {
+            self.tidy = Deadline::Never;
+        }
+        due && NameClaim::may_tidy()
     }
 
     fn watch_due(&self) -> Deadline {

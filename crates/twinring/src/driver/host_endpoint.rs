@@ -109,14 +109,18 @@ impl HostEndpoint {
     }
 
     /// Checks whether anyone has removed what guests find us by (a cleaner of temporary files, the end of
-    /// the login that the runtime directory belonged to) and restores it.
-    pub(super) fn look(&mut self, link: &Arc<LinkState>) {
+    /// the login that the runtime directory belonged to) and restores it. `tidies`: also removes some of what
+    /// others left there.
+    pub(super) fn look(&mut self, link: &Arc<LinkState>, tidies: bool) {
         match std::mem::replace(&mut self.place, Place::Lost) {
             Place::Here(mut claimed) => {
                 let (name, options) = (link.name.clone(), link.options.clone());
-                let is_slow = claimed.is_slow;
+                let is_slow = claimed.is_slow || tidies;
                 let listener = self.listener.clone();
                 let look = move || {
+                    if tidies {
+                        claimed.claim.tidy();
+                    }
                     let look = claimed.look(&name, &options, &listener);
                     (claimed, look)
                 };

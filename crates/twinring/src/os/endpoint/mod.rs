@@ -42,7 +42,11 @@ pub(crate) use sys::Rendezvous;
 ///
 /// * `listen(&self) -> Result<Listener, Error>`;
 /// * `is_lost(&self) -> bool`: someone has removed it without our doing, so that another process
-///   could take it as well.
+///   could take it as well;
+/// * `tidy(&mut self)`: removes some of what hosts have left behind that were killed, which may take some
+///   milliseconds. If it has not been called by then, dropping the claim may do it;
+/// * `may_tidy() -> bool`: whether there may be such things, and this process has not just removed some. To be
+///   followed by `tidy`.
 pub(crate) use sys::NameClaim;
 
 /// Takes the calls of guests.

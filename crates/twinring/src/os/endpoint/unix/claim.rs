@@ -1,6 +1,7 @@
 //! The claim on a name: a lock file, and the socket made under it.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, Stat, chmodat, fstat, openat, renameat, statat, unlinkat,
@@ -19,6 +20,11 @@ use super::socket::stream_socket;
 use crate::error::{Error, ErrorKind};
 use crate::os::process::NotInChildren;
 use crate::os::system_error;
+
+/// How long to remove what others have left, on a thread that does nothing else.
+const TIDY: Duration = Duration::from_millis(20);
+/// The same while the program waits.
+const TIDY_IN_HASTE: Duration = Duration::from_millis(2);
 
 /// Guests that may wait to be accepted; any more try again.
 const BACKLOG: i32 = 16;
@@ -52,6 +58,7 @@ impl Rendezvous {
                 place: self.clone(),
                 directory,
                 lock: file,
+                is_tidy: false,
             }));
         }
     }
@@ -110,18 +117,15 @@ pub(crate) struct NameClaim {
     /// The directory that was checked, wherever its path leads now.
     directory: OwnedFd,
     lock: NotInChildren,
+    is_tidy: bool,
 }
 
 impl NameClaim {
     pub(crate) fn listen(&self) -> Result<Listener, Error> {
         let fresh = format!("{}.new", self.place.key);
         let listener = self.listen_at(&fresh);
-        match &listener {
-            // Now guests find us, and wait for nothing else.
-            Ok(_) => leftovers::remove_some(&self.directory, &self.place.key),
-            Err(_) => {
-                let _ = unlinkat(&self.directory, &fresh, AtFlags::empty());
-            }
+        if listener.is_err() {
+            let _ = unlinkat(&self.directory, &fresh, AtFlags::empty());
         }
         listener
     }
@@ -157,6 +161,15 @@ impl NameClaim {
         })
     }
 
+    pub(crate) fn may_tidy() -> bool {
+        leftovers::may_look()
+    }
+
+    pub(crate) fn tidy(&mut self) {
+        self.is_tidy = true;
+        leftovers::remove_some(&self.directory, &self.place.key, TIDY);
+    }
+
     pub(crate) fn is_lost(&self) -> bool {
         let path = self.place.directory.join(lock::name(&self.place.key));
         !fstat(&self.lock).is_ok_and(|ours| leads_to(&path, identity(&ours)))
@@ -165,6 +178,9 @@ impl NameClaim {
 
 impl Drop for NameClaim {
     fn drop(&mut self) {
+        if !self.is_tidy && leftovers::may_look() {
+            leftovers::remove_some(&self.directory, &self.place.key, TIDY_IN_HASTE);
+        }
         // The lock is still held, so this is our own socket, if this is still the directory in which
         // guests look. A killed host leaves it behind, which costs the next guest one refused
         // connect.

@@ -1,11 +1,11 @@
 //! What hosts that have ended left behind: the files of names that nobody holds.
 //!
-//! A program that makes up a name for each run would fill the directory. So each host, once it listens, removes
-//! a few of those files, whoever they are from: only while it holds the name's lock (see `lock.rs`), and nothing but
+//! A program that makes up a name for each run would fill the directory. So each host removes a few of those files, whoever they are from: only while it holds the name's lock (see `lock.rs`), and nothing but
 //! what is certainly a link's.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Dir, FileType, fstat, statat, unlinkat};
@@ -16,13 +16,28 @@ use super::lock::{self, Locked};
 
 /// Names that one host looks at.
 const MOST_NAMES: usize = 32;
-/// After this time it looks at no further name: `open` waits, and a large directory can take milliseconds for each.
-const MOST_TIME: Duration = Duration::from_millis(2);
 /// Files in the directory of which it learns the names. Others may be many, and are in use.
 const MOST_FILES: usize = 1024;
 
-/// Removes the files of some names of which no process is the host, other than `own`.
-pub(super) fn remove_some(directory: &OwnedFd, own: &str) {
+/// How long this process looks for no more of them: it may have a thousand hosts.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Whether this process has not looked for a while. If so, the caller looks now.
+pub(super) fn may_look() -> bool {
+    static NEXT: Mutex<Option<Instant>> = Mutex::new(None);
+    // Nothing can panic while it is held.
+    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = Instant::now();
+    let may = next.is_none_or(|next| now >= next);
+    if may {
+        *next = Some(now + PAUSE);
+    }
+    may
+}
+
+/// Removes the files of some names of which no process is the host, other than `own`. After `most_time` it looks at
+/// no further one: each can take milliseconds in a large directory.
+pub(super) fn remove_some(directory: &OwnedFd, own: &str, most_time: Duration) {
     let began = Instant::now();
     let names = names(directory, own);
     // Anywhere, so that each gets its turn.
@@ -34,7 +49,7 @@ pub(super) fn remove_some(directory: &OwnedFd, own: &str) {
     let from_first = names.iter().cycle().skip(first as usize);
     for (key, has_lock) in from_first.take(names.len().min(MOST_NAMES)) {
         remove(directory, key, *has_lock);
-        if began.elapsed() >= MOST_TIME {
+        if began.elapsed() >= most_time {
             return;
         }
     }
