@@ -107,7 +107,9 @@
 //! Within one connection each message arrives at most once, whole or not at all, and in the order
 //! in which its thread sent it. When [`Connection::send`] returns `Ok`, the message is committed: either the
 //! peer takes it, even if the sender's process dies right after, or it is among what
-//! [`take_unread`](Connection::take_unread) gives back after the end; never both, and never neither. Nothing
+//! [`take_unread`](Connection::take_unread) gives back after the end; never both, and never neither; but of a message longer than a frame (32 KiB, or a quarter of the
+//! ring) that it had taken in part, only that there was one ([`Unread::partial`]), and what has
+//! [overtaken a stream](RecvStream) counts as taken before it is received. Nothing
 //! is carried over to the next connection.
 //!
 //! # Threads

@@ -13,7 +13,7 @@ use common::{
 };
 use twinring::{Connection, ErrorKind, Link, Status};
 
-peers!(echo, caller, giver_up, listener, asker);
+peers!(echo, leaver, caller, giver_up, listener, asker);
 
 /// How a side closes that is called out of a callback.
 const FAREWELL: &str = r#"Closed { by: Peer, code: 1, reason: "farewell" }"#;
@@ -67,6 +67,41 @@ fn callbacks_send() {
         child.expect(&format!("disconnected {FAREWELL}"));
         child.finish();
     }
+}
+
+/// Sends, finishes, and lets go at once.
+fn leaver(parent: &'static Parent) {
+    let link = parent.builder().open().unwrap();
+    let conn = connected(&link);
+    for i in 0..3 {
+        conn.send(&labelled(0, i, 10)).unwrap();
+    }
+    conn.finish().unwrap();
+}
+
+/// Who has said all, and left, is told apart from who has not.
+#[test]
+fn a_peer_that_finishes_and_leaves() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let log = Log::new();
+    let link = place
+        .host()
+        .on_message(|_, _| {})
+        .on_status(log.statuses())
+        .open()
+        .unwrap();
+    for round in 1..=10 {
+        place.start("leaver", Side::Guest).finish();
+        until("it has left", || {
+            let lines = log.lines();
+            let count = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
+            let left = count("disconnected") == round;
+            assert!(!left || count("has finished") == round, "{lines:?}");
+            left
+        });
+    }
+    drop(link);
 }
 
 /// Connects, sends up to five messages, and then says what comes, to the end of the connection.

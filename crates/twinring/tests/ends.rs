@@ -272,7 +272,7 @@ fn callbacks_are_told() {
                 "close",
                 "the peer closed the connection, code 7: all is said",
             ),
-            ("drop", "the peer dropped the connection without finishing"),
+            ("drop", "the peer gave up without finishing"),
             ("kill", "the peer's process ended without a word"),
             ("finish", "finished"),
         ] {
@@ -348,7 +348,7 @@ fn a_panic_in_a_callback() {
     assert_eq!(
         last,
         [
-            "disconnected: this side dropped the connection without finishing",
+            "disconnected: this side gave up without finishing",
             "closed"
         ]
     );
@@ -428,7 +428,7 @@ fn a_links_own_send() {
     let place = Place::new();
     let link = place.host().open().unwrap();
     assert_eq!(link.send(b"x").unwrap_err().kind(), ErrorKind::NotConnected);
-    let guest = place.guest().open().unwrap();
+    let guest = place.guest().one_connection().open().unwrap();
     let there = connected(&guest);
     assert_eq!(
         link.send(b"x").unwrap_err().kind(),

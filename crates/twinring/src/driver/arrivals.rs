@@ -27,6 +27,8 @@ struct ArrivalQueue {
     current: Option<Arc<Owner>>,
     /// The last one that was made.
     last: Weak<Owner>,
+    /// There has been one.
+    any: bool,
 }
 
 impl Arrivals {
@@ -39,13 +41,16 @@ impl Arrivals {
         let mut queue = self.queue();
         queue.last = Arc::downgrade(owner);
         queue.waiting.push_back(owner.clone());
+        queue.any = true;
         self.arrived.notify_all();
     }
 
-    /// The next one, waiting for it. `None` at the deadline, or once `is_over` says that none will come.
+    /// The next one, waiting for it. `None` at the deadline, or once `is_over` says that none will come; after the
+    /// first, if there is to be `only_one`.
     pub(super) fn next(
         &self,
         deadline: Deadline,
+        only_one: bool,
         is_over: impl Fn() -> bool,
     ) -> Option<Arc<Owner>> {
         let mut queue = self.queue();
@@ -55,6 +60,9 @@ impl Arrivals {
             }
             if let Some(owner) = queue.waiting.pop_front() {
                 return Some(owner);
+            }
+            if only_one && queue.any {
+                return None;
             }
             queue = match deadline.left() {
                 None => self
@@ -70,6 +78,11 @@ impl Arrivals {
                 }
             };
         }
+    }
+
+    /// Whether there has been one.
+    pub(super) fn any(&self) -> bool {
+        self.queue().any
     }
 
     /// For the callback thread: the next one, which the link keeps until [`Arrivals::drop_current`].

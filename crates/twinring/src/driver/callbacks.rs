@@ -164,17 +164,18 @@ impl<C: From<Arc<Share>>> Teller<'_, C> {
             }
             // This side knows that it closes, and is told of that alone.
             Ok(News::Over(_)) if core.link.is_closing() => {}
-            Ok(News::Over(_)) if duplex.session.end().is_some() => self.disconnected(callbacks),
-            Ok(News::Over(_)) if current.told => self.wait_for_the_end(),
-            Ok(News::Over(end)) => {
+            // Also if the connection has ended since: the peer had said all.
+            Ok(News::Over(end)) if !current.told => {
                 current.told = true;
                 if end == End::Finished {
                     let change = Change::PeerFinished(current.owner.clone());
                     callbacks.change(core, &change);
-                } else {
+                } else if duplex.session.end().is_none() {
                     core.link.report(&core.link.named(Error::ended(end)));
                 }
             }
+            Ok(News::Over(_)) if duplex.session.end().is_some() => self.disconnected(callbacks),
+            Ok(News::Over(_)) => self.wait_for_the_end(),
             Ok(News::Interrupted) => self.news.clear(),
             // The callback that just returned has forked: this thread is a child's, which has no
             // link.

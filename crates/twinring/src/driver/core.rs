@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use super::arrivals::Arrivals;
 use super::notices::{Change, Notices};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::os::event::{Deadline, LocalEvent};
 use crate::segment::Cause;
 use crate::transfer::{
@@ -41,7 +41,8 @@ impl Core {
     pub(crate) fn next(&self, deadline: Deadline) -> Result<Arc<Owner>> {
         self.link.check_forked()?;
         let link = &self.link;
-        match self.arrivals.next(deadline, || link.is_closing()) {
+        let only_one = link.options.one_connection;
+        match self.arrivals.next(deadline, only_one, || link.is_closing()) {
             Some(owner) => {
                 self.arrivals.set_told(&owner);
                 // The driver may be waiting for the backlog to shrink.
@@ -49,6 +50,10 @@ impl Core {
                 Ok(owner)
             }
             None if link.is_closing() => Err(link.named(closed())),
+            None if only_one && self.arrivals.any() => Err(link.named(Error::new(
+                ErrorKind::Closed,
+                "this link was for one connection, and has had it",
+            ))),
             None => Err(link.named(link.not_connected_in_time(deadline))),
         }
     }

@@ -115,7 +115,7 @@ impl fmt::Display for End {
                 )
             }
             End::Abandoned { by } => {
-                write!(f, "{} dropped the connection without finishing", who(by))
+                write!(f, "{} gave up without finishing", who(by))
             }
             End::Crashed => f.write_str("the peer's process ended without a word"),
             End::Fault { by, what } => write!(f, "{} broke the protocol: {what}", who(by)),

@@ -115,10 +115,10 @@ impl Header {
             (Kind::Padding, 0) => {}
             (Kind::Data, f) if f == BEGIN | END => {}
             (Kind::Data, ABORT) if len == 0 || CAUSE_LENS.contains(&len) => {}
-            // An empty chunk would be no progress; only END may be one, when there is nothing left to
-            // send.
-            (Kind::Data, BEGIN | 0) if len > 0 => {}
-            (Kind::Data, END) => {}
+            // An empty chunk in the middle would be no progress. A message may begin with one, to be given up
+            // before anything of it is sent, and end with one, when there is nothing left to send.
+            (Kind::Data, 0) if len > 0 => {}
+            (Kind::Data, BEGIN | END) => {}
             _ => return Err(Fault::Peer("a frame has flags that do not go together")),
         }
         if u64::from(len) > longest {

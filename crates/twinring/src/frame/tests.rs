@@ -198,7 +198,7 @@ fn each_violation_has_its_name() {
         (&[header(7, 1, ABORT)], 16, "flags"),
         (&[header(264, 1, ABORT)], 272, "flags"),
         (&[header(8, 1, ABORT | END)], 16, "flags"),
-        (&[header(0, 1, BEGIN)], 8, "flags"),
+        (&[header(0, 1, 0)], 8, "flags"),
         (&[header(8, 2, BEGIN)], 16, "flags"),
         (&[header(8, 1, 0)], 16, "never begun"),
         (&[header(8, 1, END)], 16, "never begun"),

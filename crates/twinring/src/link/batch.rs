@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::os::event::Deadline;
-use crate::transfer::Owner;
+use crate::transfer::Share;
 
 /// Messages that have been received, and that count as taken only when [`take`](Batch::take) says so. Made by
 /// [`Connection::recv_batch`](crate::Connection::recv_batch).
@@ -13,7 +13,7 @@ use crate::transfer::Owner;
 /// What is not taken when the batch is dropped comes again, to the next receiver of this connection; if
 /// this process dies before, it goes back to its sender. So a message is taken at least once, also over an
 /// early return and a panic. (Of one longer than a frame, the sender gets nothing back, but learns that there
-/// was one.)
+/// was one.) What is received beside a batch may come before what the batch gives back.
 ///
 /// ```
 /// # fn store(_: &[u8]) -> twinring::Result<()> { Ok(()) }
@@ -31,7 +31,8 @@ use crate::transfer::Owner;
 /// # Ok::<(), twinring::Error>(())
 /// ```
 pub struct Batch {
-    owner: Arc<Owner>,
+    /// As a handle of the program's.
+    share: Arc<Share>,
     /// The messages, one after the other.
     bytes: Vec<u8>,
     /// Where each ends in `bytes`, and in the ring.
@@ -44,12 +45,12 @@ pub struct Batch {
 }
 
 impl Batch {
-    pub(super) fn receive(owner: &Arc<Owner>, deadline: Deadline) -> Result<Option<Batch>> {
+    pub(super) fn receive(share: &Arc<Share>, deadline: Deadline) -> Result<Option<Batch>> {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
-        let inbox = &owner.duplex.inbox;
+        let inbox = &share.owner.duplex.inbox;
         let start = inbox.recv_batch(&mut bytes, &mut ends, deadline)?;
         Ok(start.map(|start| Batch {
-            owner: owner.clone(),
+            share: share.clone(),
             bytes,
             ends,
             start,
@@ -82,7 +83,7 @@ impl Batch {
             self.taken = self.given;
             let end = self.ends[self.taken - 1].1;
             if end != 0 {
-                self.owner.duplex.inbox.done(self.start, end);
+                self.share.owner.duplex.inbox.done(self.start, end);
             }
         }
     }
@@ -90,14 +91,14 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        if self.taken == self.ends.len() || self.owner.duplex.link.is_forked() {
+        if self.taken == self.ends.len() || self.share.owner.duplex.link.is_forked() {
             return;
         }
         let rest = (self.taken..self.ends.len()).map(|i| {
             let message = self.message(i).unwrap_or_default().to_vec();
             (message, self.start, self.ends[i].1)
         });
-        self.owner.duplex.inbox.take_back(rest);
+        self.share.owner.duplex.inbox.take_back(rest);
     }
 }
 

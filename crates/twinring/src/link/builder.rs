@@ -156,7 +156,7 @@ impl Builder {
     }
 
     /// The link connects once: when that connection has ended, it waits for no other, and the program is to
-    /// close it. Without this, the next guest may be connected before the program has closed the link, and
+    /// close it; a second [`next`](crate::Link::next) fails with [`Closed`](crate::ErrorKind::Closed). Without this, the next guest may be connected before the program has closed the link, and
     /// is then turned away. Guests that come meanwhile wait, and find the next host of the name.
     ///
     /// ```
@@ -167,6 +167,7 @@ impl Builder {
     /// let first = Link::guest(&name).open()?;
     /// drop(first.within(Duration::from_secs(5)).next()?);
     /// assert!(host.next()?.recv().is_err());
+    /// assert_eq!(host.next().unwrap_err().kind(), ErrorKind::Closed);
     /// let second = Link::guest(&name).open()?;
     /// assert!(second.within(Duration::from_millis(10)).next().is_err());
     /// host.close(0, "");

@@ -126,6 +126,10 @@ impl Connection {
     /// [`Closed`](crate::ErrorKind::Closed) after [`finish`](Connection::finish). A message whose `send`
     /// failed is never delivered, not even in part.
     ///
+    /// What the peer had not taken when the connection ends, [`take_unread`](Connection::take_unread) gives back; of
+    /// a message longer than a frame (32 KiB, or a quarter of the ring) of which the peer had taken a part, only
+    /// that there was one.
+    ///
     /// ```
     /// # use twinring::*;
     /// # let (host, guest) = twinring::testing::pair()?;
@@ -237,6 +241,9 @@ impl Connection {
     /// [`Ended`](crate::ErrorKind::Ended): the connection has ended before, other than well. A peer that has
     /// finished or stopped and left, with all that was sent to it, has ended it well.
     ///
+    /// Whoever then drops its handles without having received `None` is told to the peer as one that
+    /// [wants no more](crate::End::Stopped), with code 0.
+    ///
     /// ```
     /// # let (host, guest) = twinring::testing::pair()?;
     /// host.send(b"last words")?;
@@ -290,10 +297,10 @@ impl Connection {
         self.duplex.outbox.taken(self.timeout.deadline())
     }
 
-    /// After the end: the messages that were sent and that the peer has not taken and will not take, in
-    /// order. A second call returns none. Waits until the peer can take no more: not at all if it is gone;
-    /// after this side's own [`close`](Connection::close), until the peer has read what was sent or has
-    /// dropped its handles.
+    /// After the end, or after the peer's [`stop`](Connection::stop): the messages that were sent and that the peer
+    /// has not taken and will not take, in order. A second call returns none. Waits until the peer can take no more: not at all if it is gone;
+    /// after this side's own [`close`](Connection::close), or the peer's `stop`, until the peer has read what was sent
+    /// or has dropped its handles.
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) before the end; [`TimedOut`](crate::ErrorKind::TimedOut)
@@ -410,7 +417,7 @@ impl Connection {
     /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn recv_batch(&self) -> Result<Option<Batch>> {
-        Batch::receive(&self.share.owner, self.timeout.deadline())
+        Batch::receive(&self.share, self.timeout.deadline())
     }
 
     /// Receives the next message as a stream. Waits until one begins. A message that is longer than the
@@ -429,7 +436,7 @@ impl Connection {
     /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn recv_stream(&self) -> Result<Option<RecvStream>> {
-        RecvStream::receive(&self.share.owner, self.timeout)
+        RecvStream::receive(&self.share, self.timeout)
     }
 
     /// Wants no more messages than those that are there: the peer's next `send` fails with
@@ -494,6 +501,18 @@ impl Connection {
     /// ```
     pub fn peer(&self) -> &Peer {
         &self.duplex.session.peer
+    }
+
+    /// The longest message that the peer accepts, in bytes: its [`Builder::max_message`](crate::Builder::max_message).
+    /// What is longer can go as a stream.
+    ///
+    /// ```
+    /// # let (host, guest) = twinring::testing::pair()?;
+    /// assert_eq!(guest.peer_max_message(), twinring::DEFAULT_MAX_MESSAGE);
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn peer_max_message(&self) -> u64 {
+        self.duplex.session.peer_max_message
     }
 
     /// A number that no other connection of this process has.

@@ -5,11 +5,11 @@ use std::io;
 use std::sync::Arc;
 
 use super::view::View;
-use crate::error::{Error, Result};
+use crate::error::{End, Error, Result};
 use crate::frame::Frame;
 use crate::os::event::Deadline;
 use crate::segment::{Cause, Span};
-use crate::transfer::{Event, Owner, ReceiveMode, Timeout, release, too_long};
+use crate::transfer::{Event, ReceiveMode, Share, Timeout, release, too_long};
 
 /// One message, received while it is still arriving: read it ([`std::io::Read`]), or take
 /// [chunk after chunk](RecvStream::next_chunk) in place in the ring. Made by
@@ -20,9 +20,12 @@ use crate::transfer::{Event, Owner, ReceiveMode, Timeout, release, too_long};
 /// [stopped](RecvStream::stop), its sender's next write fails.
 ///
 /// Small messages may overtake a large one: those that arrive between its chunks are kept, up to 64 MiB,
-/// and [`recv`](crate::Connection::recv) gives them meanwhile. Otherwise receivers of this connection wait
-/// for the end of the stream; one on the thread that began it fails with
-/// [`ErrorKind::Held`](crate::ErrorKind::Held).
+/// and [`recv`](crate::Connection::recv) gives them meanwhile, and after the stream has failed: they count as taken.
+/// Otherwise receivers of this connection wait until the stream is dropped, also after its end; one on the thread that
+/// began it fails with [`ErrorKind::Held`](crate::ErrorKind::Held).
+///
+/// An error stays: no later call says that the message has ended. Read by [`std::io::Read`] it is an `io::Error`, of
+/// which `downcast::<twinring::Error>()` gives this library's.
 ///
 /// ```
 /// use std::io::Read;
@@ -43,11 +46,33 @@ use crate::transfer::{Event, Owner, ReceiveMode, Timeout, release, too_long};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct RecvStream {
-    owner: Arc<Owner>,
+    /// As a handle of the program's.
+    share: Arc<Share>,
     timeout: Timeout,
     piece: Option<Here>,
-    /// Nothing comes after `piece`.
-    last: bool,
+    rest: Remainder,
+}
+
+/// What comes after the present piece.
+enum Remainder {
+    More,
+    Nothing,
+    /// The message was given up.
+    GivenUp(End),
+    /// The message became longer than this side accepts.
+    TooLong,
+    /// This side has ended the connection, and the sender gets the rest back.
+    TakenBack,
+}
+
+impl Remainder {
+    fn after(last: bool) -> Remainder {
+        if last {
+            Remainder::Nothing
+        } else {
+            Remainder::More
+        }
+    }
 }
 
 /// A piece of the message that is being read.
@@ -59,15 +84,15 @@ enum Here {
 }
 
 impl RecvStream {
-    pub(super) fn receive(owner: &Arc<Owner>, timeout: Timeout) -> Result<Option<RecvStream>> {
-        let inbox = &owner.duplex.inbox;
+    pub(super) fn receive(share: &Arc<Share>, timeout: Timeout) -> Result<Option<RecvStream>> {
+        let inbox = &share.owner.duplex.inbox;
         let deadline = timeout.deadline();
         inbox.lend(deadline).map_err(|e| inbox.link.named(e))?;
         let mut stream = RecvStream {
-            owner: owner.clone(),
+            share: share.clone(),
             timeout,
             piece: None,
-            last: true,
+            rest: Remainder::Nothing,
         };
         let begun = stream.begin(deadline).map_err(|e| inbox.link.named(e))?;
         Ok(begun.then_some(stream))
@@ -86,7 +111,7 @@ impl RecvStream {
         if !self.find()? {
             return Ok(None);
         }
-        let duplex = &self.owner.duplex;
+        let duplex = &self.share.owner.duplex;
         Ok(self.piece.take().map(|piece| match piece {
             Here::Own { mut bytes, at } => {
                 bytes.drain(..at);
@@ -128,18 +153,19 @@ impl RecvStream {
     }
 
     fn stop_here(&mut self, cause: &Cause) {
-        if self.owner.duplex.link.is_forked() {
+        if self.share.owner.duplex.link.is_forked() {
             return;
         }
-        self.give_back();
-        let mut current = self.owner.duplex.inbox.borrowed();
+        // It is not wanted any more.
+        let _ = self.give_back();
+        let mut current = self.share.owner.duplex.inbox.borrowed();
         current.stop_stream(cause);
         release(current);
     }
 
     /// Waits until a message begins; `false` if none will.
     fn begin(&mut self, deadline: Deadline) -> Result<bool> {
-        let owner = self.owner.clone();
+        let owner = self.share.owner.clone();
         let inbox = &owner.duplex.inbox;
         let mut current = inbox.borrowed();
         let (mut begun, mut steps) = (Vec::new(), 0);
@@ -147,7 +173,7 @@ impl RecvStream {
             let mode = ReceiveMode::StreamBegins(&mut begun);
             match inbox.step(&mut current, mode, deadline, None, &mut steps) {
                 Ok(event @ (Event::Copied | Event::Begun)) => {
-                    self.last = matches!(event, Event::Copied);
+                    self.rest = Remainder::after(matches!(event, Event::Copied));
                     let bytes = std::mem::take(&mut begun);
                     self.piece = Some(Here::Own { bytes, at: 0 });
                     inbox.end_hold(&mut current);
@@ -158,7 +184,7 @@ impl RecvStream {
                         let rest = current.reader.span(frame);
                         Here::InRing { frame, rest }
                     });
-                    self.last = last;
+                    self.rest = Remainder::after(last);
                     break Ok(true);
                 }
                 Ok(Event::Aborted) => break Err(Error::stream_ended(current.why_given_up())),
@@ -177,19 +203,23 @@ impl RecvStream {
     /// Waits for a piece to read; `false` at the end of the message.
     fn find(&mut self) -> Result<bool> {
         if self.piece.is_some() {
-            self.owner.duplex.link.check_forked()?;
+            self.share.owner.duplex.link.check_forked()?;
             return Ok(true);
         }
         let found = self.find_next();
-        found.map_err(|e| self.owner.duplex.link.named(e))
+        found.map_err(|e| self.share.owner.duplex.link.named(e))
     }
 
     fn find_next(&mut self) -> Result<bool> {
-        let owner = self.owner.clone();
+        let owner = self.share.owner.clone();
         let inbox = &owner.duplex.inbox;
         inbox.link.check_forked()?;
-        if self.last {
-            return Ok(false);
+        match &self.rest {
+            Remainder::More => {}
+            Remainder::Nothing => return Ok(false),
+            Remainder::GivenUp(end) => return Err(Error::stream_ended(end.clone())),
+            Remainder::TooLong => return Err(too_long()),
+            Remainder::TakenBack => return Err(self.ended_here()),
         }
         let deadline = self.timeout.deadline();
         let mut current = inbox.borrowed();
@@ -202,15 +232,16 @@ impl RecvStream {
                         let rest = current.reader.span(frame);
                         Here::InRing { frame, rest }
                     });
-                    self.last = last;
+                    self.rest = Remainder::after(last);
                     break Ok(true);
                 }
                 Ok(Event::Aborted) => {
-                    self.last = true;
-                    break Err(Error::stream_ended(current.why_given_up()));
+                    let end = current.why_given_up();
+                    self.rest = Remainder::GivenUp(end.clone());
+                    break Err(Error::stream_ended(end));
                 }
                 Ok(Event::TooLong) => {
-                    self.last = true;
+                    self.rest = Remainder::TooLong;
                     break Err(too_long());
                 }
                 // A peer that finished within a message has not finished this one.
@@ -227,13 +258,22 @@ impl RecvStream {
         found
     }
 
-    /// Returns the room of the piece, which has been read.
-    fn give_back(&mut self) {
-        if let Some(Here::InRing { frame, .. }) = self.piece.take() {
-            let mut current = self.owner.duplex.inbox.borrowed();
-            current.give_back_unless_sealed(frame);
-            release(current);
-        }
+    fn ended_here(&self) -> Error {
+        let duplex = &self.share.owner.duplex;
+        let end = duplex.session.end().map(|ended| ended.receiving.clone());
+        duplex.link.named(Error::ended(end.unwrap_or(End::Crashed)))
+    }
+
+    /// Returns the room of the piece, which has been read. `false` if its sender gets it back: this side has ended the
+    /// connection meanwhile.
+    fn give_back(&mut self) -> bool {
+        let Some(Here::InRing { frame, .. }) = self.piece.take() else {
+            return true;
+        };
+        let mut current = self.share.owner.duplex.inbox.borrowed();
+        let taken = current.give_back_unless_sealed(frame);
+        release(current);
+        taken
     }
 }
 
@@ -255,15 +295,16 @@ impl io::Read for RecvStream {
                 }
                 Some(Here::InRing { rest, .. }) => {
                     let len = to.len().min(rest.len());
-                    let ring = self.owner.duplex.session.incoming_ring();
+                    let ring = self.share.owner.duplex.session.incoming_ring();
                     rest.read(ring, 0, &mut to[..len]);
                     rest.skip(len);
                     (len, rest.len() == 0)
                 }
                 None => (0, false),
             };
-            if done {
-                self.give_back();
+            if done && !self.give_back() {
+                self.rest = Remainder::TakenBack;
+                return Err(self.ended_here().into());
             }
             // A chunk may be empty, but 0 would look like the end of the message.
             if len > 0 {
@@ -281,11 +322,11 @@ impl fmt::Debug for RecvStream {
 
 impl Drop for RecvStream {
     fn drop(&mut self) {
-        if self.owner.duplex.link.is_forked() {
+        if self.share.owner.duplex.link.is_forked() {
             // Nothing of the parent's may be touched.
             return;
         }
         self.stop_here(&Cause::default());
-        self.owner.duplex.inbox.give_back();
+        self.share.owner.duplex.inbox.give_back();
     }
 }

@@ -6,6 +6,7 @@ use std::mem;
 use std::sync::Arc;
 
 use crate::error::{End, Error, ErrorKind, Result};
+use crate::os::event::Deadline;
 use crate::segment::Cause;
 use crate::transfer::{Duplex, LargeMessage, Owner, Timeout};
 
@@ -15,9 +16,15 @@ use crate::transfer::{Duplex, LargeMessage, Owner, Timeout};
 ///
 /// Dropped without `finish`, the message is given up and the peer told so: its `recv` fails with
 /// [`StreamEnded`](ErrorKind::StreamEnded), [`End::Abandoned`]; after [`abort`](SendStream::abort) with
-/// [`End::Aborted`] and the reason. If the peer reads it as a stream and wants no more, the next write fails
+/// [`End::Aborted`] and the reason; also if nothing has been written. (A stream of which nothing has gone out is
+/// given up silently if it is dropped at a moment when the ring is full; `abort` waits.) If the peer reads it as a stream and wants no more, the next write fails
 /// with [`End::Stopped`]. A message may be endless. It needs the memory of one chunk here, and no more at the
 /// peer if it is [received as a stream](crate::Connection::recv_stream).
+///
+/// A stream that has failed, or was late, cannot go on. A sender that does not write does not learn that its stream was
+/// stopped. As [`std::io::Write`] it gives an `io::Error`, of which `downcast::<twinring::Error>()` gives this library's.
+/// If the peer receives the message by `recv` and it is longer than the peer accepts, the peer stops it; a message of which
+/// all is in the ring by then has been sent all the same.
 ///
 /// Other threads' small messages may go between the chunks. Their large ones wait until this one is
 /// finished; a large one on the thread that began it fails with [`ErrorKind::Held`].
@@ -151,8 +158,9 @@ fn failed_before(failed: &Failed) -> Error {
     match (failed.kind, &failed.end) {
         (ErrorKind::StreamEnded, Some(end)) => Error::stream_ended(end.clone()),
         (_, Some(end)) => Error::ended(end.clone()),
-        (kind, None) => Error::new(
-            kind,
+        // Not that it timed out: to try again is of no use.
+        (_, None) => Error::new(
+            ErrorKind::StreamEnded,
             "this stream has failed before and cannot go on; begin another one",
         ),
     }
@@ -170,6 +178,16 @@ impl io::Write for SendStream {
             self.put_buffer()?;
         }
         Ok(())
+    }
+}
+
+/// Gives the message up, unless it is complete.
+impl Drop for SendStream {
+    fn drop(&mut self) {
+        if !self.message.duplex.link.is_forked() {
+            // What has failed the peer knows of; and if there is no room now, nobody waits for it.
+            let _ = self.message.begin_empty(Deadline::Now);
+        }
     }
 }
 

@@ -14,7 +14,8 @@ use crate::transfer::{Duplex, InPlace};
 /// [`RecvStream::next_chunk`](crate::RecvStream::next_chunk).
 ///
 /// It is a slice of bytes (`Deref`, `AsRef`), and its own owner: `'static`, `Send` and `Sync`, so that
-/// libraries can keep it, as `bytes::Bytes::from_owner` or an Arrow buffer does. It is aligned to 8 bytes.
+/// libraries can keep it, as `bytes::Bytes::from_owner` or an Arrow buffer does. In the ring (with
+/// [`trust_peer`](crate::Builder::trust_peer), at its beginning) it is aligned to 8 bytes; a copy need not be.
 /// Its bytes stay there after the connection and the link are closed.
 ///
 /// The peer can reach the same memory. A peer that keeps to the protocol does not touch what it has

@@ -74,7 +74,8 @@ impl Duplex {
         let session = &self.session;
         // What was to be said last may still be due.
         self.outbox.flush_due();
-        let ended = match session.has_finished() {
+        // What has overtaken a stream the peer counts as taken: if the program has not received it, this is no good end.
+        let ended = match session.has_finished() && !session.has_overtaken() {
             false => Ended::here(End::Abandoned { by: By::Local }),
             true => Ended {
                 sending: End::Finished,
@@ -101,7 +102,7 @@ impl Duplex {
     fn left(&self) -> End {
         let session = &self.session;
         match session.incoming_ring().words().sending() {
-            SENDING_FINISHED if session.is_drained() => End::Finished,
+            SENDING_FINISHED if session.has_received_all() => End::Finished,
             _ => session.stopping().cloned().unwrap_or(End::Stopped {
                 code: 0,
                 reason: String::new(),

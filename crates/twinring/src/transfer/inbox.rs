@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::holder_thread::HolderThread;
 use super::incoming::{Event, Incoming, ReceiveMode, timed_out, too_long};
@@ -53,6 +54,9 @@ pub(crate) enum InPlace {
 
 /// Steps between two looks at the clock; a step takes at most a chunk of a large message.
 const STEPS_PER_LOOK: u32 = 64;
+
+/// How long a receiver waits for a stream to be over before it looks again.
+const LENDING_TURN: Duration = Duration::from_millis(5);
 
 /// At most this many bytes are copied for one batch, unless one message has more.
 const MAX_BATCH: usize = 256 * 1024;
@@ -244,6 +248,7 @@ impl Inbox {
         if self.session.kept.done(start, end) == Wake::Needed {
             self.session.wake_for_space();
         }
+        self.session.something_is_done();
     }
 
     /// The right to receive, for a caller that is not the callback thread.
@@ -275,8 +280,13 @@ impl Inbox {
 
     #[cold]
     fn outlast_lending(&self, deadline: Deadline) -> Result<()> {
-        self.take_lending(deadline)?;
-        self.lending.give_back();
+        // Not for longer: what overtakes the stream can be received meanwhile.
+        let turn = Deadline::first([deadline, Deadline::after(LENDING_TURN)]);
+        match self.take_lending(turn) {
+            Ok(()) => self.lending.give_back(),
+            Err(e) if e.is_timeout() && !deadline.passed() => {}
+            Err(e) => return Err(e),
+        }
         Ok(())
     }
 

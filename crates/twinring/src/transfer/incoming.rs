@@ -13,7 +13,7 @@ use crate::frame::{Frame, Next, Piece, Reader};
 use crate::os::event::{Deadline, LocalEvent};
 use crate::os::system_error;
 use crate::ring::{Fault, Wake};
-use crate::segment::layout::{RECEIVING_SEALED, SENDING_ABANDONED, SENDING_FINISHED, SENDING_OPEN};
+use crate::segment::layout::{SENDING_ABANDONED, SENDING_FINISHED, SENDING_OPEN};
 use crate::segment::{Cause, CauseOf};
 
 /// Who has finished has sent everything, and half a message is not that.
@@ -170,6 +170,9 @@ impl Incoming {
     #[cold]
     fn pop_overtaken(&mut self) -> Option<Vec<u8>> {
         while let Some((message, hold)) = self.overtaken.pop() {
+            if self.overtaken.is_empty() {
+                self.session.set_overtaken(false);
+            }
             // What is still in the ring goes back to its sender once this side has ended the connection.
             if hold.is_none() || self.may_release() {
                 self.hold = hold;
@@ -191,24 +194,26 @@ impl Incoming {
     #[cold]
     fn step_at_the_last(&mut self, mode: ReceiveMode<'_>) -> Result<Event, Failure> {
         let words = self.session.incoming_ring().words();
+        // Before the last look: what it says is true of what that finds.
+        let sending = words.sending();
         self.reader.seal()?;
         if let Some(frame) = self.reader.peek()? {
             return self.take(frame, mode);
         }
-        self.over = Some(match (self.session.stopping(), words.sending()) {
-            (_, SENDING_FINISHED) if self.reader.is_within_message() => return Err(TORN.into()),
-            (_, SENDING_FINISHED) => End::Finished,
-            (Some(stopped), SENDING_OPEN | SENDING_ABANDONED) => {
-                // What is kept may still be taken; then a later call says it.
-                if self.session.kept.held() == 0 {
-                    words.end_receiving(RECEIVING_SEALED);
-                }
-                stopped.clone()
-            }
-            (None, SENDING_ABANDONED) => End::Abandoned { by: By::Peer },
+        let over = match (&self.over, self.session.stopping(), sending) {
+            // What has come since then goes back to its sender, whatever that says.
+            (Some(stopped @ End::Stopped { .. }), ..) => stopped.clone(),
+            (_, _, SENDING_FINISHED) if self.reader.is_within_message() => return Err(TORN.into()),
+            (_, _, SENDING_FINISHED) => End::Finished,
+            (_, Some(stopped), SENDING_OPEN | SENDING_ABANDONED) => stopped.clone(),
+            (_, None, SENDING_ABANDONED) => End::Abandoned { by: By::Peer },
             // Also one that is open again.
-            (_, other) => return Err(Fault::Word("sending", other).into()),
-        });
+            (_, _, other) => return Err(Fault::Word("sending", other).into()),
+        };
+        if let End::Stopped { .. } = over {
+            self.session.seal_when_nothing_is_held();
+        }
+        self.over = Some(over);
         if self.session.is_complete() {
             self.session.notify_driver();
         }
@@ -277,15 +282,20 @@ impl Incoming {
     #[inline]
     pub(crate) fn end_pending(&mut self) {
         if let Some(frame) = self.frame.take() {
-            self.give_back_unless_sealed(frame);
+            // What the callback has done is done, whoever learns of it.
+            let _ = self.give_back_unless_sealed(frame);
         }
     }
 
-    /// Returns a frame that was peeked at to the peer, unless the peer knows by now that nothing more is taken.
-    pub(crate) fn give_back_unless_sealed(&mut self, frame: Frame) {
-        if self.may_release() {
+    /// Returns a frame that was peeked at to the peer, unless the peer knows by now that nothing more is taken; then
+    /// `false`: its sender gets it back.
+    pub(crate) fn give_back_unless_sealed(&mut self, frame: Frame) -> bool {
+        let may = self.may_release();
+        if may {
             self.give_back(frame);
+            self.session.notice_a_good_end();
         }
+        may
     }
 
     /// Skips the rest of the stream that is being read, and tells the peer to stop it.
@@ -338,6 +348,7 @@ impl Incoming {
             Piece::Whole if begun => {
                 let (memory, span) = (self.reader.memory(), self.reader.span(frame));
                 self.overtaken.push(memory, span).map_err(Failure::Call)?;
+                self.session.set_overtaken(true);
                 self.give_back(frame);
                 Event::Again
             }

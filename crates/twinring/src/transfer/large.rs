@@ -92,12 +92,28 @@ impl<D: Deref<Target = Duplex>> LargeMessage<D> {
         Ok(len)
     }
 
-    /// Gives the message up, and tells the peer why. Waits for room for the text.
-    pub(crate) fn abort(&mut self, cause: &Cause, deadline: Deadline) -> Result<()> {
-        if self.sent == 0 || self.ended {
-            self.ended = true;
+    /// Begins the message without anything of it, so that the peer can be told that it is given up.
+    pub(crate) fn begin_empty(&mut self, deadline: Deadline) -> Result<()> {
+        if self.number > 0 || self.ended {
             return Ok(());
         }
+        let outbox = &self.duplex.outbox;
+        let mut lane = outbox.take_lane_again(deadline)?;
+        lane.check()?;
+        outbox.write_due_abort(&mut lane)?;
+        let nothing: &[u8] = &[];
+        lane.put(Part::First, nothing, 0..0, deadline)?;
+        lane.wake_peer();
+        self.number = lane.begun;
+        Ok(())
+    }
+
+    /// Gives the message up, and tells the peer why. Waits for room for the text.
+    pub(crate) fn abort(&mut self, cause: &Cause, deadline: Deadline) -> Result<()> {
+        if self.ended {
+            return Ok(());
+        }
+        self.begin_empty(deadline)?;
         let mut lane = self.duplex.outbox.take_lane_again(deadline)?;
         lane.check()?;
         let cause = cause.encode();
@@ -145,7 +161,7 @@ impl<D: Deref<Target = Duplex>> Drop for LargeMessage<D> {
             // Nothing of the parent's may be touched.
             return;
         }
-        if self.sent > 0 && !self.ended {
+        if self.number > 0 && !self.ended {
             outbox.abort();
         }
         outbox.end_large();

@@ -324,6 +324,9 @@ impl Outbox {
                     "what the peer has not taken it may still take: the connection has not ended",
                 ));
             }
+            // A sender that has not seen yet that the peer stops may be about to publish.
+            let lane = self.lane.lock(deadline);
+            drop(lane.ok_or_else(|| not_in_time(deadline))?);
             while !self.reads_no_more() {
                 if deadline.passed() {
                     return Err(Error::timed_out(
@@ -334,7 +337,8 @@ impl Outbox {
                 std::thread::sleep(LOOK);
             }
             let lane = self.lane.lock(deadline);
-            lane.ok_or_else(|| not_in_time(deadline))?.take_unread()
+            let mut lane = lane.ok_or_else(|| not_in_time(deadline))?;
+            lane.take_unread()
         })
     }
 

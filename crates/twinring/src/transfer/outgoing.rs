@@ -345,7 +345,7 @@ pub(crate) fn not_in_time(deadline: Deadline) -> Error {
             Error::timed_out(&"there is no room now, or another thread is sending", true)
         }
         _ => Error::timed_out(
-            &"the peer did not make room in time; nothing was sent",
+            &"the peer did not make room in time; this was not sent",
             false,
         ),
     }

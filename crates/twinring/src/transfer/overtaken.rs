@@ -64,10 +64,15 @@ impl Overtaken {
     /// A message that was received and not taken comes first again.
     pub(crate) fn put_back(&mut self, message: Vec<u8>, hold: Hold) {
         self.bytes += taken_by(&message);
-        self.messages.push_front((message, hold));
+        // Behind those of an earlier batch.
+        let end = |hold: &Hold| hold.map_or(0, |(_, end)| end);
+        let before = |other: &Hold| other.is_some() && end(other) < end(&hold);
+        let earlier = self.messages.iter().take_while(|(_, other)| before(other));
+        let at = earlier.count();
+        self.messages.insert(at, (message, hold));
     }
 }
 
-fn taken_by(message: &Vec<u8>) -> usize {
-    message.len() + size_of_val(message)
+fn taken_by(message: &[u8]) -> usize {
+    message.len() + size_of::<(Vec<u8>, Hold)>()
 }

@@ -103,7 +103,12 @@ fn put_all<P: Payload + ?Sized>(
     while sent < len {
         let end = len.min(sent + chunk);
         let part = Part::of(sent == 0, end == len);
-        outgoing.put(part, payload, sent..end, Deadline::Now)?;
+        if let Err(e) = outgoing.put(part, payload, sent..end, Deadline::Now) {
+            if sent > 0 {
+                duplex.outbox.abort();
+            }
+            return Err(e);
+        }
         outgoing.wake_peer();
         sent = end;
     }

@@ -68,6 +68,10 @@ pub(crate) struct Session {
     end: OnceLock<Ended>,
     /// Nothing is to be sent any more: it has ended, or this side has finished.
     mute: AtomicBool,
+    /// This side has stopped, and takes nothing more once nothing is held.
+    seals: AtomicBool,
+    /// Messages that have overtaken a stream have not been received.
+    overtaken: AtomicBool,
     /// We want no more than what is there.
     stop: OnceLock<End>,
     /// The first violation that one of our senders or receivers found.
@@ -167,6 +171,8 @@ impl Session {
             driver,
             end: OnceLock::new(),
             mute: AtomicBool::new(false),
+            seals: AtomicBool::new(false),
+            overtaken: AtomicBool::new(false),
             stop: OnceLock::new(),
             fault: OnceLock::new(),
         }
@@ -318,13 +324,52 @@ impl Session {
         self.segment.is_drained(self.side)
     }
 
+    /// Messages that have overtaken a stream wait to be received, or no longer.
+    pub(crate) fn set_overtaken(&self, overtaken: bool) {
+        self.overtaken.store(overtaken, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_overtaken(&self) -> bool {
+        self.overtaken.load(Ordering::Relaxed)
+    }
+
+    /// Whether all that has come has been received.
+    pub(crate) fn has_received_all(&self) -> bool {
+        self.is_drained() && !self.has_overtaken()
+    }
+
+    /// This side has stopped, and nothing more comes out of the ring: says that it takes nothing more, as soon as what
+    /// the program holds is done.
+    pub(crate) fn seal_when_nothing_is_held(&self) {
+        // Before the look, and `something_is_done` looks after it has released: one of the two says it.
+        self.seals.swap(true, Ordering::SeqCst);
+        if self.kept.held() == 0 {
+            self.into.words().end_receiving(RECEIVING_SEALED);
+        }
+    }
+
+    /// Something that the program held is done. After a full fence.
+    pub(crate) fn something_is_done(&self) {
+        if self.seals.load(Ordering::SeqCst) && self.kept.held() == 0 {
+            self.into.words().end_receiving(RECEIVING_SEALED);
+        }
+        self.notice_a_good_end();
+    }
+
+    /// What was done last may have been all: then the connection has ended well.
+    pub(crate) fn notice_a_good_end(&self) {
+        if self.into.words().sending() == SENDING_FINISHED && self.is_complete() {
+            self.notify_driver();
+        }
+    }
+
     /// Whether both sides have finished and have everything. Whoever may have been the last to get there
     /// asks, and notifies the driver.
     pub(crate) fn is_complete(&self) -> bool {
         self.has_finished()
             && self.into.words().sending() == SENDING_FINISHED
             && self.has_taken_all()
-            && self.is_drained()
+            && self.has_received_all()
     }
 
     /// The peer has broken the protocol. The driver will end the connection.

@@ -92,7 +92,11 @@ fn bad_frames() -> Vec<BadFrames> {
             one(frame(0, DATA, ABORT | BEGIN)),
             8,
         ),
-        ("a beginning of nothing", one(frame(0, DATA, BEGIN)), 8),
+        (
+            "a middle of nothing",
+            vec![(0, frame(0, DATA, BEGIN)), (8, frame(0, DATA, 0))],
+            16,
+        ),
         (
             "a beginning within another",
             vec![(0, frame(8, DATA, BEGIN)), (16, frame(8, DATA, BEGIN))],

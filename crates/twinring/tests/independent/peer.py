@@ -499,8 +499,8 @@ class Connection:
         at = ring.at(ring.read)
         (word,) = struct.unpack("<Q", ring.segment[at : at + 8])
         length, kind, flags = word & 0xFFFFFFFF, word >> 32 & 0xFF, word >> 40
-        allowed = {(DATA, WHOLE), (DATA, END), (PADDING, 0)}
-        allowed |= {(DATA, BEGIN), (DATA, 0)} if length > 0 else set()
+        allowed = {(DATA, WHOLE), (DATA, BEGIN), (DATA, END), (PADDING, 0)}
+        allowed |= {(DATA, 0)} if length > 0 else set()
         allowed |= {(DATA, ABORT)} if length == 0 or 8 <= length <= 263 else set()
         demand((kind, flags) in allowed, f"header {word:x}")
         size = frame_len(length)

@@ -185,8 +185,8 @@ impl ReaderJudge {
             let len = word & 0xFFFF_FFFF;
             let allowed = match (kind, flags) {
                 (2, 0) => true,
-                (1, WHOLE | END) => true,
-                (1, BEGIN | 0) => len > 0,
+                (1, WHOLE | BEGIN | END) => true,
+                (1, 0) => len > 0,
                 (1, ABORT) => len == 0 || (8..=263).contains(&len),
                 _ => false,
             };
