@@ -26,11 +26,12 @@ pub(crate) struct CompletionsArgs {
 pub(crate) fn run(args: &CompletionsArgs) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "twinring", &mut script);
-    match io::stdout().write_all(&script) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
+    let mut stdout = io::stdout();
+    let written = stdout.write_all(&script).and_then(|()| stdout.flush());
+    written.map_err(|e| {
+        Failure::new(
             Exit::Other,
             format_args!("cannot write to standard output: {e}"),
-        )),
-        _ => Ok(()),
-    }
+        )
+    })
 }

@@ -7,15 +7,16 @@ use twinring::{By, End, Error, ErrorKind};
 /// The part of `--help` that lists the exit codes.
 pub(crate) const HELP: &str = "\
 Exit codes:
-  0    all went well
+  0    all input was delivered, and what the peer sent came to its own end
   1    something else failed
   2    the command line is wrong (also a bad link name or option)
   3    no peer came within --timeout
   4    refused: the name is in use, the host is busy, access is denied, or the versions differ
-  5    the peer crashed, failed or left half-way
+  5    the peer crashed, failed, or left before it had taken everything
   6    a file could not be read, written or verified, or exists already
-  130  interrupted (Ctrl-C)
-With --exec, the program's own exit code is passed on once it has run.";
+  130  interrupted (Ctrl-C); on Unix the command dies by the signal, as shells and supervisors expect
+With --exec, the program's own exit code is passed on once it has run; a guest that asks for it with
+--exit-status ends with it, too.";
 
 /// An exit code other than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub(crate) enum Exit {
     PeerGone,
     Files,
     Interrupted,
-    /// The code of a program that was run with `--exec`.
+    /// The code of a program that was run with `--exec`, here or by the peer.
     Program(i32),
 }
 

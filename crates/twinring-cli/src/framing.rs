@@ -30,6 +30,20 @@ const PIECE: usize = 64 * 1024;
 pub(crate) struct Messages<R> {
     framing: Framing,
     input: BufReader<R>,
+    /// The last message was too long, and has not been read to its end.
+    is_within: bool,
+    /// Of a message with a length: the bytes that have not been read.
+    missing: u64,
+}
+
+/// What the input has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Message,
+    /// The next message is longer than asked for.
+    TooLong,
+    /// There is nothing more.
+    End,
 }
 
 impl<R: Read> Messages<R> {
@@ -37,57 +51,131 @@ impl<R: Read> Messages<R> {
         Messages {
             framing,
             input: BufReader::with_capacity(PIECE, input),
+            is_within: false,
+            missing: 0,
         }
     }
 
-    /// Reads the next message into `message`, which is cleared first; `false` at the end.
+    /// Reads the next message, of at most `longest` bytes, into `message`. After [`Next::TooLong`] this goes on with
+    /// the same message, for somebody who takes more, if the buffer is the same.
     ///
-    /// Memory grows as bytes arrive, never by an announced length.
-    pub(crate) fn next(&mut self, message: &mut Vec<u8>) -> io::Result<bool> {
-        message.clear();
+    /// Memory grows as bytes arrive, up to `longest`, never by an announced length.
+    pub(crate) fn next(&mut self, message: &mut Vec<u8>, longest: u64) -> io::Result<Next> {
+        let longest = usize::try_from(longest).unwrap_or(usize::MAX);
         match self.framing {
-            Framing::Line => {
-                let n = self.input.read_until(b'\n', message)?;
-                if message.last() == Some(&b'\n') {
-                    message.pop();
-                }
-                Ok(n > 0)
+            Framing::Line => self.line(message, longest),
+            Framing::Raw => self.piece(message, longest),
+            Framing::Length => self.counted(message, longest),
+        }
+    }
+
+    fn line(&mut self, message: &mut Vec<u8>, longest: usize) -> io::Result<Next> {
+        let mut any = std::mem::take(&mut self.is_within);
+        if !any {
+            message.clear();
+        }
+        loop {
+            let buffer = fill(&mut self.input)?;
+            if buffer.is_empty() {
+                return Ok(if any { Next::Message } else { Next::End });
             }
-            Framing::Raw => {
-                let piece = loop {
-                    match self.input.fill_buf() {
-                        Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                        other => break other?,
-                    }
-                };
-                message.extend_from_slice(piece);
-                self.input.consume(message.len());
-                Ok(!message.is_empty())
+            any = true;
+            let newline = buffer.iter().position(|byte| *byte == b'\n');
+            let n = newline.unwrap_or(buffer.len());
+            let room = longest.saturating_sub(message.len());
+            if n > room {
+                append(message, &buffer[..room])?;
+                self.input.consume(room);
+                self.is_within = true;
+                return Ok(Next::TooLong);
             }
-            Framing::Length => {
-                if !self.read_exactly(8, message)? {
-                    return Ok(false);
-                }
-                let length = message.as_slice().try_into().map(u64::from_le_bytes);
-                let length = length.map_err(|_| torn())?;
-                message.clear();
-                if length > 0 && !self.read_exactly(length, message)? {
-                    return Err(torn());
-                }
-                Ok(true)
+            append(message, &buffer[..n])?;
+            self.input.consume(n + usize::from(newline.is_some()));
+            if newline.is_some() {
+                return Ok(Next::Message);
             }
         }
     }
 
-    /// Reads `length` bytes, or none (`false`) if the input is at its end.
-    fn read_exactly(&mut self, length: u64, into: &mut Vec<u8>) -> io::Result<bool> {
-        let n = (&mut self.input).take(length).read_to_end(into)?;
-        match n as u64 {
-            n if n == length => Ok(true),
-            0 => Ok(false),
-            _ => Err(torn()),
+    fn piece(&mut self, message: &mut Vec<u8>, longest: usize) -> io::Result<Next> {
+        message.clear();
+        let buffer = fill(&mut self.input)?;
+        // Whoever takes nothing is offered a byte, and says so.
+        let n = buffer.len().min(longest.max(1));
+        append(message, &buffer[..n])?;
+        self.input.consume(n);
+        Ok(if n > 0 { Next::Message } else { Next::End })
+    }
+
+    fn counted(&mut self, message: &mut Vec<u8>, longest: usize) -> io::Result<Next> {
+        if !std::mem::take(&mut self.is_within) {
+            message.clear();
+            let mut length = [0; 8];
+            match self.exactly(8, |at, bytes| {
+                length[at..][..bytes.len()].copy_from_slice(bytes);
+                Ok(())
+            })? {
+                0 => return Ok(Next::End),
+                8 => self.missing = u64::from_le_bytes(length),
+                _ => return Err(torn()),
+            }
+        }
+        if self.missing > longest as u64 {
+            self.is_within = true;
+            return Ok(Next::TooLong);
+        }
+        let n = self.exactly(self.missing, |_, bytes| append(message, bytes))?;
+        match n == self.missing {
+            true => Ok(Next::Message),
+            false => Err(torn()),
         }
     }
+
+    /// Reads so many bytes, or what there is before the end. Returns how many there were.
+    fn exactly(
+        &mut self,
+        length: u64,
+        mut take: impl FnMut(usize, &[u8]) -> io::Result<()>,
+    ) -> io::Result<u64> {
+        let mut done = 0;
+        while done < length {
+            let buffer = fill(&mut self.input)?;
+            let n = buffer
+                .len()
+                .min(usize::try_from(length - done).unwrap_or(usize::MAX));
+            if n == 0 {
+                break;
+            }
+            take(done as usize, &buffer[..n])?;
+            self.input.consume(n);
+            done += n as u64;
+        }
+        Ok(done)
+    }
+}
+
+/// What has been read and not consumed; nothing at the end.
+fn fill<R: Read>(input: &mut BufReader<R>) -> io::Result<&[u8]> {
+    loop {
+        match input.fill_buf() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+            Ok(_) => break,
+        }
+    }
+    Ok(input.buffer())
+}
+
+fn append(message: &mut Vec<u8>, bytes: &[u8]) -> io::Result<()> {
+    message.try_reserve(bytes.len()).map_err(|_| {
+        let text = format!(
+            "there is no memory for a message of more than {} bytes",
+            message.len()
+        );
+        io::Error::new(io::ErrorKind::OutOfMemory, text)
+    })?;
+    message.extend_from_slice(bytes);
+    Ok(())
 }
 
 fn torn() -> io::Error {
@@ -117,7 +205,7 @@ mod tests {
     fn read(framing: Framing, input: &[u8]) -> io::Result<Vec<Vec<u8>>> {
         let mut messages = Messages::new(framing, input);
         let (mut all, mut message) = (Vec::new(), Vec::new());
-        while messages.next(&mut message)? {
+        while messages.next(&mut message, u64::MAX)? == Next::Message {
             all.push(message.clone());
         }
         Ok(all)
@@ -138,6 +226,31 @@ mod tests {
         let all = read(Framing::Raw, &long).unwrap();
         assert_eq!(all.concat(), long);
         assert!(all.iter().all(|piece| piece.len() <= PIECE));
+    }
+
+    /// It is kept for somebody who takes more.
+    #[test]
+    fn too_long() {
+        let mut message = Vec::new();
+        let mut next = |messages: &mut Messages<&[u8]>, longest| {
+            let next = messages.next(&mut message, longest).unwrap();
+            (next, message.clone())
+        };
+        let mut lines = Messages::new(Framing::Line, &b"four\nfive5\n"[..]);
+        assert_eq!(next(&mut lines, 4), (Next::Message, b"four".to_vec()));
+        for (longest, has) in [(4, "five"), (2, "five"), (0, "five")] {
+            assert_eq!(next(&mut lines, longest), (Next::TooLong, has.into()));
+        }
+        assert_eq!(next(&mut lines, 5), (Next::Message, b"five5".to_vec()));
+        assert_eq!(next(&mut lines, 5).0, Next::End);
+        let stream = b"\x03\0\0\0\0\0\0\0abc\xff\0\0\0\0\0\0\x7f";
+        let mut counted = Messages::new(Framing::Length, &stream[..]);
+        assert_eq!(next(&mut counted, 2).0, Next::TooLong);
+        assert_eq!(next(&mut counted, 3), (Next::Message, b"abc".to_vec()));
+        assert_eq!(next(&mut counted, 1 << 40).0, Next::TooLong);
+        let mut pieces = Messages::new(Framing::Raw, &b"abc"[..]);
+        assert_eq!(next(&mut pieces, 2), (Next::Message, b"ab".to_vec()));
+        assert_eq!(next(&mut pieces, 0), (Next::Message, b"c".to_vec()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! talk        listen, connect ─┬─ exec         --exec: a program joined to the link
+//!                              ├─ input        standard input, and how much of it has gone
 //! send  ─┐                     ├─ framing      bytes of a stream ⇄ messages
 //! recv  ─┼─ protocol           └─ output       messages to a stream
 //!        └─ store, names       a file as it arrives; which names are allowed
@@ -10,6 +11,7 @@
 //! session     a link opened with the options of the command line; its statuses; how it ends
 //! access      which users the link may connect
 //! exit        exit codes        interrupt  Ctrl-C        report, progress, size  texts
+//! os          signals, groups of processes
 //! ```
 
 #![forbid(unsafe_code)]
@@ -20,8 +22,10 @@ mod demo;
 mod exec;
 mod exit;
 mod framing;
+mod input;
 mod interrupt;
 mod names;
+mod os;
 mod output;
 mod progress;
 mod protocol;
@@ -33,9 +37,11 @@ mod size;
 mod store;
 mod talk;
 
+use std::io::Write;
+
 use clap::{Parser, Subcommand};
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::report::say;
 
 const EXAMPLES: &str = "\
@@ -92,7 +98,10 @@ enum Command {
 }
 
 fn main() {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => explain(&e),
+    };
     interrupt::install();
     let done = match &cli.command {
         Command::Listen(args) => talk::listen(args),
@@ -108,11 +117,27 @@ fn main() {
     }
 }
 
+/// Prints the help or the version that was asked for, or what is wrong with the command line.
+fn explain(e: &clap::Error) -> ! {
+    let printed = e.print().and_then(|()| std::io::stdout().flush());
+    let code = match printed {
+        Err(why) if !e.use_stderr() => {
+            say(format_args!("cannot write to standard output: {why}"));
+            Exit::Other.code()
+        }
+        _ => e.exit_code(),
+    };
+    std::process::exit(code)
+}
+
 fn fail(failure: &Failure) {
     if let Some(message) = failure.message() {
         say(message);
     }
-    std::process::exit(failure.exit.code());
+    match failure.exit {
+        Exit::Interrupted => interrupt::die(),
+        exit => std::process::exit(exit.code()),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A link as the commands use it: opened with the options of the command line, its connections reported on
 //! standard error, each left with what the peer has to know.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use clap::{Args, ValueEnum};
 use twinring::{Access, Builder, Connection, End, ErrorKind, Link, Wait};
 
 use crate::access::{self, parse_access};
+use crate::exec;
 use crate::exit::{Exit, Failure, exit_of};
 use crate::interrupt;
 use crate::report::say;
@@ -86,6 +88,28 @@ pub(crate) enum Connections {
     Many,
 }
 
+/// What an interrupt does to the connection that there is. Without one it ends the command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum OnInterrupt {
+    /// Ends it.
+    #[default]
+    Leave,
+    /// The peer is told to send no more, and what it had sent is still received.
+    Drain,
+    /// The program that serves it is told, and ends it.
+    TellProgram,
+}
+
+impl OnInterrupt {
+    /// How long the command may take to end after it.
+    fn grace(self) -> Duration {
+        match self {
+            OnInterrupt::Leave | OnInterrupt::Drain => Duration::from_secs(2),
+            OnInterrupt::TellProgram => exec::LONGEST_END,
+        }
+    }
+}
+
 /// An open link, and the connection that it has.
 pub(crate) struct Session {
     name: String,
@@ -94,6 +118,12 @@ pub(crate) struct Session {
     quiet: bool,
     shared: Arc<Shared>,
 }
+
+/// What a peer is told by a command that is interrupted.
+const INTERRUPTED: u32 = 130;
+
+/// How long a peer that has left may take to say what it has taken.
+const UNREAD: Duration = Duration::from_secs(2);
 
 /// What the threads of a command share.
 #[derive(Default)]
@@ -109,6 +139,11 @@ struct State {
     /// `None` once it is no longer needed.
     link: Option<Link>,
     current: Option<Connection>,
+    /// What earlier peers had not taken has been sent on it: the input may follow.
+    is_caught_up: bool,
+    /// What earlier peers had not taken, for the next one.
+    unread: VecDeque<Vec<u8>>,
+    on_interrupt: OnInterrupt,
     /// Nothing more is to be sent, on this connection or a later one.
     finished: bool,
     /// How the command ends, set by the first thread that knows.
@@ -160,11 +195,24 @@ impl Session {
         };
         session.say_waiting();
         session.shared.opened(link);
-        interrupt::watch({
-            let shared = session.shared.clone();
-            move || shared.end(Err(Failure::silent(Exit::Interrupted)))
-        });
+        session.on_interrupt(OnInterrupt::Leave);
         Ok(session)
+    }
+
+    /// What an interrupt does from now on.
+    pub(crate) fn on_interrupt(&self, what: OnInterrupt) {
+        self.shared.state().on_interrupt = what;
+        let (first, last) = (self.shared.clone(), self.shared.clone());
+        interrupt::watch(
+            move || first.interrupt(),
+            what.grace(),
+            move || {
+                if what == OnInterrupt::Drain {
+                    say("not all that had arrived could be written");
+                }
+                last.end(Err(interrupted()));
+            },
+        );
     }
 
     /// Waits for the next connection, for ever without a timeout. `None` if the command has ended
@@ -179,7 +227,7 @@ impl Session {
             return outcome.map(|()| None);
         }
         let Some(conn) = next.transpose()? else {
-            return Err(Failure::silent(Exit::Interrupted));
+            return Err(interrupted());
         };
         if !self.quiet {
             say(format_args!("connected to {}", conn.peer()));
@@ -196,7 +244,9 @@ impl Session {
                 return None;
             }
             match &state.current {
-                Some(current) if Some(current.id()) != last => return Some(current.clone()),
+                Some(current) if state.is_caught_up && Some(current.id()) != last => {
+                    return Some(current.clone());
+                }
                 _ => {}
             }
             let waited = self.shared.changed.wait(state);
@@ -209,7 +259,10 @@ impl Session {
         // Before this side ends it: whether the peer has.
         let end = conn.end();
         leave(conn, how);
-        self.shared.state().current = None;
+        let mut state = self.shared.state();
+        state.current = None;
+        state.is_caught_up = false;
+        drop(state);
         if self.outcome().is_some() {
             return;
         }
@@ -232,10 +285,63 @@ impl Session {
     pub(crate) fn finish(&self) {
         let mut state = self.shared.state();
         state.finished = true;
-        if let Some(current) = &state.current {
+        if let Some(current) = state.current.as_ref().filter(|_| state.is_caught_up) {
             // If it has ended, the thread that receives reports that.
             let _ = current.finish();
         }
+    }
+
+    /// Keeps what the peer of a connection that has ended had not taken, for the next one.
+    pub(crate) fn keep_unread(&self, conn: &Connection) {
+        let Ok(unread) = conn.within(UNREAD).take_unread() else {
+            return;
+        };
+        let messages: Vec<_> = unread.collect();
+        if messages.is_empty() {
+            return;
+        }
+        if !self.quiet {
+            let n = messages.len();
+            say(format_args!(
+                "the next peer gets {n} {} that this one had not taken",
+                if n == 1 { "message" } else { "messages" }
+            ));
+        }
+        let mut state = self.shared.state();
+        messages
+            .into_iter()
+            .rev()
+            .for_each(|message| state.unread.push_front(message));
+    }
+
+    /// Sends what earlier peers had not taken; then the input may follow.
+    pub(crate) fn catch_up(&self, conn: &Connection) {
+        loop {
+            let mut state = self.shared.state();
+            let Some(message) = state.unread.pop_front() else {
+                if state.finished {
+                    let _ = conn.finish();
+                }
+                state.is_caught_up = true;
+                self.shared.changed.notify_all();
+                return;
+            };
+            drop(state);
+            if let Err(e) = conn.send(&message) {
+                self.shared.state().unread.push_front(message);
+                if e.kind() != ErrorKind::Ended {
+                    // Only this peer does not take it.
+                    say(&e);
+                    leave(conn, &Err(e.into()));
+                }
+                return;
+            }
+        }
+    }
+
+    /// Whether there is something that earlier peers had not taken.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.shared.state().is_caught_up
     }
 
     /// Ends the command from any thread: every call that waits returns, and
@@ -258,6 +364,19 @@ impl Session {
                 Err(Failure::new(exit, text))
             }
         }
+    }
+
+    /// Whether the peer of a connection that ended well has taken everything. `left`: there was more to send.
+    pub(crate) fn all_taken(&self, conn: &Connection, left: bool) -> Result<(), Failure> {
+        let waiting = conn.taken().map_or(0, |taken| taken.waiting);
+        let what = match waiting {
+            0 if !left => return Ok(()),
+            0 => "there was more to send".to_owned(),
+            1 => "it had not taken 1 message".to_owned(),
+            n => format!("it had not taken {n} messages"),
+        };
+        let text = format!("link {:?}: the peer has left too early: {what}", self.name);
+        Err(Failure::new(Exit::PeerGone, text))
     }
 
     /// The failure for an error on a connection whose peer was not to leave yet.
@@ -308,10 +427,11 @@ impl Shared {
         if let Some(outcome) = &state.outcome {
             leave(conn, outcome);
         }
-        if state.finished {
+        if state.finished && state.unread.is_empty() {
             let _ = conn.finish();
         }
         state.current = Some(conn.clone());
+        state.is_caught_up = state.unread.is_empty();
         // A guest that comes now is for another process: it would only be sent away.
         let link = match connections {
             Connections::One => state.link.take(),
@@ -320,6 +440,18 @@ impl Shared {
         self.changed.notify_all();
         drop(state);
         drop(link);
+    }
+
+    fn interrupt(&self) {
+        let state = self.state();
+        match (state.on_interrupt, &state.current) {
+            (OnInterrupt::Drain, Some(current)) => current.stop(INTERRUPTED, "interrupted"),
+            (OnInterrupt::TellProgram, Some(_)) => {}
+            _ => {
+                drop(state);
+                self.end(Err(interrupted()));
+            }
+        }
     }
 
     fn end(&self, outcome: Result<(), Failure>) {
@@ -337,6 +469,11 @@ impl Shared {
             link.close(code, &reason);
         }
     }
+}
+
+/// How a command ends that was interrupted.
+pub(crate) fn interrupted() -> Failure {
+    Failure::silent(Exit::Interrupted)
 }
 
 /// Ends a connection, unless it has ended: this side has nothing more to say, or has failed.

@@ -29,8 +29,16 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("{text} is too large"))
 }
 
-/// Reads a time: `5` and `5s` are seconds; also `500ms`, `2m`, `1h` and fractions such as `0.5`.
+/// Reads a time that is not 0.
 pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
+    match parse_pause(text)? {
+        Duration::ZERO => Err("the time must be longer than 0".into()),
+        time => Ok(time),
+    }
+}
+
+/// Reads a time: `5` and `5s` are seconds; also `500ms`, `2m`, `1h` and fractions such as `0.5`.
+pub(crate) fn parse_pause(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a time; write 5 (seconds), 500ms, 2m or 1h");
     let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
     let number: f64 = number.parse().map_err(|_| wrong())?;
@@ -41,11 +49,7 @@ pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
         "h" => 3600.0,
         _ => return Err(wrong()),
     };
-    let time = Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())?;
-    if time.is_zero() {
-        return Err("the time must be longer than 0".into());
-    }
-    Ok(time)
+    Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())
 }
 
 fn number_and_unit(text: &str) -> Option<(&str, &str)> {

@@ -6,17 +6,22 @@ use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use twinring::{Connection, End, ErrorKind};
+use twinring::{By, Connection, End, ErrorKind};
 
 use crate::exec;
 use crate::exit::{Exit, Failure};
-use crate::framing::{Framing, Messages};
+use crate::framing::{Framing, Messages, Next};
+use crate::input::{Progress, Stdin};
+use crate::interrupt;
 use crate::output::{Output, Step, step};
 use crate::report::say;
-use crate::session::{Connections, LimitArgs, LinkArgs, RingArgs, Session, Side, leave};
+use crate::session::{
+    Connections, LimitArgs, LinkArgs, OnInterrupt, RingArgs, Session, Side, interrupted, leave,
+};
+use crate::size::parse_pause;
 
 pub(crate) const LISTEN_HELP: &str = "\
 Examples:
@@ -26,20 +31,23 @@ Examples:
                                           each peer talks to a program of its own
   twinring listen data -f raw > dir.tar   bytes as they are
 
-Input that is read while no peer is connected is kept for the next one. When the input ends, the peer \
-is told that nothing more comes, and receiving goes on until the peer has finished, too; -N ends \
-once the peer has everything.";
+When the input ends, the peer is told that nothing more comes, and receiving goes on until the peer has \
+finished, too: so a question gets its answer. -q ends sooner. Input that is read while no peer is connected is for \
+the next one; with --keep, so is what a peer had not taken when it left.
+
+A program of --exec whose guest has left gets the end of its input, after a second SIGTERM, after five more \
+SIGKILL, and its children with it (on Windows it is ended after that second); the next guest is served meanwhile.";
 
 pub(crate) const CONNECT_HELP: &str = "\
 Examples:
   twinring connect chat                   with `twinring listen chat` in another terminal
   echo status | twinring connect svc      a request, and its answers
-  tar c dir | twinring connect data -N -f raw
+  tar c dir | twinring connect data -q 0 -f raw
   twinring connect svc --timeout 2 --exec ./client
 
 The host may be started later, and a busy one is waited for, in the order of arrival, until --timeout. When the input \
 ends, the host is told that nothing more comes, and receiving goes on until the host has finished, \
-too; -N (once the host has everything) and --count end sooner.";
+too; -q (once the host has everything) and --count end sooner.";
 
 /// A guest's pause between two connections.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -47,8 +55,12 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How often to look whether a connection has ended whose peer has finished.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// After this time of waiting for the end of the input the user is told so.
+const TELL: Duration = Duration::from_secs(1);
+
 /// `twinring listen`
 #[derive(Args, Debug)]
+#[command(mut_arg("quiet", |quiet| quiet.short(None)))]
 pub(crate) struct ListenArgs {
     #[command(flatten)]
     ring: RingArgs,
@@ -58,9 +70,14 @@ pub(crate) struct ListenArgs {
 
 /// `twinring connect`
 #[derive(Args, Debug)]
+#[command(mut_arg("quiet", |quiet| quiet.short(None)))]
 pub(crate) struct ConnectArgs {
     #[command(flatten)]
     talk: TalkArgs,
+
+    /// End with the exit code of the host's --exec program, as ssh does
+    #[arg(long, conflicts_with_all = ["exec", "keep"])]
+    exit_status: bool,
 }
 
 #[derive(Args, Debug)]
@@ -78,9 +95,13 @@ struct TalkArgs {
     #[arg(short, long)]
     keep: bool,
 
-    /// When the input ends and the peer has everything, end, instead of receiving until it has finished
-    #[arg(short = 'N', long)]
-    close_on_eof: bool,
+    /// When the input has ended and the peer has everything, wait at most this long for it to finish (0: not at all)
+    #[arg(short = 'q', long, value_name = "TIME", value_parser = parse_pause)]
+    quit_after: Option<Duration>,
+
+    /// The end of the input is the end of what is sent: always so; accepted because nc has it
+    #[arg(short = 'N', hide = true)]
+    _shut_down: bool,
 
     /// End after this many received messages
     #[arg(short, long, value_name = "N")]
@@ -93,7 +114,7 @@ struct TalkArgs {
         value_names = ["CMD", "ARGS"],
         num_args = 1..,
         allow_hyphen_values = true,
-        conflicts_with_all = ["close_on_eof", "count"]
+        conflicts_with_all = ["quit_after", "count"]
     )]
     exec: Vec<OsString>,
 }
@@ -102,14 +123,24 @@ pub(crate) fn listen(args: &ListenArgs) -> Result<(), Failure> {
     let side = Side::Host {
         ring_capacity: args.ring.ring_capacity,
     };
-    run(&args.talk, side)
+    run(&args.talk, side, false)
 }
 
 pub(crate) fn connect(args: &ConnectArgs) -> Result<(), Failure> {
-    run(&args.talk, Side::Guest)
+    run(&args.talk, Side::Guest, args.exit_status)
 }
 
-fn run(args: &TalkArgs, side: Side) -> Result<(), Failure> {
+fn run(args: &TalkArgs, side: Side, exit_status: bool) -> Result<(), Failure> {
+    // Before anybody connects.
+    let program = match args.exec.split_first() {
+        Some((program, arguments)) => Some(exec::Program::find(
+            program,
+            arguments,
+            args.framing,
+            args.link.quiet,
+        )?),
+        None => None,
+    };
     let connections = if args.keep {
         Connections::Many
     } else {
@@ -117,34 +148,54 @@ fn run(args: &TalkArgs, side: Side) -> Result<(), Failure> {
     };
     let session = Session::open(&args.link, side, args.limit.max_message, connections)?;
     let session = Arc::new(session);
-    let talked = match args.exec.split_first() {
-        Some((program, arguments)) => {
-            let program = exec::Program {
-                program,
-                arguments,
-                framing: args.framing,
-                quiet: args.link.quiet,
-            };
-            each(&session, args, side, |conn| program.serve(&session, conn))
+    let talked = match &program {
+        Some(program) => {
+            session.on_interrupt(OnInterrupt::TellProgram);
+            let served = each(&session, args, side, |conn| program.serve(&session, conn));
+            program.wait_for_all();
+            served
         }
         None => {
+            session.on_interrupt(OnInterrupt::Drain);
+            let progress = Arc::new(Progress::default());
             let mut input = Some(Input {
                 framing: args.framing,
                 keep: args.keep,
-                close_on_eof: args.close_on_eof,
+                quit_after: args.quit_after,
+                progress: progress.clone(),
             });
             let mut printer = Printer {
                 session: &session,
                 output: Output::stdout(args.framing),
                 left: args.count.map(NonZeroU64::get),
                 keep: args.keep,
+                quiet: args.link.quiet,
+                exit_status,
+                progress,
             };
             each(&session, args, side, |conn| {
                 // Nothing is read before there is somebody to have it.
                 if let Some(input) = input.take() {
                     input.start(&session)?;
                 }
-                printer.print(conn)
+                if !args.keep {
+                    return printer.print(conn);
+                }
+                let over = thread::scope(|scope| {
+                    if session.is_behind() {
+                        // Beside the receiving: a peer may send before it reads.
+                        scope.spawn(|| session.catch_up(conn));
+                    }
+                    let over = printer.print(conn);
+                    // So that nothing more is sent on it.
+                    match &over {
+                        Ok(how) => leave(conn, how),
+                        Err(failure) => leave(conn, &Err(failure.clone())),
+                    }
+                    over
+                });
+                session.keep_unread(conn);
+                over
             })
         }
     };
@@ -170,6 +221,9 @@ fn each(
         if let Some(outcome) = session.outcome() {
             return outcome;
         }
+        if interrupt::signal().is_some() {
+            return Err(interrupted());
+        }
         if !args.keep {
             return how;
         }
@@ -185,7 +239,8 @@ fn each(
 struct Input {
     framing: Framing,
     keep: bool,
-    close_on_eof: bool,
+    quit_after: Option<Duration>,
+    progress: Arc<Progress>,
 }
 
 impl Input {
@@ -204,43 +259,73 @@ impl Input {
     }
 
     fn send(&self, session: &Session) -> Result<(), Failure> {
-        let mut input = Messages::new(self.framing, io::stdin());
+        let mut input = Messages::new(self.framing, Stdin(&self.progress));
         let mut message = Vec::new();
         let mut conn = session.current_after(None);
         while let Some(current) = &conn {
-            match input.next(&mut message) {
-                Ok(true) => {}
-                Ok(false) => {
-                    session.finish();
-                    if self.close_on_eof && current.flush().is_ok() {
-                        session.end(Ok(()));
-                    }
-                    return Ok(());
-                }
-                Err(e) => {
-                    let text = format!("cannot read standard input: {e}");
-                    return Err(Failure::new(Exit::Other, text));
-                }
+            let next = input.next(&mut message, current.peer_max_message());
+            let next = next.map_err(|e| cannot("read standard input", &e))?;
+            if next == Next::End {
+                return self.finish(session, current);
             }
+            self.progress.set_holds(true);
             while let Some(current) = &conn {
-                match current.send(&message) {
-                    Ok(()) => break,
+                let sent = match next {
+                    Next::TooLong => Err(too_long(current)),
+                    _ => match current.send(&message) {
+                        Ok(()) => {
+                            self.progress.set_holds(false);
+                            break;
+                        }
+                        Err(e) if e.kind() == ErrorKind::Ended => Ok(()),
+                        Err(e) => Err(e.into()),
+                    },
+                };
+                match sent {
                     // The thread that receives reports how the connection ended.
-                    Err(e) if e.kind() == ErrorKind::Ended && !self.keep => return Ok(()),
-                    Err(e) if !self.keep => return Err(e.into()),
-                    Err(e) if e.kind() == ErrorKind::Ended => {}
+                    Ok(()) if !self.keep => return Ok(()),
+                    Ok(()) => {}
+                    Err(failure) if !self.keep => return Err(failure),
                     // Only this peer does not take it.
-                    Err(e) => {
-                        say(&e);
-                        leave(current, &Err(e.into()));
+                    Err(failure) => {
+                        failure.message().into_iter().for_each(say);
+                        leave(current, &Err(failure));
                     }
                 }
                 // No part of a message whose send failed is delivered: the next peer gets it.
                 conn = session.current_after(Some(current.id()));
+                if next == Next::TooLong {
+                    break;
+                }
             }
         }
         Ok(())
     }
+
+    /// The input is at its end.
+    fn finish(&self, session: &Session, current: &Connection) -> Result<(), Failure> {
+        self.progress.set_ended();
+        session.finish();
+        let Some(quit_after) = self.quit_after else {
+            return Ok(());
+        };
+        if current.flush().is_ok() {
+            let began = Instant::now();
+            while current.end().is_none() && began.elapsed() < quit_after {
+                thread::sleep(LOOK.min(quit_after));
+            }
+            session.end(Ok(()));
+        }
+        Ok(())
+    }
+}
+
+/// No more of a message is read than the peer takes.
+pub(crate) fn too_long(conn: &Connection) -> Failure {
+    let most = conn.peer_max_message();
+    let text =
+        format_args!("a message is too long: the peer takes at most {most} bytes").to_string();
+    Failure::new(Exit::Other, text)
 }
 
 /// Messages to standard output.
@@ -250,6 +335,11 @@ struct Printer<'a> {
     /// How many more to print.
     left: Option<u64>,
     keep: bool,
+    quiet: bool,
+    /// The code with which the peer closes is this command's.
+    exit_status: bool,
+    /// Of the input.
+    progress: Arc<Progress>,
 }
 
 impl Printer<'_> {
@@ -259,42 +349,68 @@ impl Printer<'_> {
             match step(conn, &mut self.output, &mut message) {
                 Step::Written => self.left = self.left.map(|left| left - 1),
                 // The input may not be at its end.
-                Step::Finished => return Ok(self.session.ended(&outlast(conn))),
-                // The reader of the output wants no more.
-                Step::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => {
-                    self.session.end(Ok(()));
-                    return Ok(Ok(()));
+                Step::Finished => {
+                    let end = self.outlast(conn);
+                    return Ok(self.over(conn, end.as_ref()));
                 }
-                Step::Output(e) => return Err(cannot_write(&e)),
+                Step::Output(e) => return Err(cannot("write to standard output", &e)),
                 Step::Failed(e) => match e.end() {
                     Some(_) if e.kind() == ErrorKind::StreamEnded => say(&e),
-                    Some(end) => return Ok(self.session.ended(end)),
+                    Some(end) => return Ok(self.over(conn, Some(end))),
                     None if self.keep && e.kind() == ErrorKind::TooLarge => say(&e),
                     None => return Ok(Err(e.into())),
                 },
             }
         }
+        let flushed = self.output.flush();
+        flushed.map_err(|e| cannot("write to standard output", &e))?;
         self.session.end(Ok(()));
-        match self.output.flush() {
-            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(cannot_write(&e)),
-            _ => Ok(Ok(())),
+        Ok(Ok(()))
+    }
+
+    /// Waits for the end of a connection whose peer has finished. `None` if this side is interrupted before that.
+    fn outlast(&self, conn: &Connection) -> Option<End> {
+        let began = Instant::now();
+        let mut told = self.quiet;
+        while interrupt::signal().is_none() {
+            if let Some(end) = conn.end() {
+                return Some(end);
+            }
+            if !told && began.elapsed() >= TELL && !self.progress.has_ended() {
+                say("the peer has finished; this side goes on until its input ends");
+                told = true;
+            }
+            thread::sleep(LOOK);
         }
+        None
+    }
+
+    /// How the command's part in a connection that has ended went.
+    fn over(&self, conn: &Connection, end: Option<&End>) -> Result<(), Failure> {
+        let Some(end) = end.filter(|_| interrupt::signal().is_none()) else {
+            return Err(interrupted());
+        };
+        match end {
+            End::Closed {
+                by: By::Peer,
+                code: code @ 1..=255,
+                reason,
+                ..
+            } if self.exit_status => {
+                return Err(Failure::new(Exit::Program(*code as i32), reason));
+            }
+            _ => {}
+        }
+        self.session.ended(end)?;
+        // The next peer gets what is left.
+        if self.keep {
+            return Ok(());
+        }
+        let left = self.progress.is_left_over();
+        self.session.all_taken(conn, left)
     }
 }
 
-/// Waits for the end of a connection whose peer has finished.
-fn outlast(conn: &Connection) -> End {
-    loop {
-        if let Some(end) = conn.end() {
-            return end;
-        }
-        thread::sleep(LOOK);
-    }
-}
-
-fn cannot_write(e: &io::Error) -> Failure {
-    Failure::new(
-        Exit::Other,
-        format_args!("cannot write to standard output: {e}"),
-    )
+fn cannot(what: &str, e: &io::Error) -> Failure {
+    Failure::new(Exit::Other, format_args!("cannot {what}: {e}"))
 }

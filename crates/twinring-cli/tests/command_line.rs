@@ -42,7 +42,7 @@ fn wrong_command_lines() {
         &["listen", "name", "--ring-capacity", "1X"],
         &["listen", "name", "--count", "0"],
         &["listen", "name", "--exec"],
-        &["listen", "name", "-N", "--exec", "cat"],
+        &["listen", "name", "-q", "0", "--exec", "cat"],
         &["connect", "name", "--ring-capacity", "1M"],
         &["send", "name"],
         &["send", "name", "a", "b", "--name", "c"],

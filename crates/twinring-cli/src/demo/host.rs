@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -31,6 +32,8 @@ pub(crate) struct DemoArgs {
     json: bool,
 }
 
+/// How long the demo may take to end after an interrupt.
+const INTERRUPTED: Duration = Duration::from_secs(2);
 /// How long each measurement lasts.
 const MEASURE: Duration = Duration::from_millis(800);
 /// The stream ends after this many bytes, or after [`STREAM_TIME`].
@@ -68,8 +71,14 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     demo.end();
     shown?;
     demo.sum_up();
-    Ok(())
+    match UNPRINTED.get() {
+        Some(e) => Err(failed(format_args!("cannot write to standard output: {e}"))),
+        None => Ok(()),
+    }
 }
+
+/// Why something could not be printed. The demo goes on: its statuses come on other threads.
+static UNPRINTED: OnceLock<io::Error> = OnceLock::new();
 
 fn failed(what: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Other, what)
@@ -119,10 +128,12 @@ impl<'a> Demo<'a> {
                 let _ = tell.send((now, status.clone()));
             })
             .open()?;
-        interrupt::watch({
-            let link = link.clone();
-            move || link.close(Exit::Interrupted.code() as u32, "interrupted")
-        });
+        let interrupted = link.clone();
+        interrupt::watch(
+            move || interrupted.close(Exit::Interrupted.code() as u32, "interrupted"),
+            INTERRUPTED,
+            || {},
+        );
         Ok(Demo {
             link,
             conn: None,
@@ -430,7 +441,7 @@ impl<'a> Demo<'a> {
     fn wait_for(&self, what: &str, is_it: impl Fn(&Status) -> bool) -> Result<Instant, Failure> {
         match self.statuses.recv_timeout(PATIENCE) {
             Ok((at, status)) if is_it(&status) => Ok(at),
-            _ if interrupt::happened() => Err(Failure::silent(Exit::Interrupted)),
+            _ if interrupt::signal().is_some() => Err(Failure::silent(Exit::Interrupted)),
             Ok((_, status)) => Err(failed(format_args!(
                 "the link should be {what}, but it is {status}"
             ))),
@@ -508,5 +519,7 @@ fn noise(length: usize) -> Vec<u8> {
 fn print(text: impl std::fmt::Display) {
     let line = format!("{text}\n");
     let mut out = io::stdout().lock();
-    let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+    if let Err(e) = out.write_all(line.as_bytes()).and_then(|()| out.flush()) {
+        let _ = UNPRINTED.set(e);
+    }
 }

@@ -1,0 +1,28 @@
+//! What differs between systems.
+//!
+//! * `watch_signals(on_signal: impl Fn(Signal))`: calls it, on a thread of its own, for each signal that asks this
+//!   program to end. Those that were ignored when it was started stay ignored.
+//! * `die_of(Signal)`: ends this process as that signal does, so that whoever started it sees it.
+//! * `keep_exit_codes()`: a parent that ignores the ends of its children may have handed that on.
+//! * `group(&mut Command)`: the program begins a group of processes, and is not interrupted with this one.
+//! * `has_ended(&mut Child) -> io::Result<bool>`: without forgetting it: its group keeps its number.
+//! * `terminate(&mut Child, Signal)`: asks its group to end, if the system can; `kill(&mut Child)` ends it.
+//! * `FORWARDS_SIGNALS`: whether a program has to be told of a signal to this one.
+//! * `exit_code(ExitStatus) -> i32`: as a shell shows it.
+//! * `input_waits() -> Option<bool>`: whether standard input has something to read, or its end; `None` if the
+//!   system does not tell.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+pub(crate) use unix::*;
+#[cfg(windows)]
+pub(crate) use windows::*;
+
+/// The number of a signal; on Windows that of the one that is most like it.
+pub(crate) type Signal = i32;
+
+pub(crate) const SIGTERM: Signal = 15;

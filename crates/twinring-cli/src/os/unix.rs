@@ -1,0 +1,84 @@
+//! Unix.
+
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process_group, waitid};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+
+use super::Signal;
+
+pub(crate) const FORWARDS_SIGNALS: bool = true;
+
+pub(crate) fn watch_signals(on_signal: impl Fn(Signal) + Send + 'static) -> io::Result<()> {
+    let ignored = ignored();
+    let is_watched = |signal: &Signal| ignored & (1 << (signal - 1)) == 0;
+    let watched = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(is_watched);
+    let mut signals = Signals::new(watched)?;
+    let watch = move || signals.forever().for_each(on_signal);
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(watch)
+        .map(drop)
+}
+
+/// The signals that whoever started this program has it ignore (`nohup`, a shell's background jobs), a bit for
+/// each, as far as the system tells.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
+pub(crate) fn die_of(signal: Signal) {
+    // It returns only if the signal is none that ends a process.
+    let _ = emulate_default_handler(signal);
+}
+
+pub(crate) fn keep_exit_codes() {
+    // Anything but "ignored" will do. If it fails, waiting for the program says so.
+    let _ = signal_hook::flag::register(SIGCHLD, Arc::new(AtomicBool::new(false)));
+}
+
+pub(crate) fn group(command: &mut Command) {
+    command.process_group(0);
+}
+
+pub(crate) fn has_ended(child: &mut Child) -> io::Result<bool> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    let ended = waitid(WaitId::Pid(Pid::from_child(child)), options)?;
+    Ok(ended.is_some())
+}
+
+pub(crate) fn terminate(child: &mut Child, signal: Signal) {
+    if let Some(signal) = rustix::process::Signal::from_named_raw(signal) {
+        // It fails only if there is nobody left.
+        let _ = kill_process_group(Pid::from_child(child), signal);
+    }
+}
+
+pub(crate) fn kill(child: &mut Child) {
+    let _ = kill_process_group(Pid::from_child(child), rustix::process::Signal::KILL);
+}
+
+pub(crate) fn exit_code(status: ExitStatus) -> i32 {
+    status
+        .code()
+        .or(status.signal().map(|signal| 128 + signal))
+        .unwrap_or(1)
+}
+
+pub(crate) fn input_waits() -> Option<bool> {
+    let stdin = rustix::stdio::stdin();
+    let mut input = [PollFd::new(&stdin, PollFlags::IN)];
+    let ready = poll(&mut input, Some(&Timespec::default())).ok()?;
+    Some(ready > 0)
+}
