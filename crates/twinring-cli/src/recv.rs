@@ -8,7 +8,7 @@ use clap::Args;
 use twinring::Connection;
 
 use crate::exit::{Exit, Failure};
-use crate::names::printable;
+use crate::names::{printable, shown};
 use crate::progress::Progress;
 use crate::protocol::{Header, MAX_TO_RECEIVER, Reason, ToReceiver, ToSender, VERSION};
 use crate::report::say;
@@ -21,7 +21,8 @@ Examples:
   twinring recv files -o inbox --keep  from one sender after the other
   mv \"$(twinring recv files -q)\" elsewhere
 
-The path of each file is printed, one a line. A file is written under a temporary name \
+The path of each file is printed, one a line. Exit code 0 means that everything that the sender was \
+asked to send is there and verified. A file is written under a temporary name \
 (.twinring-*.part) and gets its own once its checksum is verified. Existing files are refused \
 without --force; names that would leave the directory always are.";
 
@@ -56,7 +57,13 @@ const GREETING: Duration = Duration::from_secs(10);
 const LEFT: &str = "the sender left before everything had arrived";
 
 pub(crate) fn run(args: &RecvArgs) -> Result<(), Failure> {
-    check_directory(args)?;
+    let target = Target {
+        directory: args.output.clone(),
+        force: args.force,
+        sync: args.sync,
+    };
+    let fit = target.check();
+    fit.map_err(|why| Failure::new(Exit::Files, why))?;
     let connections = if args.keep {
         Connections::Many
     } else {
@@ -71,11 +78,7 @@ pub(crate) fn run(args: &RecvArgs) -> Result<(), Failure> {
         let mut receiver = Receiver {
             session: &session,
             conn: &conn,
-            target: Target {
-                directory: args.output.clone(),
-                force: args.force,
-                sync: args.sync,
-            },
+            target: &target,
             quiet: args.link.quiet,
             message: Vec::new(),
             files: 0,
@@ -99,23 +102,10 @@ pub(crate) fn run(args: &RecvArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check_directory(args: &RecvArgs) -> Result<(), Failure> {
-    let directory = args.output.display();
-    let why = match args.output.metadata() {
-        Ok(there) if there.is_dir() => return Ok(()),
-        Ok(_) => "it is not a directory".to_owned(),
-        Err(e) => e.to_string(),
-    };
-    Err(Failure::new(
-        Exit::Files,
-        format_args!("cannot put files into {directory}: {why}"),
-    ))
-}
-
 struct Receiver<'a> {
     session: &'a Session,
     conn: &'a Connection,
-    target: Target,
+    target: &'a Target,
     quiet: bool,
     message: Vec<u8>,
     /// How many files there will be, according to the sender.
@@ -131,9 +121,11 @@ impl Receiver<'_> {
         self.greet()?;
         loop {
             self.next()?;
+            let all = self.named == self.files;
             match self.decode()? {
-                ToReceiver::File(header) => self.file(header)?,
-                ToReceiver::Done => return Ok(()),
+                ToReceiver::File(header) if !all => self.file(header)?,
+                ToReceiver::Missing { name, why } if !all => self.missing(&name, &why),
+                ToReceiver::Done if all => return Ok(()),
                 other => return Err(unexpected(&other)),
             }
         }
@@ -177,10 +169,17 @@ impl Receiver<'_> {
         }
     }
 
+    /// The sender cannot send it, and knows that.
+    fn missing(&mut self, name: &[u8], why: &str) {
+        self.named += 1;
+        self.failed += 1;
+        say_failed(&shown(name), &the_sender_says(why));
+    }
+
     /// Receives one file; refusing it is not a failure of the transfer.
     fn file(&mut self, header: Header) -> Result<(), Failure> {
         self.named += 1;
-        let shown = printable(&header.name);
+        let shown = shown(&header.name);
         let size = header.size;
         let mut incoming = match self.target.begin(header) {
             Ok(incoming) => incoming,
@@ -208,7 +207,7 @@ impl Receiver<'_> {
                     drop((incoming, progress));
                     let refusal = Refusal {
                         reason: Reason::Other,
-                        text: format!("the sender cannot read it: {}", printable(&why)),
+                        text: the_sender_says(&why),
                     };
                     return self.refuse(&shown, refusal);
                 }
@@ -236,7 +235,7 @@ impl Receiver<'_> {
 
     fn refuse(&mut self, shown: &str, refusal: Refusal) -> Result<(), Failure> {
         self.failed += 1;
-        say(format_args!("{shown:?} was not received: {}", refusal.text));
+        say_failed(shown, &refusal.text);
         self.answer(&ToSender::Refused {
             reason: refusal.reason,
             text: refusal.text,
@@ -279,10 +278,23 @@ impl Receiver<'_> {
     }
 }
 
+fn say_failed(shown: &str, why: &str) {
+    say(format_args!("\"{shown}\" was not received: {why}"));
+}
+
+fn the_sender_says(why: &str) -> String {
+    format!("the sender says: {}", printable(why))
+}
+
 fn unexpected(message: &ToReceiver<'_>) -> Failure {
     let what = match message {
-        ToReceiver::Data(_) => "data".to_owned(),
-        other => format!("{other:?}"),
+        ToReceiver::Start { .. } => "a second greeting",
+        ToReceiver::File(_) => "a file",
+        ToReceiver::Data(_) => "data",
+        ToReceiver::End { .. } => "the end of a file",
+        ToReceiver::Cancel(_) => "the end of a file that failed",
+        ToReceiver::Missing { .. } => "a missing file",
+        ToReceiver::Done => "the end of all files",
     };
     Failure::new(
         Exit::Other,

@@ -1,0 +1,143 @@
+//! What goes wrong is said on both sides, at once where it can be known, and ends in the right code.
+
+use std::fs;
+use std::path::Path;
+
+use crate::common::{Place, noise, until};
+use crate::{Hostile, MIB};
+
+#[test]
+fn nothing_to_send_ends_at_once() {
+    let place = Place::new();
+    place.directory("folder");
+    // No receiver is waited for.
+    place
+        .start("send", &["none", "folder", "."])
+        .finish()
+        .code(6)
+        .says("none was not sent: ")
+        .says("folder was not sent: it is a directory")
+        .says("3 of 3 files failed");
+}
+
+#[test]
+fn what_cannot_be_sent_is_said_before_a_receiver_is_there() {
+    let place = Place::new();
+    let inbox = place.directory("in");
+    let other = place.directory("other");
+    for name in ["good", "gone"] {
+        place.file(name, name.as_bytes());
+    }
+    fs::write(other.join("good"), "another").unwrap();
+    let twin = Path::new("other").join("good");
+    let twin = twin.to_str().unwrap();
+    let send = place.start("send", &["none", "good", twin, "gone"]);
+    send.says("none was not sent: ");
+    send.says("another of these files has the same name");
+    send.says("waiting for the host");
+    // What goes later is told to the receiver, too.
+    fs::remove_file(place.path("gone")).unwrap();
+    let recv = place.start("recv", &["-o", "in"]);
+    send.finish()
+        .code(6)
+        .says("gone was not sent: ")
+        .says("3 of 4 files failed");
+    recv.finish()
+        .code(6)
+        .says("\"none\" was not received: the sender says: ")
+        .says("\"good\" was not received: the sender says: another")
+        .says("\"gone\" was not received: the sender says: ")
+        .says("3 of 4 files failed");
+    assert_eq!(Place::names(&inbox), ["good"]);
+    assert_eq!(fs::read(inbox.join("good")).unwrap(), b"good");
+}
+
+#[test]
+fn no_place_for_the_files() {
+    let place = Place::new();
+    place.file("file", b"");
+    for directory in ["none", "file"] {
+        let recv = place.start("recv", &["-o", directory]);
+        recv.finish().code(6).says("cannot put files into");
+    }
+    if cfg!(target_os = "linux") {
+        // Not even root makes files there.
+        let recv = place.start("recv", &["-o", "/proc"]);
+        recv.finish()
+            .code(6)
+            .says("cannot put files into /proc: no file can be made there: ");
+    }
+}
+
+/// Exit code 0 is for everything that the sender was asked to send.
+#[test]
+fn as_many_files_as_announced() {
+    let place = Place::new();
+    let inbox = place.directory("in");
+    for (announced, sent) in [(2, 1), (1, 2), (0, 1)] {
+        let recv = place.start("recv", &["-o", "in", "--force"]);
+        let sender = Hostile::connect(&place);
+        sender.greet(announced);
+        for _ in 0..sent.min(announced) {
+            sender.name(b"x");
+            assert_eq!(sender.receive(), b"\x82");
+            sender.end(b"");
+            assert_eq!(sender.receive(), b"\x83");
+        }
+        if sent > announced {
+            sender.name(b"y");
+        } else {
+            sender.send(b"\x06");
+        }
+        recv.finish().code(1).says("does not belong here");
+    }
+    assert_eq!(Place::names(&inbox), ["x"]);
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn fifo(place: &Place, name: &str) {
+        let made = Command::new("mkfifo").arg(place.path(name)).status();
+        assert!(made.unwrap().success());
+    }
+
+    #[test]
+    fn a_pipe_arrives() {
+        let place = Place::new();
+        let inbox = place.directory("in");
+        fifo(&place, "pipe");
+        let recv = place.start("recv", &["-o", "in"]);
+        let send = place.start("send", &["pipe"]);
+        let contents = noise(3 * MIB + 1, 5);
+        fs::write(place.path("pipe"), &contents).unwrap();
+        send.finish().code(0);
+        recv.finish().code(0);
+        assert!(fs::read(inbox.join("pipe")).unwrap() == contents);
+    }
+
+    #[test]
+    fn a_silent_pipe_does_not_hold_a_sender_whose_receiver_is_dead() {
+        for has_writer in [false, true] {
+            let place = Place::new();
+            let inbox = place.directory("in");
+            fifo(&place, "pipe");
+            let recv = place.start("recv", &["-o", "in"]);
+            let send = place.start("send", &["pipe"]);
+            let pipe = place.path("pipe");
+            // Opening it waits for the sender to open it.
+            let writer = has_writer.then(|| fs::OpenOptions::new().write(true).open(pipe).unwrap());
+            recv.says("connected to");
+            until("the file is begun", || !Place::names(&inbox).is_empty());
+            recv.killed();
+            send.wait_for(Duration::from_secs(30))
+                .code(5)
+                .says("the receiver left");
+            drop(writer);
+        }
+    }
+}
