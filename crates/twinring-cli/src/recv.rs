@@ -1,6 +1,7 @@
 //! `twinring recv`: files from a `twinring send`.
 
-use std::io::{self, Write};
+mod listing;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::protocol::{Header, MAX_TO_RECEIVER, Reason, ToReceiver, ToSender, VER
 use crate::report::say;
 use crate::session::{Connections, LinkArgs, RingArgs, Session, Side};
 use crate::store::{Incoming, Refusal, Target};
+use listing::Listing;
 
 pub(crate) const HELP: &str = "\
 Examples:
@@ -73,12 +75,14 @@ pub(crate) fn run(args: &RecvArgs) -> Result<(), Failure> {
         ring_capacity: args.ring.ring_capacity,
     };
     let session = Session::open(&args.link, side, MAX_TO_RECEIVER, connections)?;
+    let mut listing = Listing::new();
     let mut timeout = args.link.timeout;
     while let Some(conn) = session.next(timeout.take())? {
         let mut receiver = Receiver {
             session: &session,
             conn: &conn,
             target: &target,
+            listing: &mut listing,
             quiet: args.link.quiet,
             message: Vec::new(),
             files: 0,
@@ -92,12 +96,14 @@ pub(crate) fn run(args: &RecvArgs) -> Result<(), Failure> {
             return outcome;
         }
         if !args.keep {
-            return received.and(failed);
+            return received.and(failed).and(listing.outcome());
         }
         // The next sender may do better.
         if let Err(failure) = failed {
             failure.message().into_iter().for_each(say);
         }
+        // Whoever reads the paths would miss its files.
+        listing.outcome()?;
     }
     Ok(())
 }
@@ -106,6 +112,7 @@ struct Receiver<'a> {
     session: &'a Session,
     conn: &'a Connection,
     target: &'a Target,
+    listing: &'a mut Listing,
     quiet: bool,
     message: Vec<u8>,
     /// How many files there will be, according to the sender.
@@ -225,9 +232,10 @@ impl Receiver<'_> {
     ) -> Result<(), Failure> {
         match incoming.finish(length, hash) {
             Ok(place) => {
-                // If nobody reads this, the file is there all the same.
-                let _ = writeln!(io::stdout(), "{}", place.display());
-                self.answer(&ToSender::Stored)
+                // The file is there, whether the sender still hears that or not.
+                let answered = self.answer(&ToSender::Stored);
+                self.listing.print(&place);
+                answered
             }
             Err(refusal) => self.refuse(shown, refusal),
         }

@@ -30,7 +30,9 @@ fn holes_read_as_zeros() {
 
 #[cfg(unix)]
 mod unix {
+    use std::ffi::OsStr;
     use std::fs::Permissions;
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::path::Path;
     use std::process::Command;
@@ -144,6 +146,53 @@ mod unix {
         recv.finish().code(0);
         let there = fs::metadata(inbox.join("zeros")).unwrap();
         assert!(there.blocks() * 512 >= 8 * MIB as u64);
+    }
+
+    #[test]
+    fn names_are_bytes() {
+        if !cfg!(target_os = "linux") {
+            return; // macOS has only names that are UTF-8.
+        }
+        let place = Place::new();
+        let name = OsStr::from_bytes(b"caf\xe9 \xe2\x80\x8f");
+        fs::write(place.path("x").with_file_name(name), "coffee").unwrap();
+        // It would clear the screen of a terminal.
+        let inbox = place.directory("in\x1b[2J");
+        let recv_args = ["recv", &place.name, "-o", "in\x1b[2J"];
+        let recv = Running::start(place.command(recv_args));
+        let send = || {
+            let args = [OsStr::new("send"), OsStr::new(&place.name), name];
+            Running::start(place.command(args))
+        };
+        send().finish().code(0);
+        // For programs the path is as it is.
+        let received = recv.finish().code(0);
+        assert_eq!(received.stdout, b"in\x1b[2J/caf\xe9 \xe2\x80\x8f\n");
+        assert_eq!(fs::read(inbox.join(name)).unwrap(), b"coffee");
+
+        // In what is said it is escaped.
+        let recv = Running::start(place.command(recv_args));
+        send()
+            .finish()
+            .code(6)
+            .says(r"caf\xe9 \u{200f} was not sent: ");
+        recv.finish()
+            .code(6)
+            .says("\"caf\\xe9 \\u{200f}\" was not received: ");
+
+        // And on a terminal.
+        let program = env!("CARGO_BIN_EXE_twinring");
+        let inner = format!(
+            "{program} recv '{}' -q --force -o \"$(printf 'in\\033[2J')\"",
+            place.name
+        );
+        let args = ["-qec", &inner, "/dev/null"];
+        let mut terminal = place.prepared(Command::new("script"), args);
+        terminal.env("SHELL", "/bin/sh");
+        let recv = Running::start(terminal);
+        send().finish().code(0);
+        let shown = recv.wait().code(0).text();
+        assert!(shown.contains(r"in\x1b[2J/caf\xe9 \u{200f}"), "{shown:?}");
     }
 }
 

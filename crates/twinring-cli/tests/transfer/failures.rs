@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::{Place, noise, until};
+use crate::common::{Place, Running, noise, until};
 use crate::{Hostile, MIB};
 
 #[test]
@@ -92,6 +92,46 @@ fn as_many_files_as_announced() {
         recv.finish().code(1).says("does not belong here");
     }
     assert_eq!(Place::names(&inbox), ["x"]);
+}
+
+#[test]
+fn an_output_that_takes_no_paths() {
+    let place = Place::new();
+    let inbox = place.directory("in");
+    place.file("a", b"a");
+    place.file("b", b"b");
+    let recv = |keep: bool| {
+        let args = ["recv", &place.name, "-o", "in", "--force"];
+        let mut command = place.command(args);
+        command.args(keep.then_some("--keep"));
+        command
+    };
+    // A reader that has gone.
+    for keep in [false, true] {
+        let mut child = recv(keep).spawn().unwrap();
+        drop(child.stdout.take());
+        let recv = Running::of(child, "recv".into());
+        place
+            .start("send", &["a", "b"])
+            .finish()
+            .code(0)
+            .says("verified by the receiver");
+        recv.finish()
+            .code(1)
+            .says("cannot write to standard output: ")
+            .says("not listed there: in");
+        assert_eq!(Place::names(&inbox), ["a", "b"]);
+    }
+    if cfg!(target_os = "linux") {
+        let mut command = recv(false);
+        let full = fs::OpenOptions::new().write(true).open("/dev/full");
+        command.stdout(full.unwrap());
+        let recv = Running::start(command);
+        place.start("send", &["a"]).finish().code(0);
+        recv.finish()
+            .code(1)
+            .says("cannot write to standard output: ");
+    }
 }
 
 #[cfg(unix)]
