@@ -9,7 +9,7 @@ use clap::Args;
 use twinring::Connection;
 
 use crate::exit::{Exit, Failure};
-use crate::names::{printable, shown};
+use crate::names::{printable, shown, shown_path};
 use crate::progress::Progress;
 use crate::protocol::{Header, MAX_TO_RECEIVER, Reason, ToReceiver, ToSender, VERSION};
 use crate::report::say;
@@ -66,6 +66,9 @@ pub(crate) fn run(args: &RecvArgs) -> Result<(), Failure> {
     };
     let fit = target.check();
     fit.map_err(|why| Failure::new(Exit::Files, why))?;
+    if !args.link.quiet {
+        say_left_behind(&target);
+    }
     let connections = if args.keep {
         Connections::Many
     } else {
@@ -106,6 +109,18 @@ pub(crate) fn run(args: &RecvArgs) -> Result<(), Failure> {
         listing.outcome()?;
     }
     Ok(())
+}
+
+fn say_left_behind(target: &Target) {
+    let what = match target.left_behind() {
+        0 => return,
+        1 => "1 partial file".to_owned(),
+        n => format!("{n} partial files"),
+    };
+    say(format_args!(
+        "{} holds {what} of a killed `recv`; remove .twinring-*.part there while no other `recv` uses it",
+        shown_path(&target.directory)
+    ));
 }
 
 struct Receiver<'a> {

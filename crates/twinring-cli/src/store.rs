@@ -61,6 +61,11 @@ impl Target {
         Err(format!("cannot put files into {directory}: {why}"))
     }
 
+    /// How many temporary files receivers left there that were killed.
+    pub(crate) fn left_behind(&self) -> usize {
+        partial::left(&self.directory)
+    }
+
     /// Checks the file's name and creates the temporary file.
     pub(crate) fn begin(&self, header: Header) -> Result<Incoming, Refusal> {
         names::check(&header.name, Rules::here()).map_err(bad_name)?;

@@ -1,4 +1,4 @@
-//! How temporary files are made.
+//! Temporary files: how they are made, and those that receivers left which were killed.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -21,8 +21,27 @@ pub(super) fn create(directory: &Path, mode: Option<u32>) -> io::Result<NamedTem
     if let Some(mode) = mode {
         system::with_mode(&mut options, mode);
     }
-    tempfile::Builder::new()
+    let file = tempfile::Builder::new()
         .prefix(PREFIX)
         .suffix(SUFFIX)
-        .make_in(directory, |path| options.open(path))
+        .make_in(directory, |path| options.open(path))?;
+    system::hold(file.as_file());
+    Ok(file)
+}
+
+/// How many temporary files there are that no process writes.
+pub(super) fn left(directory: &Path) -> usize {
+    let Ok(entries) = directory.read_dir() else {
+        return 0;
+    };
+    entries
+        .filter_map(Result::ok)
+        .filter(|entry| {
+            let name = entry.file_name();
+            let name = name.as_encoded_bytes();
+            name.starts_with(PREFIX.as_bytes()) && name.ends_with(SUFFIX.as_bytes())
+        })
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+        .filter(|entry| !system::is_held(&entry.path()))
+        .count()
 }

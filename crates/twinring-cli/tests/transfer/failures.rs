@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::common::{Place, Running, noise, until};
-use crate::{Hostile, MIB};
+use crate::{Hostile, MIB, half_way};
 
 #[test]
 fn nothing_to_send_ends_at_once() {
@@ -132,6 +132,37 @@ fn an_output_that_takes_no_paths() {
             .code(1)
             .says("cannot write to standard output: ");
     }
+}
+
+#[test]
+fn partial_files_of_a_killed_receiver_are_said() {
+    let place = Place::new();
+    let inbox = place.directory("in");
+    let (recv, send) = half_way(&place, &inbox);
+    recv.killed();
+    send.wait().code(5);
+    let left = Place::names(&inbox);
+    assert_eq!(left.len(), 1, "{left:?}");
+    // Another receiver is at work there.
+    let other = format!("{} other", place.name);
+    let recv = place.start_named("recv", &other, &["-o", "in"]);
+    let mut send = place.start_named("send", &other, &["-", "--name", "x"]);
+    send.write(&noise(2 * MIB, 1));
+    recv.says("connected to");
+    until("the other receives", || Place::names(&inbox).len() == 2);
+    place.file("a", b"a");
+    for (args, times) in [(&["-o", "in"][..], 1), (&["-o", "in", "-fq"], 0)] {
+        let recv = place.start("recv", args);
+        place.start("send", &["a"]).finish().code(0);
+        let ended = recv.finish().code(0);
+        let said = "in holds 1 partial file of a killed `recv`; remove .twinring-*.part there";
+        assert_eq!(ended.stderr.matches(said).count(), times, "{ended:?}");
+    }
+    send.finish().code(0);
+    recv.finish().code(0);
+    let mut names = left;
+    names.extend(["a".into(), "x".into()]);
+    assert_eq!(Place::names(&inbox), names);
 }
 
 #[cfg(unix)]
