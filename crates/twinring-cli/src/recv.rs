@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use twinring::Connection;
+use twinring::{Connection, ErrorKind};
 
 use crate::exit::{Exit, Failure};
 use crate::names::{printable, shown, shown_path};
@@ -286,7 +286,7 @@ impl Receiver<'_> {
         match got {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(Failure::new(Exit::PeerGone, LEFT)),
-            Err(e) => Err(self.session.lost(e, LEFT)),
+            Err(e) => Err(lost(self.session, e, LEFT)),
         }
     }
 
@@ -297,7 +297,20 @@ impl Receiver<'_> {
 
     fn answer(&self, answer: &ToSender) -> Result<(), Failure> {
         let sent = self.conn.send(&answer.encode());
-        sent.map_err(|e| self.session.lost(e, LEFT))
+        sent.map_err(|e| lost(self.session, e, LEFT))
+    }
+}
+
+/// The failure for an error on a connection whose peer was not to leave yet.
+pub(crate) fn lost(session: &Session, e: twinring::Error, left: &str) -> Failure {
+    // A message that breaks off may be noticed before the end of the connection.
+    let torn = e.kind() == ErrorKind::StreamEnded;
+    match session.lost(e, left) {
+        failure if torn && failure.exit == Exit::Other => {
+            let what = failure.message().unwrap_or_default();
+            Failure::new(Exit::PeerGone, format_args!("{what}; {left}"))
+        }
+        failure => failure,
     }
 }
 

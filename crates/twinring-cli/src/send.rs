@@ -14,6 +14,7 @@ use crate::exit::{Exit, Failure};
 use crate::names::{printable, shown, shown_path};
 use crate::progress::Progress;
 use crate::protocol::{MAX_TO_SENDER, ToReceiver, ToSender, VERSION};
+use crate::recv::lost;
 use crate::report::say;
 use crate::session::{Connections, LinkArgs, Session, Side};
 use crate::size::{show_bytes, show_rate, show_time};
@@ -177,7 +178,7 @@ impl Sender<'_> {
     fn lost(&self, e: twinring::Error) -> Failure {
         match e.kind() {
             ErrorKind::TooLarge => not_a_receiver(),
-            _ => self.session.lost(e, LEFT),
+            _ => lost(self.session, e, LEFT),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What goes wrong is said on both sides, at once where it can be known, and ends in the right code.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use crate::common::{Place, Running, noise, until};
@@ -165,12 +166,66 @@ fn partial_files_of_a_killed_receiver_are_said() {
     assert_eq!(Place::names(&inbox), names);
 }
 
+/// The test is the sender, which gives a block up after its first half.
+#[test]
+fn a_block_that_breaks_off() {
+    let place = Place::new();
+    let inbox = place.directory("in");
+    let recv = place.start("recv", &["-o", "in"]);
+    let sender = Hostile::connect(&place);
+    sender.greet(1);
+    sender.name(b"x");
+    assert_eq!(sender.receive(), b"\x82");
+    let mut block = sender.0.send_stream().unwrap();
+    block.write_all(&vec![3; MIB / 2]).unwrap();
+    block.abort(1, "no more");
+    recv.finish()
+        .code(5)
+        .says("no more; the sender left before everything had arrived");
+    assert!(Place::names(&inbox).is_empty());
+}
+
 #[cfg(unix)]
 mod unix {
     use std::process::Command;
     use std::time::Duration;
 
     use super::*;
+
+    fn interrupt(running: &Running) {
+        let pid = running.child.id().to_string();
+        let kill = Command::new("kill").args(["-INT", &pid]).status();
+        assert!(kill.unwrap().success());
+    }
+
+    /// Whichever is interrupted, the other has lost its peer, and nothing else has happened.
+    #[test]
+    fn an_interrupt_in_the_middle_of_a_block() {
+        let place = Place::new();
+        let big = fs::File::create(place.path("big")).unwrap();
+        big.set_len(1 << 40).unwrap();
+        for round in 0..30 {
+            let ring = ["4K", "64K", "1M"][round % 3];
+            for interrupt_sender in [true, false] {
+                let inbox = place.directory(&format!("in {round} {interrupt_sender}"));
+                let directory = inbox.to_str().unwrap();
+                let args = ["-o", directory, "--ring-capacity", ring];
+                let recv = place.start("recv", &args);
+                let send = place.start("send", &["big"]);
+                recv.says("connected to");
+                until("the file is begun", || !Place::names(&inbox).is_empty());
+                std::thread::sleep(Duration::from_millis(round as u64));
+                let (recv_code, send_code) = match interrupt_sender {
+                    true => (5, 130),
+                    false => (130, 5),
+                };
+                interrupt(if interrupt_sender { &send } else { &recv });
+                recv.finish().code(recv_code);
+                send.finish().code(send_code);
+                assert!(Place::names(&inbox).is_empty());
+            }
+        }
+    }
 
     fn fifo(place: &Place, name: &str) {
         let made = Command::new("mkfifo").arg(place.path(name)).status();
