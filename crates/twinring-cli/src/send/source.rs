@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::path::Path;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::Duration;
 
@@ -127,13 +127,10 @@ impl Source<'_> {
             sparse: false,
         };
         let Some((file, metadata)) = self.regular()? else {
-            let input = match is_stdin(self.path) {
-                true => Input::stream(|| Ok(io::stdin().lock()))?,
-                false => {
-                    let path = self.path.to_owned();
-                    Input::stream(move || File::open(path))?
-                }
-            };
+            let input = Input::Stream(Stream {
+                path: (!is_stdin(self.path)).then(|| self.path.to_owned()),
+                blocks: None,
+            });
             return Ok((input, header));
         };
         // Files that the system makes up, as in /proc, say 0 whatever they have.
@@ -154,9 +151,16 @@ impl Source<'_> {
 /// Where the bytes of a file come from.
 pub(super) enum Input {
     Regular(Regular),
-    /// What may be silent for hours, or never be opened by its other side. A thread of its own waits for that,
-    /// so that the end of the receiver is noticed meanwhile.
-    Stream(Receiver<io::Result<Vec<u8>>>),
+    Stream(Stream),
+}
+
+/// What may be silent for hours, or never be opened by its other side. A thread of its own waits for that,
+/// so that the end of the receiver is noticed meanwhile.
+pub(super) struct Stream {
+    /// `None`: standard input.
+    path: Option<PathBuf>,
+    /// Nothing is opened or taken from it before the receiver wants it.
+    blocks: Option<Receiver<io::Result<Vec<u8>>>>,
 }
 
 /// A file that has a length, and must not change while it is read.
@@ -181,44 +185,66 @@ pub(super) enum Next {
 const LOOK: Duration = Duration::from_millis(50);
 
 impl Input {
-    fn stream<R: Read>(open: impl FnOnce() -> io::Result<R> + Send + 'static) -> io::Result<Input> {
-        let (give, blocks) = mpsc::sync_channel(2);
-        thread::Builder::new().name("input".into()).spawn(move || {
-            let mut input = match open() {
-                Ok(input) => input,
-                Err(e) => return drop(give.send(Err(e))),
-            };
-            loop {
-                let mut block = Vec::new();
-                let read = fill(&mut input, &mut block);
-                let last = !matches!(read, Ok(n) if n > 0);
-                if give.send(read.map(|_| block)).is_err() || last {
-                    return;
-                }
-            }
-        })?;
-        Ok(Input::Stream(blocks))
-    }
-
     /// Makes `block` the next data message.
     pub(super) fn next(&mut self, block: &mut Vec<u8>) -> io::Result<Next> {
-        let n = match self {
-            Input::Regular(regular) => regular.next(block)?,
-            Input::Stream(blocks) => match blocks.recv_timeout(LOOK) {
-                Ok(read) => {
-                    *block = read?;
-                    block.len() - 1
-                }
-                Err(RecvTimeoutError::Timeout) => return Ok(Next::Nothing),
-                Err(RecvTimeoutError::Disconnected) => 0,
-            },
+        match self {
+            Input::Regular(regular) => regular.next(block),
+            Input::Stream(stream) => stream.next(block),
+        }
+    }
+}
+
+impl Stream {
+    fn next(&mut self, block: &mut Vec<u8>) -> io::Result<Next> {
+        let blocks = match &self.blocks {
+            Some(blocks) => blocks,
+            None => self.blocks.insert(read_in_a_thread(self.path.take())?),
         };
-        Ok(if n > 0 { Next::Block(n) } else { Next::End })
+        match blocks.recv_timeout(LOOK) {
+            Ok(read) => {
+                *block = read?;
+                Ok(Next::of(block))
+            }
+            Err(RecvTimeoutError::Timeout) => Ok(Next::Nothing),
+            Err(RecvTimeoutError::Disconnected) => Ok(Next::End),
+        }
+    }
+}
+
+fn read_in_a_thread(path: Option<PathBuf>) -> io::Result<Receiver<io::Result<Vec<u8>>>> {
+    let (give, blocks) = mpsc::sync_channel(2);
+    let reader = move || match path.map(File::open) {
+        None => read_blocks(io::stdin().lock(), &give),
+        Some(Ok(file)) => read_blocks(file, &give),
+        // If nobody takes it, nobody wants it any more.
+        Some(Err(e)) => drop(give.send(Err(e))),
+    };
+    thread::Builder::new().name("input".into()).spawn(reader)?;
+    Ok(blocks)
+}
+
+fn read_blocks(mut input: impl Read, give: &SyncSender<io::Result<Vec<u8>>>) {
+    loop {
+        let mut block = Vec::new();
+        let read = fill(&mut input, &mut block);
+        let last = !matches!(read, Ok(n) if n > 0);
+        if give.send(read.map(|_| block)).is_err() || last {
+            return;
+        }
+    }
+}
+
+impl Next {
+    fn of(block: &[u8]) -> Next {
+        match block.len() - 1 {
+            0 => Next::End,
+            n => Next::Block(n),
+        }
     }
 }
 
 impl Regular {
-    fn next(&mut self, block: &mut Vec<u8>) -> io::Result<usize> {
+    fn next(&mut self, block: &mut Vec<u8>) -> io::Result<Next> {
         let n = fill(&mut self.file, block)?;
         self.read += n as u64;
         match self.size {
@@ -233,7 +259,7 @@ impl Regular {
                 return Err(io::Error::other("it has changed while it was sent"));
             }
         }
-        Ok(n)
+        Ok(Next::of(block))
     }
 }
 

@@ -247,6 +247,25 @@ mod unix {
     }
 
     #[test]
+    fn nothing_is_taken_from_a_pipe_that_is_refused() {
+        let place = Place::new();
+        let inbox = place.directory("in");
+        fifo(&place, "pipe");
+        fs::write(inbox.join("pipe"), "old").unwrap();
+        let mut writer =
+            Running::start(place.prepared(Command::new("sh"), ["-c", "echo new > pipe"]));
+        let recv = place.start("recv", &["-o", "in"]);
+        place.start("send", &["pipe"]).finish().code(6);
+        recv.finish().code(6);
+        assert!(writer.is_running());
+        let recv = place.start("recv", &["-o", "in", "--force"]);
+        place.start("send", &["pipe"]).finish().code(0);
+        recv.finish().code(0);
+        writer.finish().code(0);
+        assert_eq!(fs::read(inbox.join("pipe")).unwrap(), b"new\n");
+    }
+
+    #[test]
     fn a_silent_pipe_does_not_hold_a_sender_whose_receiver_is_dead() {
         for has_writer in [false, true] {
             let place = Place::new();
