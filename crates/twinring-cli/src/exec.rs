@@ -70,10 +70,17 @@ impl Program {
         quiet: bool,
     ) -> Result<Program, Failure> {
         os::keep_exit_codes();
-        let path = which::which(name).map_err(|_| {
-            let text = "there is no such program, or it cannot be executed";
-            failed(name, "run", &io::Error::other(text))
-        })?;
+        let given = Path::new(name);
+        // On Windows, a path from the root of the present drive on is none that `which` knows.
+        let is_rooted = given.has_root() && !given.is_absolute() && given.is_file();
+        let path = match which::which(name) {
+            Ok(path) => path,
+            Err(_) if is_rooted => given.to_owned(),
+            Err(_) => {
+                let text = "there is no such program, or it cannot be executed";
+                return Err(failed(name, "run", &io::Error::other(text)));
+            }
+        };
         Ok(Program {
             name: name.to_owned(),
             path,

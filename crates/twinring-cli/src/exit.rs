@@ -13,7 +13,7 @@ Exit codes:
   3    no peer came within --timeout
   4    refused: the name is in use, the host is busy, access is denied, or the versions differ
   5    the peer crashed, failed, or left before it had taken everything
-  6    a file could not be read, written or verified, or exists already
+  6    a file could not be read, written or verified, changed while it was sent, or exists already
   130  interrupted (Ctrl-C); on Unix the command dies by the signal, as shells and supervisors expect
 With --exec, the program's own exit code is passed on once it has run; a guest that asks for it with
 --exit-status ends with it, too.";

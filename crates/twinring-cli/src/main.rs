@@ -3,9 +3,12 @@
 //! ```text
 //! talk        listen, connect ─┬─ exec         --exec: a program joined to the link
 //!                              ├─ input        standard input, and how much of it has gone
-//! send  ─┐                     ├─ framing      bytes of a stream ⇄ messages
-//! recv  ─┼─ protocol           └─ output       messages to a stream
-//!        └─ store, names       a file as it arrives; which names are allowed
+//!                              ├─ framing      bytes of a stream ⇄ messages
+//!                              └─ output       messages to a stream
+//! send  ─┐ source              what is sent: files, pipes, standard input
+//! recv  ─┼─ protocol           the messages between the two
+//!        │ listing             the paths that recv prints
+//!        └─ store, names       a file as it arrives, its holes, what killed ones left; which names are allowed
 //! demo        two processes of this program, with figures
 //!
 //! session     a link opened with the options of the command line; its statuses; how it ends

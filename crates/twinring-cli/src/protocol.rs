@@ -7,9 +7,11 @@
 //!   Start  0x01 "TWFILES\0" version:u32
 //!          files:u64                 ──►
 //!                                    ◄──   Welcome 0x81 version:u32
-//!   for each file
-//!   File   0x02 size:u64 has_time:u8
-//!          seconds:i64 nanos:u32 name ──►
+//!   Missing 0x07 length:u16 name text ──►  for each file that cannot be sent
+//!   for each other file
+//!   File   0x02 size:u64 flags:u8
+//!          seconds:i64 nanos:u32
+//!          mode:u32 name             ──►
 //!                                    ◄──   Accept 0x82, or Refused
 //!   Data   0x03 bytes…               ──►   as often as needed
 //!   End    0x04 length:u64 xxh3:u128 ──►
@@ -17,10 +19,11 @@
 //!   Done   0x06                      ──►
 //! ```
 //!
-//! A file has exactly one final answer: `Stored` or `Refused`. `Refused` may come at any time after
-//! `File`. A sender that sees it before its `End` sends `Cancel` (0x05 text) instead, as it does
-//! when it cannot read on. The receiver ignores data of a file that it has refused. A size of
-//! all ones means unknown.
+//! There are as many of `File` and `Missing` as `Start` says. A file has exactly one final answer: `Stored`
+//! or `Refused`. `Refused` may come at any time after `File`. A sender that sees it before its `End` sends
+//! `Cancel` (0x05 text) instead, as it does when it cannot read on, or the file has changed meanwhile. The
+//! receiver ignores data of a file that it has refused. A size of all ones means unknown. Flags: 1 there
+//! is a time, 2 there is a mode, 4 the source has holes.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -39,6 +42,10 @@ const MAX_TEXT: usize = 4096;
 const MAGIC: &[u8; 8] = b"TWFILES\0";
 const UNKNOWN: u64 = u64::MAX;
 
+const HAS_TIME: u8 = 1;
+const HAS_MODE: u8 = 2;
+const SPARSE: u8 = 4;
+
 const START: u8 = 0x01;
 const FILE: u8 = 0x02;
 /// First byte of a data block, which is built in place.
@@ -46,6 +53,7 @@ pub(crate) const DATA: u8 = 0x03;
 const END: u8 = 0x04;
 const CANCEL: u8 = 0x05;
 const DONE: u8 = 0x06;
+const MISSING: u8 = 0x07;
 const WELCOME: u8 = 0x81;
 const ACCEPT: u8 = 0x82;
 const STORED: u8 = 0x83;
@@ -54,21 +62,36 @@ const REFUSED: u8 = 0x84;
 /// From the sender to the receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ToReceiver<'a> {
-    Start { version: u32, files: u64 },
+    Start {
+        version: u32,
+        files: u64,
+    },
     File(Header),
     Data(&'a [u8]),
-    End { length: u64, hash: u128 },
+    End {
+        length: u64,
+        hash: u128,
+    },
     Cancel(String),
+    /// A file that was announced and does not come.
+    Missing {
+        name: Vec<u8>,
+        why: String,
+    },
     Done,
 }
 
 /// What is known about a file before its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
-    pub(crate) name: String,
-    /// A hint: the file may change while it is read.
+    pub(crate) name: Vec<u8>,
+    /// If it is known, that many bytes come, or the file has changed and counts as failed.
     pub(crate) size: Option<u64>,
     pub(crate) modified: Option<Timestamp>,
+    /// Who may read, write and run it: nine bits.
+    pub(crate) mode: Option<u32>,
+    /// The source has holes: runs of zeros need no room at the receiver.
+    pub(crate) sparse: bool,
 }
 
 /// A time as seconds since 1970 (possibly before it) and nanoseconds after that second.
@@ -128,10 +151,16 @@ impl ToReceiver<'_> {
                 });
                 out.push(FILE);
                 out.extend_from_slice(&header.size.unwrap_or(UNKNOWN).to_le_bytes());
-                out.push(header.modified.is_some().into());
+                let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+                out.push(
+                    flag(header.modified.is_some(), HAS_TIME)
+                        | flag(header.mode.is_some(), HAS_MODE)
+                        | flag(header.sparse, SPARSE),
+                );
                 out.extend_from_slice(&time.seconds.to_le_bytes());
                 out.extend_from_slice(&time.nanos.to_le_bytes());
-                out.extend_from_slice(header.name.as_bytes());
+                out.extend_from_slice(&header.mode.unwrap_or(0).to_le_bytes());
+                out.extend_from_slice(&header.name);
             }
             ToReceiver::Data(data) => {
                 out.push(DATA);
@@ -145,6 +174,14 @@ impl ToReceiver<'_> {
             ToReceiver::Cancel(text) => {
                 out.push(CANCEL);
                 out.extend_from_slice(cut(text).as_bytes());
+            }
+            ToReceiver::Missing { name, why } => {
+                // A path that is no name may be longer than any.
+                let name = &name[..name.len().min(MAX_TEXT)];
+                out.push(MISSING);
+                out.extend_from_slice(&(name.len() as u16).to_le_bytes());
+                out.extend_from_slice(name);
+                out.extend_from_slice(cut(why).as_bytes());
             }
             ToReceiver::Done => out.push(DONE),
         }
@@ -168,18 +205,27 @@ impl ToReceiver<'_> {
             }
             FILE => {
                 let size = fields.u64()?;
-                let has_time = fields.u8()?;
+                let flags = fields.u8()?;
                 let time = Timestamp {
                     seconds: i64::from_le_bytes(fields.take()?),
                     nanos: fields.u32()?,
                 };
-                if has_time > 1 || time.nanos >= 1_000_000_000 {
+                let mode = fields.u32()?;
+                if flags > HAS_TIME | HAS_MODE | SPARSE {
+                    return Err(Malformed("an unknown flag"));
+                }
+                if time.nanos >= 1_000_000_000 {
                     return Err(Malformed("an impossible time"));
                 }
+                if mode > 0o777 {
+                    return Err(Malformed("a mode with more than nine bits"));
+                }
                 ToReceiver::File(Header {
-                    name: fields.text()?,
+                    name: bounded(fields.rest())?.to_owned(),
                     size: (size != UNKNOWN).then_some(size),
-                    modified: (has_time == 1).then_some(time),
+                    modified: (flags & HAS_TIME != 0).then_some(time),
+                    mode: (flags & HAS_MODE != 0).then_some(mode),
+                    sparse: flags & SPARSE != 0,
                 })
             }
             DATA => ToReceiver::Data(fields.rest()),
@@ -188,6 +234,13 @@ impl ToReceiver<'_> {
                 hash: u128::from_le_bytes(fields.take()?),
             },
             CANCEL => ToReceiver::Cancel(fields.text()?),
+            MISSING => {
+                let length = u16::from_le_bytes(fields.take()?);
+                ToReceiver::Missing {
+                    name: bounded(fields.bytes(length.into())?)?.to_owned(),
+                    why: fields.text()?,
+                }
+            }
             DONE => ToReceiver::Done,
             _ => return Err(Malformed("an unknown message")),
         };
@@ -293,6 +346,13 @@ fn cut(text: &str) -> &str {
     &text[..end]
 }
 
+fn bounded(text: &[u8]) -> Result<&[u8], Malformed> {
+    if text.len() > MAX_TEXT {
+        return Err(Malformed("a text is too long"));
+    }
+    Ok(text)
+}
+
 /// The part of a message not read yet.
 struct Fields<'a>(&'a [u8]);
 
@@ -318,15 +378,21 @@ impl<'a> Fields<'a> {
         self.take().map(u64::from_le_bytes)
     }
 
+    fn bytes(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
+        let (field, rest) = self
+            .0
+            .split_at_checked(length)
+            .ok_or(Malformed("a message is too short"))?;
+        self.0 = rest;
+        Ok(field)
+    }
+
     fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }
 
     fn text(&mut self) -> Result<String, Malformed> {
-        let text = self.rest();
-        if text.len() > MAX_TEXT {
-            return Err(Malformed("a text is too long"));
-        }
+        let text = bounded(self.rest())?;
         std::str::from_utf8(text)
             .map(str::to_owned)
             .map_err(|_| Malformed("a text is not UTF-8"))
@@ -353,13 +419,21 @@ mod tests {
 
     fn header() -> impl Strategy<Value = Header> {
         let time = prop::option::of((any::<i64>(), 0..1_000_000_000u32));
-        (any::<String>(), prop::option::of(0..u64::MAX), time).prop_map(|(name, size, time)| {
+        let mode = prop::option::of(0..=0o777u32);
+        let size = prop::option::of(0..u64::MAX);
+        (name(), size, time, mode, any::<bool>()).prop_map(|(name, size, time, mode, sparse)| {
             Header {
-                name: cut(&name).to_owned(),
+                name,
                 size,
                 modified: time.map(|(seconds, nanos)| Timestamp { seconds, nanos }),
+                mode,
+                sparse,
             }
         })
+    }
+
+    fn name() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(any::<u8>(), 0..300)
     }
 
     fn reason() -> impl Strategy<Value = Reason> {
@@ -381,17 +455,24 @@ mod tests {
         };
         assert_eq!(start.encode(), b"\x01TWFILES\0\x01\0\0\0\x02\0\0\0\0\0\0\0");
         let file = ToReceiver::File(Header {
-            name: "é".into(),
+            name: b"\xe9".into(),
             size: Some(258),
             modified: Some(Timestamp {
                 seconds: -1,
                 nanos: 5,
             }),
+            mode: Some(0o640),
+            sparse: true,
         });
         assert_eq!(
             file.encode(),
-            b"\x02\x02\x01\0\0\0\0\0\0\x01\xff\xff\xff\xff\xff\xff\xff\xff\x05\0\0\0\xc3\xa9"
+            b"\x02\x02\x01\0\0\0\0\0\0\x07\xff\xff\xff\xff\xff\xff\xff\xff\x05\0\0\0\xa0\x01\0\0\xe9"
         );
+        let missing = ToReceiver::Missing {
+            name: b"\xe9".into(),
+            why: "no".into(),
+        };
+        assert_eq!(missing.encode(), b"\x07\x01\0\xe9no");
         let refused = ToSender::Refused {
             reason: Reason::NoSpace,
             text: "no".into(),
@@ -409,6 +490,7 @@ mod tests {
             (END, "End | sender |"),
             (CANCEL, "Cancel | sender |"),
             (DONE, "Done | sender |"),
+            (MISSING, "Missing | sender |"),
             (WELCOME, "Welcome | receiver |"),
             (ACCEPT, "Accept | receiver |"),
             (STORED, "Stored | receiver |"),
@@ -427,7 +509,17 @@ mod tests {
             says("Files", &format!("{n} {name}"));
         }
         says("Files", &format!("protocol of its own, version {VERSION}"));
-        says("Files", &format!("UTF-8 of at most {MAX_TEXT} bytes"));
+        says(
+            "Files",
+            &format!("UTF-8, a name any bytes, each of at most {MAX_TEXT} bytes"),
+        );
+        for (flag, what) in [
+            (HAS_TIME, "a time"),
+            (HAS_MODE, "a mode"),
+            (SPARSE, "holes"),
+        ] {
+            says("Files", &format!("{flag} {what}"));
+        }
         assert_eq!((MAX_TO_RECEIVER, MAX_TO_SENDER), ((1 << 20) + 1, 64 << 10));
         says("Files", "at most 1 MiB and 1 byte, a sender of 64 KiB");
     }
@@ -444,6 +536,8 @@ mod tests {
             b"\x04\0\0\0\0\0\0\0\0",
             b"\x05\xff\xfe",
             b"\x06more",
+            b"\x07\x02\0n",
+            b"\x07\x01\0n\xff",
             b"hello\n",
         ] {
             assert!(ToReceiver::decode(message).is_err(), "{message:?}");
@@ -458,8 +552,18 @@ mod tests {
         ] {
             assert!(ToSender::decode(message).is_err(), "{message:?}");
         }
-        let time = b"\x02\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\xca\x9a\x3bname";
-        assert!(ToReceiver::decode(time).is_err());
+        let file = |flags: u8, nanos: u32, mode: u32, name: &[u8]| {
+            let (size, seconds) = ([0; 8], [0; 8]);
+            let start = [&[FILE], &size[..], &[flags], &seconds].concat();
+            let fields = [nanos.to_le_bytes(), mode.to_le_bytes()].concat();
+            let message = [&start[..], &fields, name].concat();
+            ToReceiver::decode(&message).map(drop)
+        };
+        assert_eq!(file(7, 999_999_999, 0o777, &[b'x'; MAX_TEXT]), Ok(()));
+        assert!(file(8, 0, 0, b"name").is_err());
+        assert!(file(1, 1_000_000_000, 0, b"name").is_err());
+        assert!(file(2, 0, 0o4755, b"name").is_err());
+        assert!(file(0, 0, 0, &[b'x'; MAX_TEXT + 1]).is_err());
     }
 
     #[test]
@@ -519,6 +623,13 @@ mod tests {
                 let encoded = message.encode();
                 prop_assert_eq!(ToReceiver::decode(&encoded), Ok(message));
             }
+        }
+
+        #[test]
+        fn missing(name in name(), why in any::<String>()) {
+            let message = ToReceiver::Missing { name, why };
+            let encoded = message.encode();
+            prop_assert_eq!(ToReceiver::decode(&encoded), Ok(message));
         }
 
         #[test]

@@ -1,6 +1,7 @@
 //! `twinring recv`: files from a `twinring send`.
 
-use std::io::{self, Write};
+mod listing;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,12 +9,13 @@ use clap::Args;
 use twinring::Connection;
 
 use crate::exit::{Exit, Failure};
-use crate::names::printable;
+use crate::names::{printable, shown, shown_path};
 use crate::progress::Progress;
 use crate::protocol::{Header, MAX_TO_RECEIVER, Reason, ToReceiver, ToSender, VERSION};
 use crate::report::say;
 use crate::session::{Connections, LinkArgs, RingArgs, Session, Side};
 use crate::store::{Incoming, Refusal, Target};
+use listing::Listing;
 
 pub(crate) const HELP: &str = "\
 Examples:
@@ -21,7 +23,8 @@ Examples:
   twinring recv files -o inbox --keep  from one sender after the other
   mv \"$(twinring recv files -q)\" elsewhere
 
-The path of each file is printed, one a line. A file is written under a temporary name \
+The path of each file is printed, one a line. Exit code 0 means that everything that the sender was \
+asked to send is there and verified. A file is written under a temporary name \
 (.twinring-*.part) and gets its own once its checksum is verified. Existing files are refused \
 without --force; names that would leave the directory always are.";
 
@@ -56,7 +59,16 @@ const GREETING: Duration = Duration::from_secs(10);
 const LEFT: &str = "the sender left before everything had arrived";
 
 pub(crate) fn run(args: &RecvArgs) -> Result<(), Failure> {
-    check_directory(args)?;
+    let target = Target {
+        directory: args.output.clone(),
+        force: args.force,
+        sync: args.sync,
+    };
+    let fit = target.check();
+    fit.map_err(|why| Failure::new(Exit::Files, why))?;
+    if !args.link.quiet {
+        say_left_behind(&target);
+    }
     let connections = if args.keep {
         Connections::Many
     } else {
@@ -66,16 +78,14 @@ pub(crate) fn run(args: &RecvArgs) -> Result<(), Failure> {
         ring_capacity: args.ring.ring_capacity,
     };
     let session = Session::open(&args.link, side, MAX_TO_RECEIVER, connections)?;
+    let mut listing = Listing::new();
     let mut timeout = args.link.timeout;
     while let Some(conn) = session.next(timeout.take())? {
         let mut receiver = Receiver {
             session: &session,
             conn: &conn,
-            target: Target {
-                directory: args.output.clone(),
-                force: args.force,
-                sync: args.sync,
-            },
+            target: &target,
+            listing: &mut listing,
             quiet: args.link.quiet,
             message: Vec::new(),
             files: 0,
@@ -89,33 +99,35 @@ pub(crate) fn run(args: &RecvArgs) -> Result<(), Failure> {
             return outcome;
         }
         if !args.keep {
-            return received.and(failed);
+            return received.and(failed).and(listing.outcome());
         }
         // The next sender may do better.
         if let Err(failure) = failed {
             failure.message().into_iter().for_each(say);
         }
+        // Whoever reads the paths would miss its files.
+        listing.outcome()?;
     }
     Ok(())
 }
 
-fn check_directory(args: &RecvArgs) -> Result<(), Failure> {
-    let directory = args.output.display();
-    let why = match args.output.metadata() {
-        Ok(there) if there.is_dir() => return Ok(()),
-        Ok(_) => "it is not a directory".to_owned(),
-        Err(e) => e.to_string(),
+fn say_left_behind(target: &Target) {
+    let what = match target.left_behind() {
+        0 => return,
+        1 => "1 partial file".to_owned(),
+        n => format!("{n} partial files"),
     };
-    Err(Failure::new(
-        Exit::Files,
-        format_args!("cannot put files into {directory}: {why}"),
-    ))
+    say(format_args!(
+        "{} holds {what} of a killed `recv`; remove .twinring-*.part there while no other `recv` uses it",
+        shown_path(&target.directory)
+    ));
 }
 
 struct Receiver<'a> {
     session: &'a Session,
     conn: &'a Connection,
-    target: Target,
+    target: &'a Target,
+    listing: &'a mut Listing,
     quiet: bool,
     message: Vec<u8>,
     /// How many files there will be, according to the sender.
@@ -131,9 +143,11 @@ impl Receiver<'_> {
         self.greet()?;
         loop {
             self.next()?;
+            let all = self.named == self.files;
             match self.decode()? {
-                ToReceiver::File(header) => self.file(header)?,
-                ToReceiver::Done => return Ok(()),
+                ToReceiver::File(header) if !all => self.file(header)?,
+                ToReceiver::Missing { name, why } if !all => self.missing(&name, &why),
+                ToReceiver::Done if all => return Ok(()),
                 other => return Err(unexpected(&other)),
             }
         }
@@ -177,10 +191,17 @@ impl Receiver<'_> {
         }
     }
 
+    /// The sender cannot send it, and knows that.
+    fn missing(&mut self, name: &[u8], why: &str) {
+        self.named += 1;
+        self.failed += 1;
+        say_failed(&shown(name), &the_sender_says(why));
+    }
+
     /// Receives one file; refusing it is not a failure of the transfer.
     fn file(&mut self, header: Header) -> Result<(), Failure> {
         self.named += 1;
-        let shown = printable(&header.name);
+        let shown = shown(&header.name);
         let size = header.size;
         let mut incoming = match self.target.begin(header) {
             Ok(incoming) => incoming,
@@ -208,7 +229,7 @@ impl Receiver<'_> {
                     drop((incoming, progress));
                     let refusal = Refusal {
                         reason: Reason::Other,
-                        text: format!("the sender cannot read it: {}", printable(&why)),
+                        text: the_sender_says(&why),
                     };
                     return self.refuse(&shown, refusal);
                 }
@@ -226,9 +247,10 @@ impl Receiver<'_> {
     ) -> Result<(), Failure> {
         match incoming.finish(length, hash) {
             Ok(place) => {
-                // If nobody reads this, the file is there all the same.
-                let _ = writeln!(io::stdout(), "{}", place.display());
-                self.answer(&ToSender::Stored)
+                // The file is there, whether the sender still hears that or not.
+                let answered = self.answer(&ToSender::Stored);
+                self.listing.print(&place);
+                answered
             }
             Err(refusal) => self.refuse(shown, refusal),
         }
@@ -236,7 +258,7 @@ impl Receiver<'_> {
 
     fn refuse(&mut self, shown: &str, refusal: Refusal) -> Result<(), Failure> {
         self.failed += 1;
-        say(format_args!("{shown:?} was not received: {}", refusal.text));
+        say_failed(shown, &refusal.text);
         self.answer(&ToSender::Refused {
             reason: refusal.reason,
             text: refusal.text,
@@ -279,10 +301,23 @@ impl Receiver<'_> {
     }
 }
 
+fn say_failed(shown: &str, why: &str) {
+    say(format_args!("\"{shown}\" was not received: {why}"));
+}
+
+fn the_sender_says(why: &str) -> String {
+    format!("the sender says: {}", printable(why))
+}
+
 fn unexpected(message: &ToReceiver<'_>) -> Failure {
     let what = match message {
-        ToReceiver::Data(_) => "data".to_owned(),
-        other => format!("{other:?}"),
+        ToReceiver::Start { .. } => "a second greeting",
+        ToReceiver::File(_) => "a file",
+        ToReceiver::Data(_) => "data",
+        ToReceiver::End { .. } => "the end of a file",
+        ToReceiver::Cancel(_) => "the end of a file that failed",
+        ToReceiver::Missing { .. } => "a missing file",
+        ToReceiver::Done => "the end of all files",
     };
     Failure::new(
         Exit::Other,

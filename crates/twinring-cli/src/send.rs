@@ -1,10 +1,9 @@
 //! `twinring send`: files to a `twinring recv`.
 
-use std::fs::File;
-use std::io::{self, Read};
+mod source;
+
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -12,14 +11,13 @@ use twinring::{Connection, ErrorKind, Timeout};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::exit::{Exit, Failure};
-use crate::names::{self, printable};
+use crate::names::{printable, shown, shown_path};
 use crate::progress::Progress;
-use crate::protocol::{
-    BLOCK, DATA, Header, MAX_TO_SENDER, Timestamp, ToReceiver, ToSender, VERSION,
-};
+use crate::protocol::{MAX_TO_SENDER, ToReceiver, ToSender, VERSION};
 use crate::report::say;
 use crate::session::{Connections, LinkArgs, Session, Side};
 use crate::size::{show_bytes, show_rate, show_time};
+use source::{Missing, Next, Source, sources};
 
 pub(crate) const HELP: &str = "\
 Examples:
@@ -27,8 +25,9 @@ Examples:
   tar c dir | twinring send files - --name dir.tar
 
 Exit code 0 means that the receiver has verified the checksum of every file and put it in its \
-place. A file that the receiver refuses (it exists there, say) does not stop the others; the exit \
-code is then 6, and each such file is reported with the reason.";
+place. A file that cannot be read, changes while it is sent, or is refused by the receiver (it exists \
+there, say) does not stop the others; the exit code is then 6 on both sides, and each such file is \
+reported with the reason. Times, permissions (not owners) and holes of files are kept.";
 
 /// `twinring send`
 #[derive(Args, Debug)]
@@ -42,7 +41,7 @@ pub(crate) struct SendArgs {
 
     /// Send the one FILE under this name [default: the file's own]
     #[arg(long = "name", id = "file_name", value_name = "NAME")]
-    name: Option<String>,
+    name: Option<OsString>,
 }
 
 /// How long a receiver may take to answer the greeting; a peer that does not answer is no receiver.
@@ -51,30 +50,36 @@ const GREETING: Duration = Duration::from_secs(10);
 const LEFT: &str = "the receiver left before everything was sent";
 
 pub(crate) fn run(args: &SendArgs) -> Result<(), Failure> {
-    let sources = sources(args)?;
+    let (sources, missing) = sources(args)?;
+    for Missing { path, why, .. } in &missing {
+        say_failed(path, why);
+    }
+    let files = sources.len() + missing.len();
+    if sources.is_empty() {
+        return Err(failed_files(missing.len(), files));
+    }
     let session = Session::open(&args.link, Side::Guest, MAX_TO_SENDER, Connections::One)?;
     let Some(conn) = session.next(args.link.timeout)? else {
-        return Ok(());
+        return Err(Failure::silent(Exit::Interrupted));
     };
     let mut sender = Sender {
         session: &session,
         conn: &conn,
         quiet: args.link.quiet,
         block: Vec::new(),
-        at: (0, sources.len() as u64),
+        at: (0, files as u64),
         sent: 0,
     };
     let start = Instant::now();
-    let transferred = sender.transfer(&sources);
-    let (sent, time, files) = (sender.sent, start.elapsed(), sources.len());
+    let transferred = sender.transfer(&sources, &missing);
+    let (sent, time) = (sender.sent, start.elapsed());
     session.done(
         &conn,
         &transferred.as_ref().map(drop).map_err(Failure::clone),
     );
     let failed = transferred?;
     if failed > 0 {
-        let what = format!("{failed} of {files} files failed");
-        return Err(Failure::new(Exit::Files, what));
+        return Err(failed_files(failed, files));
     }
     if !args.link.quiet {
         say(format_args!(
@@ -88,89 +93,15 @@ pub(crate) fn run(args: &SendArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Something to be sent.
-struct Source<'a> {
-    path: &'a Path,
-    name: String,
+fn say_failed(path: &Path, why: &str) {
+    say(format_args!("{} was not sent: {why}", shown_path(path)));
 }
 
-impl Source<'_> {
-    fn is_stdin(&self) -> bool {
-        self.path == Path::new("-")
-    }
-
-    fn shown(&self) -> String {
-        printable(&self.path.to_string_lossy())
-    }
-
-    /// Opens it, and returns what is known before it is read.
-    fn open(&self) -> io::Result<(Input, Header)> {
-        let mut header = Header {
-            name: self.name.clone(),
-            size: None,
-            modified: None,
-        };
-        if self.is_stdin() {
-            return Ok((Input::stdin()?, header));
-        }
-        // Windows reports "access denied" when a directory is opened.
-        if self.path.is_dir() {
-            return Err(io::Error::other(
-                "it is a directory; pack it: tar c DIR | twinring send LINK - --name DIR.tar",
-            ));
-        }
-        let file = File::open(self.path)?;
-        let metadata = file.metadata()?;
-        if metadata.is_file() {
-            header.size = Some(metadata.len());
-            header.modified = metadata.modified().ok().map(Timestamp::from);
-        }
-        Ok((Input::File(file), header))
-    }
-}
-
-fn sources(args: &SendArgs) -> Result<Vec<Source<'_>>, Failure> {
-    let usage = |what: String| Failure::new(Exit::Usage, what);
-    let stdins = args
-        .files
-        .iter()
-        .filter(|path| **path == Path::new("-"))
-        .count();
-    if stdins > 1 {
-        return Err(usage("standard input (-) can only be sent once".into()));
-    }
-    if args.name.is_some() && args.files.len() > 1 {
-        return Err(usage("--name goes with one FILE only".into()));
-    }
-    args.files
-        .iter()
-        .map(|path| {
-            let name = match &args.name {
-                Some(name) => name.clone(),
-                None if path == Path::new("-") => {
-                    return Err(usage("standard input (-) needs a --name".into()));
-                }
-                None => path
-                    .file_name()
-                    .and_then(|name| name.to_str())
-                    .ok_or_else(|| {
-                        let path = printable(&path.to_string_lossy());
-                        usage(format!(
-                            "{path} has no name to send it under; give it a --name"
-                        ))
-                    })?
-                    .to_owned(),
-            };
-            // The receiver checks by the rules of its system; these hold on every system.
-            names::check(&name, names::Rules::Unix).map_err(|why| {
-                usage(format!(
-                    "{:?} is no name to send a file under: {why}; use --name",
-                    printable(&name)
-                ))
-            })?;
-            Ok(Source { path, name })
-        })
-        .collect()
+fn failed_files(failed: usize, files: usize) -> Failure {
+    Failure::new(
+        Exit::Files,
+        format_args!("{failed} of {files} files failed"),
+    )
 }
 
 struct Sender<'a> {
@@ -189,18 +120,34 @@ type Why = String;
 
 impl Sender<'_> {
     /// Sends everything; returns how many files failed.
-    fn transfer(&mut self, sources: &[Source<'_>]) -> Result<u64, Failure> {
-        self.greet(sources)?;
-        let mut failed = 0;
+    fn transfer(
+        &mut self,
+        sources: &[Source<'_>],
+        missing: &[Missing<'_>],
+    ) -> Result<usize, Failure> {
+        self.greet()?;
+        for Missing { name, why, .. } in missing {
+            self.at.0 += 1;
+            self.missing(name, why)?;
+        }
+        let mut failed = missing.len();
         for source in sources {
             self.at.0 += 1;
             if let Err(why) = self.file(source)? {
                 failed += 1;
-                say(format_args!("{} was not sent: {why}", source.shown()));
+                say_failed(source.path, &why);
             }
         }
         self.send(&ToReceiver::Done)?;
         Ok(failed)
+    }
+
+    /// The receiver counts it as failed, too.
+    fn missing(&self, name: &[u8], why: &str) -> Result<(), Failure> {
+        self.send(&ToReceiver::Missing {
+            name: name.to_vec(),
+            why: why.to_owned(),
+        })
     }
 
     fn send(&self, message: &ToReceiver<'_>) -> Result<(), Failure> {
@@ -234,10 +181,10 @@ impl Sender<'_> {
         }
     }
 
-    fn greet(&mut self, sources: &[Source<'_>]) -> Result<(), Failure> {
+    fn greet(&self) -> Result<(), Failure> {
         self.send(&ToReceiver::Start {
             version: VERSION,
-            files: sources.len() as u64,
+            files: self.at.1,
         })?;
         let answer = self.receive_within(GREETING)?;
         match answer.ok_or_else(not_a_receiver)? {
@@ -255,7 +202,10 @@ impl Sender<'_> {
     fn file(&mut self, source: &Source<'_>) -> Result<Result<(), Why>, Failure> {
         let (mut input, header) = match source.open() {
             Ok(opened) => opened,
-            Err(e) => return Ok(Err(e.to_string())),
+            Err(e) => {
+                self.missing(&source.name, &e.to_string())?;
+                return Ok(Err(e.to_string()));
+            }
         };
         let size = header.size;
         self.send(&ToReceiver::File(header))?;
@@ -264,7 +214,7 @@ impl Sender<'_> {
             ToSender::Refused { text, .. } => return Ok(Err(refused(&text))),
             other => return Err(unexpected(&other)),
         }
-        let progress = Progress::new(&source.name, self.at, size, self.quiet);
+        let progress = Progress::new(&shown(&source.name), self.at, size, self.quiet);
         let mut hash = Xxh3::new();
         let mut length = 0;
         loop {
@@ -310,68 +260,6 @@ impl Sender<'_> {
             other => Err(unexpected(&other)),
         }
     }
-}
-
-/// Where the bytes of a file come from.
-enum Input {
-    File(File),
-    /// Standard input, which may be silent for hours. It is read by a thread of its own, so that the
-    /// end of the receiver is noticed meanwhile.
-    Stdin(Receiver<io::Result<Vec<u8>>>),
-}
-
-/// What an input has.
-enum Next {
-    /// This many bytes, now in the block.
-    Block(usize),
-    /// Nothing right now.
-    Nothing,
-    End,
-}
-
-/// How often to check the receiver while standard input is silent.
-const LOOK: Duration = Duration::from_millis(50);
-
-impl Input {
-    fn stdin() -> io::Result<Input> {
-        let (give, blocks) = mpsc::sync_channel(2);
-        thread::Builder::new().name("input".into()).spawn(move || {
-            let mut input = io::stdin().lock();
-            loop {
-                let mut block = Vec::new();
-                let read = fill(&mut input, &mut block);
-                let last = !matches!(read, Ok(n) if n > 0);
-                if give.send(read.map(|_| block)).is_err() || last {
-                    return;
-                }
-            }
-        })?;
-        Ok(Input::Stdin(blocks))
-    }
-
-    /// Makes `block` the next data message.
-    fn next(&mut self, block: &mut Vec<u8>) -> io::Result<Next> {
-        let n = match self {
-            Input::File(file) => fill(file, block)?,
-            Input::Stdin(blocks) => match blocks.recv_timeout(LOOK) {
-                Ok(read) => {
-                    *block = read?;
-                    block.len() - 1
-                }
-                Err(RecvTimeoutError::Timeout) => return Ok(Next::Nothing),
-                Err(RecvTimeoutError::Disconnected) => 0,
-            },
-        };
-        Ok(if n > 0 { Next::Block(n) } else { Next::End })
-    }
-}
-
-/// Makes `block` a data message with the next bytes of `input`, a whole block of them unless the
-/// input ends. Returns how many bytes there are.
-fn fill(input: &mut impl Read, block: &mut Vec<u8>) -> io::Result<usize> {
-    block.clear();
-    block.push(DATA);
-    input.take(BLOCK as u64).read_to_end(block)
 }
 
 fn decode(message: &[u8]) -> Result<ToSender, Failure> {

@@ -383,7 +383,7 @@ impl Session {
     pub(crate) fn lost(&self, e: twinring::Error, left: &str) -> Failure {
         match (self.outcome(), e.end()) {
             (Some(Err(failure)), _) => failure,
-            (_, Some(end)) if e.kind() == ErrorKind::Ended => {
+            (_, Some(end)) if matches!(e.kind(), ErrorKind::Ended | ErrorKind::StreamEnded) => {
                 let exit = exit_of(end).unwrap_or(Exit::PeerGone);
                 Failure::new(exit, format_args!("{e}; {left}"))
             }

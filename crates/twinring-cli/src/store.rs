@@ -1,13 +1,21 @@
 //! One file as it arrives: in a temporary file beside its place until it is verified.
+//!
+//! ```text
+//! partial     temporary files          holes       zeros that take no room
+//! system      what differs between systems
+//! ```
 
-use std::fs::File;
+mod holes;
+mod partial;
+pub(crate) mod system;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::names::{self, Rules};
+use crate::names::{self, BadName, Rules, shown_path};
 use crate::protocol::{Header, Reason};
 use crate::size::show_bytes;
 
@@ -39,20 +47,32 @@ pub(crate) struct Incoming {
 }
 
 impl Target {
+    /// Checks that files can be made in the directory, by making one.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let directory = shown_path(&self.directory);
+        let why = match self.directory.metadata() {
+            Err(e) => e.to_string(),
+            Ok(there) if !there.is_dir() => "it is not a directory".into(),
+            Ok(_) => match partial::create(&self.directory, None) {
+                Ok(_) => return Ok(()),
+                Err(e) => format!("no file can be made there: {e}"),
+            },
+        };
+        Err(format!("cannot put files into {directory}: {why}"))
+    }
+
+    /// How many temporary files receivers left there that were killed.
+    pub(crate) fn left_behind(&self) -> usize {
+        partial::left(&self.directory)
+    }
+
     /// Checks the file's name and creates the temporary file.
     pub(crate) fn begin(&self, header: Header) -> Result<Incoming, Refusal> {
-        names::check(&header.name, Rules::here()).map_err(|why| Refusal {
-            reason: Reason::BadName,
-            text: format!("the name is not allowed: {why}; send it with --name"),
-        })?;
-        let place = self.directory.join(&header.name);
+        names::check(&header.name, Rules::here()).map_err(bad_name)?;
+        let name = system::name(&header.name).ok_or_else(|| bad_name(BadName::NotUnicode))?;
+        let place = self.directory.join(name);
         self.check_place(&place)?;
-        // The temporary name contains nothing of the file's, which may be as long as a name can be; and
-        // the mode is that of any new file, not a temporary file's.
-        let file = tempfile::Builder::new()
-            .prefix(".twinring-")
-            .suffix(".part")
-            .make_in(&self.directory, |path| File::create_new(path))
+        let file = partial::create(&self.directory, header.mode)
             .map_err(|e| refusal("cannot make a file", &self.directory, &e))?;
         Ok(Incoming {
             target: self.clone(),
@@ -79,9 +99,19 @@ impl Target {
 impl Incoming {
     /// Writes the next bytes.
     pub(crate) fn write(&mut self, data: &[u8]) -> Result<(), Refusal> {
-        self.hash.update(data);
+        let begin = self.length;
         self.length += data.len() as u64;
-        self.file.as_file_mut().write_all(data).map_err(|e| {
+        match self.header.size {
+            Some(size) if self.length > size => return Err(not_the_size("more", size)),
+            _ => {}
+        }
+        self.hash.update(data);
+        let file = self.file.as_file_mut();
+        let written = match self.header.sparse {
+            true => holes::write(file, begin, data),
+            false => file.write_all(data),
+        };
+        written.map_err(|e| {
             let what = format!("cannot write after {}", show_bytes(self.length));
             refusal(&what, &self.target.directory, &e)
         })
@@ -103,7 +133,15 @@ impl Incoming {
                 ),
             });
         }
+        match self.header.size {
+            Some(size) if size != length => return Err(not_the_size("fewer", size)),
+            _ => {}
+        }
         let failed = |what, e: &io::Error| refusal(what, &self.target.directory, e);
+        if self.header.sparse {
+            let ended = self.file.as_file().set_len(length);
+            ended.map_err(|e| failed("cannot give the file its length", &e))?;
+        }
         if let Some(time) = self.header.modified.and_then(|time| time.to_system()) {
             // Not every file system can keep every time; the contents are what matters.
             let _ = self.file.as_file().set_modified(time);
@@ -129,6 +167,20 @@ impl Incoming {
     }
 }
 
+fn bad_name(why: BadName) -> Refusal {
+    Refusal {
+        reason: Reason::BadName,
+        text: format!("the name is not allowed: {why}; send it with --name"),
+    }
+}
+
+fn not_the_size(what: &str, size: u64) -> Refusal {
+    Refusal {
+        reason: Reason::Mismatch,
+        text: format!("it has {what} bytes than the {size} that were announced"),
+    }
+}
+
 fn exists() -> Refusal {
     Refusal {
         reason: Reason::Exists,
@@ -143,7 +195,7 @@ fn refusal(what: &str, directory: &Path, e: &io::Error) -> Refusal {
     );
     Refusal {
         reason: if full { Reason::NoSpace } else { Reason::Other },
-        text: format!("{what} in {}: {e}", directory.display()),
+        text: format!("{what} in {}: {e}", shown_path(directory)),
     }
 }
 
@@ -168,6 +220,8 @@ mod tests {
         Header {
             name: name.into(),
             size: None,
+            mode: None,
+            sparse: false,
             modified: Some(Timestamp {
                 seconds: 1_000_000_000,
                 nanos: 0,

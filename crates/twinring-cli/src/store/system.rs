@@ -1,0 +1,87 @@
+//! What differs between systems in files: modes, holes, names, and whether a process has a file open.
+
+pub(crate) use here::{hold, is_held, is_sparse, mode, name, with_mode};
+
+#[cfg(unix)]
+mod here {
+    use std::ffi::OsString;
+    use std::fs::{File, Metadata, OpenOptions};
+    use std::os::unix::ffi::OsStringExt;
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+    use std::path::Path;
+
+    use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+
+    /// Who may read, write and run a file. What a set-uid bit gives is not for a copy.
+    pub(crate) fn mode(file: &Metadata) -> Option<u32> {
+        Some(file.mode() & 0o777)
+    }
+
+    /// New files get this mode, less the umask.
+    pub(crate) fn with_mode(options: &mut OpenOptions, mode: u32) {
+        options.mode(mode);
+    }
+
+    /// Whether a file takes less room than its length.
+    pub(crate) fn is_sparse(file: &Metadata) -> bool {
+        file.blocks().saturating_mul(512) < file.len()
+    }
+
+    /// A name as the system has it, if it can be one.
+    pub(crate) fn name(bytes: &[u8]) -> Option<OsString> {
+        Some(OsString::from_vec(bytes.to_vec()))
+    }
+
+    /// Marks a file as open, until it is closed. Some network file systems cannot: it then looks left behind.
+    pub(crate) fn hold(file: &File) {
+        let _ = flock(file, FlockOperation::NonBlockingLockExclusive);
+    }
+
+    /// Whether a process holds a file, or that cannot be seen.
+    pub(crate) fn is_held(path: &Path) -> bool {
+        // A pipe would be waited for.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(file) => flock(file, FlockOperation::NonBlockingLockShared).is_err(),
+            Err(_) => true,
+        }
+    }
+}
+
+#[cfg(windows)]
+mod here {
+    use std::ffi::OsString;
+    use std::fs::{File, Metadata, OpenOptions};
+    use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
+    use std::path::Path;
+
+    const FILE_ATTRIBUTE_SPARSE_FILE: u32 = 0x200;
+    const FILE_SHARE_READ: u32 = 1;
+    const FILE_SHARE_DELETE: u32 = 4;
+
+    pub(crate) fn mode(_: &Metadata) -> Option<u32> {
+        None
+    }
+
+    pub(crate) fn with_mode(_: &mut OpenOptions, _: u32) {}
+
+    pub(crate) fn is_sparse(file: &Metadata) -> bool {
+        file.file_attributes() & FILE_ATTRIBUTE_SPARSE_FILE != 0
+    }
+
+    pub(crate) fn name(bytes: &[u8]) -> Option<OsString> {
+        std::str::from_utf8(bytes).ok().map(OsString::from)
+    }
+
+    /// Windows knows who has a file open.
+    pub(crate) fn hold(_: &File) {}
+
+    pub(crate) fn is_held(path: &Path) -> bool {
+        // Without a share for writing: refused while a process has it open to write.
+        OpenOptions::new()
+            .read(true)
+            .share_mode(FILE_SHARE_READ | FILE_SHARE_DELETE)
+            .open(path)
+            .is_err()
+    }
+}
