@@ -204,7 +204,7 @@ fn who_waits_gets_what_overtakes() {
     let (host, guest) = pair();
     let mut sent = host.send_stream().unwrap();
     let mut chunk = [0; 100];
-    let mut write =
+    let write =
         |sent: &mut twinring::SendStream| sent.write_all(&[1; 100]).and_then(|()| sent.flush());
     write(&mut sent).unwrap();
     let mut stream = guest.recv_stream().unwrap().unwrap();
