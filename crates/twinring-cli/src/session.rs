@@ -300,11 +300,14 @@ impl Session {
         if messages.is_empty() {
             return;
         }
-        if !self.quiet {
-            let n = messages.len();
+        let n = messages.len();
+        let what = if n == 1 { "message" } else { "messages" };
+        if interrupt::signal().is_some() {
+            // There is no next one.
+            say(format_args!("the peer had not taken {n} {what}"));
+        } else if !self.quiet {
             say(format_args!(
-                "the next peer gets {n} {} that this one had not taken",
-                if n == 1 { "message" } else { "messages" }
+                "the next peer gets {n} {what} that this one had not taken"
             ));
         }
         let mut state = self.shared.state();
