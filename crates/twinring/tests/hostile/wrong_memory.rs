@@ -315,7 +315,11 @@ fn a_message_without_end() {
         );
         victim.says("recv TooLarge");
         if heeds {
-            // The next message is received, whatever became of that one.
+            // The next message is received, whatever became of that one. Not before there is room for it.
+            while tail + 8 - intruder.ours(HEAD).load(Relaxed) > CAPACITY {
+                intruder.ring();
+                std::thread::yield_now();
+            }
             let at = (tail % CAPACITY) as usize;
             intruder.frames(&[(at, frame(0, DATA, ABORT))], tail + 8);
             crate::common::until("it reads on", || {
