@@ -119,7 +119,7 @@ fn what_was_not_taken_is_for_the_next() {
     let lines: String = (0..1000).map(|i| format!("line {i}\n")).collect();
     shipper.write(lines.as_bytes());
     // They are in the ring by then; if not, they are read later.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(std::time::Duration::from_secs(1));
     first.kill();
     shipper.says("messages that this one had not taken");
     let mut second = place.start("listen", &[]);
