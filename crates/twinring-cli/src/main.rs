@@ -14,7 +14,7 @@
 //! session     a link opened with the options of the command line; its statuses; how it ends
 //! access      which users the link may connect
 //! exit        exit codes        interrupt  Ctrl-C        report, progress, size  texts
-//! os          signals, groups of processes
+//! os          what differs between systems: signals, groups of processes, files
 //! ```
 
 #![forbid(unsafe_code)]

@@ -5,6 +5,8 @@
 use std::fmt::{self, Write};
 use std::path::Path;
 
+use crate::os;
+
 /// The longest file name in bytes.
 const MAX_LEN: usize = 255;
 
@@ -20,7 +22,7 @@ pub(crate) enum Rules {
 impl Rules {
     /// The rules of the system that this program runs on.
     pub(crate) fn here() -> Rules {
-        if cfg!(windows) {
+        if os::WINDOWS_NAMES {
             Rules::Windows
         } else {
             Rules::Unix
@@ -126,7 +128,7 @@ pub(crate) fn shown(name: &[u8]) -> String {
     for chunk in name.utf8_chunks() {
         for c in chunk.valid().chars() {
             match c {
-                '\\' if !cfg!(windows) => out.push_str("\\\\"),
+                '\\' if !os::WINDOWS_NAMES => out.push_str("\\\\"),
                 c => push(&mut out, c),
             }
         }
@@ -313,7 +315,7 @@ mod tests {
             for name in [name, text.into_bytes()] {
                 let shown = shown(&name);
                 prop_assert!(!shown.chars().any(deceives));
-                if !cfg!(windows) {
+                if !os::WINDOWS_NAMES {
                     prop_assert_eq!(read_back(&shown), name);
                 }
             }

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use twinring::{Connection, Error, Timeout};
 
 use crate::framing::{self, Framing};
+use crate::os::CONSOLE_TAKES_TEXT_ONLY;
 
 /// How much is collected before it is written.
 const COLLECTED: usize = 64 * 1024;
@@ -22,7 +23,7 @@ impl Output<io::StdoutLock<'static>> {
         let stdout = io::stdout();
         Output {
             framing,
-            text_only: cfg!(windows) && stdout.is_terminal(),
+            text_only: CONSOLE_TAKES_TEXT_ONLY && stdout.is_terminal(),
             stream: BufWriter::with_capacity(COLLECTED, stdout.lock()),
         }
     }

@@ -2,12 +2,10 @@
 //!
 //! ```text
 //! partial     temporary files          holes       zeros that take no room
-//! system      what differs between systems
 //! ```
 
 mod holes;
 mod partial;
-pub(crate) mod system;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -16,6 +14,7 @@ use tempfile::NamedTempFile;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::names::{self, BadName, Rules, shown_path};
+use crate::os::files;
 use crate::protocol::{Header, Reason};
 use crate::size::show_bytes;
 
@@ -69,7 +68,7 @@ impl Target {
     /// Checks the file's name and creates the temporary file.
     pub(crate) fn begin(&self, header: Header) -> Result<Incoming, Refusal> {
         names::check(&header.name, Rules::here()).map_err(bad_name)?;
-        let name = system::name(&header.name).ok_or_else(|| bad_name(BadName::NotUnicode))?;
+        let name = files::name(&header.name).ok_or_else(|| bad_name(BadName::NotUnicode))?;
         let place = self.directory.join(name);
         self.check_place(&place)?;
         let file = partial::create(&self.directory, header.mode)

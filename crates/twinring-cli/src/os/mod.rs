@@ -11,6 +11,11 @@
 //! * `exit_code(ExitStatus) -> i32`: as a shell shows it.
 //! * `input_waits() -> Option<bool>`: whether standard input has something to read, or its end; `None` if the
 //!   system does not tell.
+//! * `CONSOLE_TAKES_TEXT_ONLY`: a console refuses bytes that are no text.
+//! * `WINDOWS_NAMES`: files are named by the rules of Windows, and a backslash is part of no name.
+//! * `files`: modes, holes, names, and whether a process has a file open.
+
+pub(crate) mod files;
 
 #[cfg(unix)]
 mod unix;

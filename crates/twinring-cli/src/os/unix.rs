@@ -15,6 +15,8 @@ use signal_hook::low_level::emulate_default_handler;
 
 use super::Signal;
 
+pub(crate) const CONSOLE_TAKES_TEXT_ONLY: bool = false;
+pub(crate) const WINDOWS_NAMES: bool = false;
 pub(crate) const FORWARDS_SIGNALS: bool = true;
 
 pub(crate) fn watch_signals(on_signal: impl Fn(Signal) + Send + 'static) -> io::Result<()> {

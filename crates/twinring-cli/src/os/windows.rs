@@ -5,6 +5,8 @@ use std::process::{Child, Command, ExitStatus};
 
 use super::Signal;
 
+pub(crate) const CONSOLE_TAKES_TEXT_ONLY: bool = true;
+pub(crate) const WINDOWS_NAMES: bool = true;
 pub(crate) const FORWARDS_SIGNALS: bool = false;
 
 /// As on Unix when a terminal interrupts.

@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::SendArgs;
 use crate::exit::{Exit, Failure};
 use crate::names::{self, Rules, shown};
+use crate::os::{self, files};
 use crate::protocol::{BLOCK, DATA, Header, Timestamp};
-use crate::store::system;
 
 /// Something to be sent.
 pub(super) struct Source<'a> {
@@ -60,7 +60,7 @@ pub(super) fn sources(args: &SendArgs) -> Result<(Vec<Source<'_>>, Vec<Missing<'
 /// Equal for names of the same file, as far as that does not depend on the directory.
 fn same_on_this_system(name: &[u8]) -> Vec<u8> {
     match std::str::from_utf8(name) {
-        Ok(name) if cfg!(windows) => name.to_lowercase().into_bytes(),
+        Ok(name) if os::WINDOWS_NAMES => name.to_lowercase().into_bytes(),
         _ => name.to_vec(),
     }
 }
@@ -136,8 +136,8 @@ impl Source<'_> {
         // Files that the system makes up, as in /proc, say 0 whatever they have.
         header.size = Some(metadata.len()).filter(|size| *size > 0);
         header.modified = metadata.modified().ok().map(Timestamp::from);
-        header.mode = system::mode(&metadata);
-        header.sparse = system::is_sparse(&metadata);
+        header.mode = files::mode(&metadata);
+        header.sparse = files::is_sparse(&metadata);
         let regular = Regular {
             file,
             begin: metadata,

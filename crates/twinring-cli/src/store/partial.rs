@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-use super::system;
+use crate::os::files;
 
 const PREFIX: &str = ".twinring-";
 const SUFFIX: &str = ".part";
@@ -19,13 +19,13 @@ pub(super) fn create(directory: &Path, mode: Option<u32>) -> io::Result<NamedTem
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     if let Some(mode) = mode {
-        system::with_mode(&mut options, mode);
+        files::with_mode(&mut options, mode);
     }
     let file = tempfile::Builder::new()
         .prefix(PREFIX)
         .suffix(SUFFIX)
         .make_in(directory, |path| options.open(path))?;
-    system::hold(file.as_file());
+    files::hold(file.as_file());
     Ok(file)
 }
 
@@ -42,6 +42,6 @@ pub(super) fn left(directory: &Path) -> usize {
             name.starts_with(PREFIX.as_bytes()) && name.ends_with(SUFFIX.as_bytes())
         })
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
-        .filter(|entry| !system::is_held(&entry.path()))
+        .filter(|entry| !files::is_held(&entry.path()))
         .count()
 }
