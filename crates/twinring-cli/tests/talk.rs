@@ -563,21 +563,6 @@ fn guests_that_follow_each_other() {
     assert_eq!(listen.said("connected to"), 2 * many);
 }
 
-#[test]
-fn much_through_a_program() {
-    if cfg!(windows) {
-        return; // There is no `cat`.
-    }
-    let place = Place::new();
-    let bytes = noise(8 * MIB, 5);
-    let listen = place.start("listen", &["-f", "raw", "--exec", "cat"]);
-    let mut connect = place.start("connect", &["-f", "raw", "--quiet"]);
-    connect.feed(bytes.clone());
-    // cat ends with its input, which ends when the guest has finished; then everything has come back.
-    assert!(connect.wait().code(0).stdout == bytes);
-    listen.wait().code(0);
-}
-
 /// Guests that come and go at once: each is served by a program of its own.
 #[test]
 fn no_guest_is_sent_away_without_a_program() {

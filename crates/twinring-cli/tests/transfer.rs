@@ -257,6 +257,13 @@ impl Hostile {
         assert_eq!(self.receive(), b"\x81\x01\0\0\0");
     }
 
+    /// The first and only file, as far as its contents.
+    fn begin(&self, name: &[u8]) {
+        self.greet(1);
+        self.name(name);
+        assert_eq!(self.receive(), b"\x82");
+    }
+
     fn name(&self, name: &[u8]) {
         self.file(u64::MAX, 0, 0, name);
     }
@@ -308,9 +315,7 @@ fn a_wrong_checksum_leaves_nothing() {
     let inbox = place.directory("in");
     let recv = place.start("recv", &["-o", "in"]);
     let sender = Hostile::connect(&place);
-    sender.greet(1);
-    sender.name(b"x");
-    assert_eq!(sender.receive(), b"\x82");
+    sender.begin(b"x");
     sender.send(b"\x03data");
     let mut end = b"\x04\x04\0\0\0\0\0\0\0".to_vec();
     end.extend_from_slice(&[7; 16]);

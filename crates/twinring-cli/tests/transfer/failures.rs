@@ -173,9 +173,7 @@ fn a_block_that_breaks_off() {
     let inbox = place.directory("in");
     let recv = place.start("recv", &["-o", "in"]);
     let sender = Hostile::connect(&place);
-    sender.greet(1);
-    sender.name(b"x");
-    assert_eq!(sender.receive(), b"\x82");
+    sender.begin(b"x");
     let mut block = sender.0.send_stream().unwrap();
     block.write_all(&vec![3; MIB / 2]).unwrap();
     block.abort(1, "no more");

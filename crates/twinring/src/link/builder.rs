@@ -156,8 +156,8 @@ impl Builder {
     }
 
     /// The link connects once: when that connection has ended, it waits for no other, and the program is to
-    /// close it; a second [`next`](crate::Link::next) fails with [`Closed`](crate::ErrorKind::Closed). Without this, the next guest may be connected before the program has closed the link, and
-    /// is then turned away. Guests that come meanwhile wait, and find the next host of the name.
+    /// close it; a second [`next`](crate::Link::next) fails with [`Closed`](crate::ErrorKind::Closed). Without
+    /// this, the next guest may be connected before the program has closed the link, and is then turned away. Guests that come meanwhile wait, and find the next host of the name.
     ///
     /// ```
     /// # use std::time::Duration;

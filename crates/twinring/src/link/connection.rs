@@ -298,8 +298,8 @@ impl Connection {
     }
 
     /// After the end, or after the peer's [`stop`](Connection::stop): the messages that were sent and that the peer
-    /// has not taken and will not take, in order. A second call returns none. Waits until the peer can take no more: not at all if it is gone;
-    /// after this side's own [`close`](Connection::close), or the peer's `stop`, until the peer has read what was sent
+    /// has not taken and will not take, in order. A second call returns none. Waits until the peer can take no more:
+    /// not at all if it is gone; after this side's own [`close`](Connection::close), or the peer's `stop`, until the peer has read what was sent
     /// or has dropped its handles.
     ///
     /// # Errors

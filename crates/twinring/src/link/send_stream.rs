@@ -17,8 +17,8 @@ use crate::transfer::{Duplex, LargeMessage, Owner, Timeout};
 /// Dropped without `finish`, the message is given up and the peer told so: its `recv` fails with
 /// [`StreamEnded`](ErrorKind::StreamEnded), [`End::Abandoned`]; after [`abort`](SendStream::abort) with
 /// [`End::Aborted`] and the reason; also if nothing has been written. (A stream of which nothing has gone out is
-/// given up silently if it is dropped at a moment when the ring is full; `abort` waits.) If the peer reads it as a stream and wants no more, the next write fails
-/// with [`End::Stopped`]. A message may be endless. It needs the memory of one chunk here, and no more at the
+/// given up silently if it is dropped at a moment when the ring is full; `abort` waits.) If the peer reads it as a
+/// stream and wants no more, the next write fails with [`End::Stopped`]. A message may be endless. It needs the memory of one chunk here, and no more at the
 /// peer if it is [received as a stream](crate::Connection::recv_stream).
 ///
 /// A stream that has failed, or was late, cannot go on. A sender that does not write does not learn that its stream was

@@ -337,8 +337,7 @@ impl Outbox {
                 std::thread::sleep(LOOK);
             }
             let lane = self.lane.lock(deadline);
-            let mut lane = lane.ok_or_else(|| not_in_time(deadline))?;
-            lane.take_unread()
+            lane.ok_or_else(|| not_in_time(deadline))?.take_unread()
         })
     }
 

@@ -22,6 +22,7 @@ use crate::segment::layout::{
     SENDING_OPEN, WAIT_ASLEEP, WAKE_BY_BOTH, WAKE_BY_DOORBELL, WAKE_BY_WORD,
 };
 use crate::segment::{Cause, CauseOf, RingMemory, Segment, Shared32, Side};
+use crate::sync::full_fence;
 
 /// What the handshake yields.
 pub(crate) struct Parts {
@@ -341,16 +342,18 @@ impl Session {
     /// This side has stopped, and nothing more comes out of the ring: says that it takes nothing more, as soon as what
     /// the program holds is done.
     pub(crate) fn seal_when_nothing_is_held(&self) {
-        // Before the look, and `something_is_done` looks after it has released: one of the two says it.
-        self.seals.swap(true, Ordering::SeqCst);
+        self.seals.store(true, Ordering::Relaxed);
+        // Between the store and the look, as `Kept::done` has one between its store and the look at `seals`: without
+        // either, both might look too early, and nobody say it.
+        full_fence();
         if self.kept.held() == 0 {
             self.into.words().end_receiving(RECEIVING_SEALED);
         }
     }
 
-    /// Something that the program held is done. After a full fence.
+    /// Something that the program held is done; after the full fence of [`Kept::done`].
     pub(crate) fn something_is_done(&self) {
-        if self.seals.load(Ordering::SeqCst) && self.kept.held() == 0 {
+        if self.seals.load(Ordering::Relaxed) && self.kept.held() == 0 {
             self.into.words().end_receiving(RECEIVING_SEALED);
         }
         self.notice_a_good_end();
