@@ -200,3 +200,34 @@ impl RecvHalf {
         self.0.id()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use crate::link::Link;
+    use crate::transfer::Share;
+
+    /// One thread's last handle may go while another gets one, as by a status and `next`: that ends neither direction.
+    #[test]
+    fn a_handle_goes_while_another_comes() {
+        let (host, guest) = Link::pair().unwrap();
+        let owner = host.share.owner.clone();
+        drop(host);
+        let together = Barrier::new(2);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    together.wait();
+                    for _ in 0..200_000 {
+                        drop(Share::new(&owner, true, true));
+                    }
+                });
+            }
+        });
+        assert!(!owner.duplex.session.is_mute(), "sending was given up");
+        assert!(owner.duplex.session.stopping().is_none(), "receiving was");
+        drop(guest);
+    }
+}

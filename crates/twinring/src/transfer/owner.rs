@@ -1,7 +1,7 @@
 //! What a program holds of a connection: the last handle that is dropped ends it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::duplex::Duplex;
 use crate::segment::Cause;
@@ -10,10 +10,12 @@ use crate::segment::Cause;
 #[derive(Debug)]
 pub(crate) struct Owner {
     pub(crate) duplex: Arc<Duplex>,
-    /// Shares that may send, and those that may receive.
-    senders: AtomicUsize,
-    receivers: AtomicUsize,
+    /// Shares that may send, times [`SENDER`], and those that may receive. In one word: a handle that does both
+    /// goes at once, or another that comes meanwhile would be taken for half of one.
+    shares: AtomicU64,
 }
+
+const SENDER: u64 = 1 << 32;
 
 /// What the clones of one handle share.
 #[derive(Debug)]
@@ -27,50 +29,41 @@ impl Owner {
     pub(crate) fn new(duplex: Arc<Duplex>) -> Arc<Owner> {
         Arc::new(Owner {
             duplex,
-            senders: AtomicUsize::new(0),
-            receivers: AtomicUsize::new(0),
+            shares: AtomicU64::new(0),
         })
     }
 }
 
 impl Share {
     pub(crate) fn new(owner: &Arc<Owner>, sends: bool, receives: bool) -> Arc<Share> {
-        owner
-            .senders
-            .fetch_add(usize::from(sends), Ordering::Relaxed);
-        owner
-            .receivers
-            .fetch_add(usize::from(receives), Ordering::Relaxed);
-        Arc::new(Share {
+        let share = Share {
             owner: owner.clone(),
             sends,
             receives,
-        })
+        };
+        owner.shares.fetch_add(share.count(), Ordering::Relaxed);
+        Arc::new(share)
+    }
+
+    fn count(&self) -> u64 {
+        u64::from(self.sends) * SENDER + u64::from(self.receives)
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let Owner {
-            duplex,
-            senders,
-            receivers,
-        } = &*self.owner;
+        let Owner { duplex, shares } = &*self.owner;
         // AcqRel: of two halves that are dropped at once, one sees that it is the last.
-        let last = |count: &AtomicUsize, counts: bool| match counts {
-            true => count.fetch_sub(1, Ordering::AcqRel) == 1,
-            false => false,
-        };
-        let no_sender = last(senders, self.sends);
-        let no_receiver = last(receivers, self.receives);
+        let left = shares.fetch_sub(self.count(), Ordering::AcqRel) - self.count();
+        let (senders, receivers) = (left / SENDER, left % SENDER);
         // Without either, the owner says it for both directions.
-        if duplex.link.is_forked() || no_sender == no_receiver {
+        if duplex.link.is_forked() || left == 0 {
             return;
         }
-        if no_sender && receivers.load(Ordering::Acquire) > 0 && !duplex.session.is_mute() {
+        if self.sends && senders == 0 && !duplex.session.is_mute() {
             duplex.outbox.abandon();
         }
-        if no_receiver && senders.load(Ordering::Acquire) > 0 {
+        if self.receives && receivers == 0 {
             duplex.session.stop(&Cause::default());
             duplex.seal_inbox();
         }
