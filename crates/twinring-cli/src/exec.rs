@@ -10,7 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -21,7 +21,7 @@ use twinring::{By, Connection, End, ErrorKind};
 use crate::exit::{Exit, Failure};
 use crate::framing::{Framing, Messages, Next};
 use crate::interrupt;
-use crate::os::{self, SIGTERM};
+use crate::os::{self, Group, SIGTERM};
 use crate::output::{Output, Step, discard, step};
 use crate::report::say;
 use crate::session::{Session, interrupted, leave};
@@ -99,12 +99,11 @@ impl Program {
             .args(&self.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        os::group(&mut command);
-        let mut child = command.spawn().map_err(|e| failed(&self.name, "run", &e))?;
-        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        let mut group = Group::spawn(command).map_err(|e| failed(&self.name, "run", &e))?;
+        let Some((stdin, stdout)) = group.pipes() else {
             return Err(failed(&self.name, "run", &io::ErrorKind::BrokenPipe.into()));
         };
-        let outcome = self.supervise(child, stdout, conn)?;
+        let outcome = self.supervise(group, stdout, conn)?;
         let fed = feed(session, conn, Output::new(self.framing, stdin));
         let outcome = loop {
             match outcome.recv_timeout(LOOK) {
@@ -120,13 +119,13 @@ impl Program {
         Ok(match outcome {
             Some(Outcome { how, end, left }) => how.and(fed).and_then(|()| match end {
                 Some(end) => session
-                    .ended(&end)
+                    .ended(conn, &end)
                     .and_then(|()| session.all_taken(conn, left)),
                 None => Ok(()),
             }),
             None => fed.and_then(|()| match conn.end() {
                 Some(end) => session
-                    .ended(&end)
+                    .ended(conn, &end)
                     .and_then(|()| session.all_taken(conn, false)),
                 None => Ok(()),
             }),
@@ -136,7 +135,7 @@ impl Program {
     /// Starts what sends the program's output, and sees to its end. The result comes when it has ended.
     fn supervise(
         &self,
-        child: Child,
+        group: Group,
         stdout: ChildStdout,
         conn: &Connection,
     ) -> Result<Receiver<Outcome>, Failure> {
@@ -144,7 +143,7 @@ impl Program {
         let (name, quiet) = (self.name.clone(), self.quiet);
         let output = Messages::new(self.framing, stdout);
         let mut supervisor = Supervisor {
-            child,
+            group,
             conn: conn.clone(),
         };
         let started = thread::Builder::new()
@@ -178,7 +177,7 @@ fn failed(name: &OsStr, what: &str, e: &io::Error) -> Failure {
 
 /// Sees to the end of one program.
 struct Supervisor {
-    child: Child,
+    group: Group,
     conn: Connection,
 }
 
@@ -199,7 +198,7 @@ impl Supervisor {
         let (sent, status) = match started {
             Ok(sending) => self.end(sending),
             Err(e) => {
-                os::kill(&mut self.child);
+                self.group.kill();
                 (Sent::nothing(), Err(e))
             }
         };
@@ -227,22 +226,22 @@ impl Supervisor {
     fn end(&mut self, sending: JoinHandle<Sent>) -> (Sent, io::Result<ExitStatus>) {
         let mut escalation = Escalation::default();
         loop {
-            let ended = match os::has_ended(&mut self.child) {
+            let ended = match self.group.has_ended() {
                 Ok(ended) => ended,
                 Err(e) => return (Sent::nothing(), Err(e)),
             };
             if ended && sending.is_finished() {
                 let sent = sending.join().unwrap_or_else(|panic| resume_unwind(panic));
-                return (sent, self.child.wait());
+                return (sent, self.group.wait());
             }
             let signal = interrupt::signal();
             let must_end = ended || signal.is_some() || self.conn.end().is_some();
-            match escalation.next(must_end, os::FORWARDS_SIGNALS && signal.is_some()) {
+            match escalation.next(must_end, signal.is_some()) {
                 Measure::Wait => thread::sleep(LOOK),
-                Measure::Ask => os::terminate(&mut self.child, signal.unwrap_or(SIGTERM)),
-                Measure::Kill => os::kill(&mut self.child),
+                Measure::Ask => self.group.ask(signal.unwrap_or(SIGTERM)),
+                Measure::Kill => self.group.kill(),
                 // What still has the output is none of ours.
-                Measure::GiveUp => return (Sent::nothing(), self.child.wait()),
+                Measure::GiveUp => return (Sent::nothing(), self.group.wait()),
             }
         }
     }
@@ -311,23 +310,23 @@ fn feed<W: io::Write>(
     conn: &Connection,
     stdin: Output<W>,
 ) -> Result<(), Failure> {
-    let mut message = Vec::new();
+    let (mut batch, mut message) = (None, Vec::new());
     // `None` once the program reads no more; it may still write something.
     let mut stdin = Some(stdin);
     loop {
         let step = match &mut stdin {
-            Some(stdin) => step(conn, stdin, &mut message),
+            Some(stdin) => step(conn, stdin, &mut batch),
             None => discard(conn, &mut message),
         };
         match step {
             Step::Written => {}
             Step::Finished => return Ok(()),
-            Step::Output(_) => stdin = None,
+            Step::Output(_) => (stdin, batch) = (None, None),
             Step::Failed(e) => match e.end() {
                 Some(_) if e.kind() == ErrorKind::StreamEnded => say(&e),
                 // The program has ended.
                 Some(End::Closed { by: By::Local, .. }) => return Ok(()),
-                Some(end) => return session.ended(end),
+                Some(end) => return session.ended(conn, end),
                 None => {
                     let failed = Err(e.into());
                     leave(conn, &failed);

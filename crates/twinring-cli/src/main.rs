@@ -17,7 +17,7 @@
 //! os          what differs between systems: signals, groups of processes, files
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod access;
 mod completions;

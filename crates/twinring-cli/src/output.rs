@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 
-use twinring::{Connection, Error, Timeout};
+use twinring::{Batch, Connection, Error};
 
 use crate::framing::{self, Framing};
 use crate::os::CONSOLE_TAKES_TEXT_ONLY;
@@ -64,30 +64,41 @@ pub(crate) enum Step {
     Output(io::Error),
 }
 
-/// Moves the next message from the connection to the output; before it waits, it writes what has been
-/// collected.
+/// Moves the next message from the connection to the output. They count as taken once they have been written, a
+/// `batch` at a time: what has been collected is written before it waits.
 pub(crate) fn step<W: Write>(
     conn: &Connection,
     output: &mut Output<W>,
-    message: &mut Vec<u8>,
+    batch: &mut Option<Batch>,
 ) -> Step {
-    let mut got = conn.within(Timeout::Now).recv_into(message);
-    if got.as_ref().is_err_and(Error::is_timeout) {
-        if let Err(e) = output.flush() {
+    loop {
+        if let Some(message) = batch.as_mut().and_then(Batch::next_message) {
+            return match output.write(message) {
+                Ok(()) => Step::Written,
+                Err(e) => Step::Output(e),
+            };
+        }
+        if let Err(e) = write_out(output, batch) {
             return Step::Output(e);
         }
-        got = conn.recv_into(message);
+        match conn.recv_batch() {
+            Ok(Some(next)) => *batch = Some(next),
+            Ok(None) => return Step::Finished,
+            Err(e) => return Step::Failed(e),
+        }
     }
-    let done = match &got {
-        Ok(Some(_)) => output.write(message),
-        _ => output.flush(),
-    };
-    match (got, done) {
-        (_, Err(e)) => Step::Output(e),
-        (Ok(Some(_)), Ok(())) => Step::Written,
-        (Ok(None), Ok(())) => Step::Finished,
-        (Err(e), Ok(())) => Step::Failed(e),
+}
+
+/// Writes what has been collected; then it counts as taken. What is left of the batch comes again.
+pub(crate) fn write_out<W: Write>(
+    output: &mut Output<W>,
+    batch: &mut Option<Batch>,
+) -> io::Result<()> {
+    output.flush()?;
+    if let Some(mut written) = batch.take() {
+        written.take();
     }
+    Ok(())
 }
 
 /// Takes the next message, for an output that accepts no more.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use twinring::{Access, Builder, Connection, End, ErrorKind, Link, Wait};
+use twinring::{Access, Builder, Connection, End, ErrorKind, Link, Timeout, Wait};
 
 use crate::access::{self, parse_access};
 use crate::exec;
@@ -208,7 +208,7 @@ impl Session {
             what.grace(),
             move || {
                 if what == OnInterrupt::Drain {
-                    say("not all that had arrived could be written");
+                    last.say_unwritten();
                 }
                 last.end(Err(interrupted()));
             },
@@ -358,25 +358,27 @@ impl Session {
         self.shared.state().outcome.clone()
     }
 
-    /// How a connection ended, with the link's name.
-    pub(crate) fn ended(&self, end: &End) -> Result<(), Failure> {
-        match exit_of(end) {
-            None => Ok(()),
-            Some(exit) => {
-                let text = format_args!("link {:?}: {end}", self.name).to_string();
-                Err(Failure::new(exit, text))
-            }
-        }
+    /// How a connection ended, with the link's name, and what the peer had not taken.
+    pub(crate) fn ended(&self, conn: &Connection, end: &End) -> Result<(), Failure> {
+        let Some(exit) = exit_of(end) else {
+            return Ok(());
+        };
+        let text = format!("link {:?}: {end}", self.name);
+        Err(Failure::new(
+            exit,
+            match not_taken(conn) {
+                Some(what) if self.connections == Connections::One => format!("{text}; {what}"),
+                _ => text,
+            },
+        ))
     }
 
     /// Whether the peer of a connection that ended well has taken everything. `left`: there was more to send.
     pub(crate) fn all_taken(&self, conn: &Connection, left: bool) -> Result<(), Failure> {
-        let waiting = conn.taken().map_or(0, |taken| taken.waiting);
-        let what = match waiting {
-            0 if !left => return Ok(()),
-            0 => "there was more to send".to_owned(),
-            1 => "it had not taken 1 message".to_owned(),
-            n => format!("it had not taken {n} messages"),
+        let what = match not_taken(conn) {
+            Some(what) => what,
+            None if left => "there was more to send".to_owned(),
+            None => return Ok(()),
         };
         let text = format!("link {:?}: the peer has left too early: {what}", self.name);
         Err(Failure::new(Exit::PeerGone, text))
@@ -457,6 +459,25 @@ impl Shared {
         }
     }
 
+    /// The output takes no more of what has arrived.
+    fn say_unwritten(&self) {
+        let Some(conn) = self.state().current.clone() else {
+            return;
+        };
+        // Held until all are counted; then they go back to the sender.
+        let (mut batches, mut messages) = (Vec::new(), 0);
+        while let Ok(Some(mut batch)) = conn.within(Timeout::Now).recv_batch() {
+            while batch.next_message().is_some() {
+                messages += 1;
+            }
+            batches.push(batch);
+        }
+        say(format_args!(
+            "not all that had arrived could be written: the sender gets back what was being written, and {messages} \
+             more messages"
+        ));
+    }
+
     fn end(&self, outcome: Result<(), Failure>) {
         let _ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state();
@@ -477,6 +498,15 @@ impl Shared {
 /// How a command ends that was interrupted.
 pub(crate) fn interrupted() -> Failure {
     Failure::silent(Exit::Interrupted)
+}
+
+/// What the peer of a connection had not taken, if anything.
+fn not_taken(conn: &Connection) -> Option<String> {
+    match conn.taken().map_or(0, |taken| taken.waiting) {
+        0 => None,
+        1 => Some("it had not taken 1 message".to_owned()),
+        n => Some(format!("it had not taken {n} messages")),
+    }
 }
 
 /// Ends a connection, unless it has ended: this side has nothing more to say, or has failed.

@@ -16,7 +16,7 @@ use crate::exit::{Exit, Failure};
 use crate::framing::{Framing, Messages, Next};
 use crate::input::{Progress, Stdin};
 use crate::interrupt;
-use crate::output::{Output, Step, step};
+use crate::output::{Output, Step, step, write_out};
 use crate::report::say;
 use crate::session::{
     Connections, LimitArgs, LinkArgs, OnInterrupt, RingArgs, Session, Side, interrupted, leave,
@@ -33,10 +33,11 @@ Examples:
 
 When the input ends, the peer is told that nothing more comes, and receiving goes on until the peer has \
 finished, too: so a question gets its answer. -q ends sooner. Input that is read while no peer is connected is for \
-the next one; with --keep, so is what a peer had not taken when it left.
+the next one; with --keep, so is what a peer had not taken when it left. A message counts as taken when it has been \
+written.
 
-A program of --exec whose guest has left gets the end of its input, after a second SIGTERM, after five more \
-SIGKILL, and its children with it (on Windows it is ended after that second); the next guest is served meanwhile.";
+A program of --exec whose guest has left gets the end of its input, after a second SIGTERM (on Windows Ctrl-Break), \
+after five more SIGKILL, and its children with it; the next guest is served meanwhile.";
 
 pub(crate) const CONNECT_HELP: &str = "\
 Examples:
@@ -344,9 +345,9 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     fn print(&mut self, conn: &Connection) -> Over {
-        let mut message = Vec::new();
+        let mut batch = None;
         while self.left != Some(0) {
-            match step(conn, &mut self.output, &mut message) {
+            match step(conn, &mut self.output, &mut batch) {
                 Step::Written => self.left = self.left.map(|left| left - 1),
                 // The input may not be at its end.
                 Step::Finished => {
@@ -362,8 +363,8 @@ impl Printer<'_> {
                 },
             }
         }
-        let flushed = self.output.flush();
-        flushed.map_err(|e| cannot("write to standard output", &e))?;
+        let written = write_out(&mut self.output, &mut batch);
+        written.map_err(|e| cannot("write to standard output", &e))?;
         self.session.end(Ok(()));
         Ok(Ok(()))
     }
@@ -401,7 +402,7 @@ impl Printer<'_> {
             }
             _ => {}
         }
-        self.session.ended(end)?;
+        self.session.ended(conn, end)?;
         // The next peer gets what is left.
         if self.keep {
             return Ok(());

@@ -7,6 +7,8 @@ mod common;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
+use std::time::Duration;
+
 use common::{Place, Running, until};
 
 fn signal(running: &Running, signal: &str) {
@@ -91,6 +93,37 @@ fn a_collector_drains() {
         assert!(text.ends_with('\n') && count > 1000);
         sender.wait().code(5).says("code 130: interrupted");
     }
+}
+
+/// One whose output nobody reads says what it could not write; the sender gets that back.
+#[test]
+fn a_collector_that_cannot_drain() {
+    let place = Place::new();
+    let mut child = place
+        .command(["listen", &place.name, "--keep"])
+        .spawn()
+        .unwrap();
+    let unread = child.stdout.take();
+    let collector = Running::of(child, "listen".into());
+    let mut sender = place.start("connect", &[]);
+    sender.feed(b"0123456789\n".repeat(1_000_000));
+    collector.says("connected");
+    // Until all is full: the pipe, the batch, the ring.
+    std::thread::sleep(Duration::from_millis(500));
+    signal(&collector, "TERM");
+    let said = collector.wait().stderr;
+    let more = said
+        .rsplit_once("written, and ")
+        .and_then(|(_, text)| text.split_once(' '));
+    let more: u64 = more.expect(&said).0.parse().unwrap();
+    assert!(more > 10_000, "{said}");
+    let told = sender.wait().code(5).stderr;
+    let not_taken = told
+        .rsplit_once("had not taken ")
+        .and_then(|(_, text)| text.split_once(' '));
+    let not_taken: u64 = not_taken.expect(&told).0.parse().unwrap();
+    assert!(not_taken >= more, "{said} {told}");
+    drop(unread);
 }
 
 /// A program has the first word.

@@ -4,10 +4,9 @@
 //!   program to end. Those that were ignored when it was started stay ignored.
 //! * `die_of(Signal)`: ends this process as that signal does, so that whoever started it sees it.
 //! * `keep_exit_codes()`: a parent that ignores the ends of its children may have handed that on.
-//! * `group(&mut Command)`: the program begins a group of processes, and is not interrupted with this one.
-//! * `has_ended(&mut Child) -> io::Result<bool>`: without forgetting it: its group keeps its number.
-//! * `terminate(&mut Child, Signal)`: asks its group to end, if the system can; `kill(&mut Child)` ends it.
-//! * `FORWARDS_SIGNALS`: whether a program has to be told of a signal to this one.
+//! * `Group`: a program and the processes that it starts, which are not interrupted with this one. `spawn(Command)`;
+//!   `pipes()`, its standard input and output, once; `has_ended()`, the program itself; `ask(Signal)` asks all to end,
+//!   if the system can; `kill()` ends all; `wait()` for the program.
 //! * `exit_code(ExitStatus) -> i32`: as a shell shows it.
 //! * `input_waits() -> Option<bool>`: whether standard input has something to read, or its end; `None` if the
 //!   system does not tell.

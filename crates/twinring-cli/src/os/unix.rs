@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -17,7 +17,6 @@ use super::Signal;
 
 pub(crate) const CONSOLE_TAKES_TEXT_ONLY: bool = false;
 pub(crate) const WINDOWS_NAMES: bool = false;
-pub(crate) const FORWARDS_SIGNALS: bool = true;
 
 pub(crate) fn watch_signals(on_signal: impl Fn(Signal) + Send + 'static) -> io::Result<()> {
     let ignored = ignored();
@@ -50,25 +49,39 @@ pub(crate) fn keep_exit_codes() {
     let _ = signal_hook::flag::register(SIGCHLD, Arc::new(AtomicBool::new(false)));
 }
 
-pub(crate) fn group(command: &mut Command) {
-    command.process_group(0);
-}
+/// A process group, which keeps its number until the program is waited for.
+#[derive(Debug)]
+pub(crate) struct Group(Child);
 
-pub(crate) fn has_ended(child: &mut Child) -> io::Result<bool> {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-    let ended = waitid(WaitId::Pid(Pid::from_child(child)), options)?;
-    Ok(ended.is_some())
-}
-
-pub(crate) fn terminate(child: &mut Child, signal: Signal) {
-    if let Some(signal) = rustix::process::Signal::from_named_raw(signal) {
-        // It fails only if there is nobody left.
-        let _ = kill_process_group(Pid::from_child(child), signal);
+impl Group {
+    pub(crate) fn spawn(mut command: Command) -> io::Result<Group> {
+        command.process_group(0).spawn().map(Group)
     }
-}
 
-pub(crate) fn kill(child: &mut Child) {
-    let _ = kill_process_group(Pid::from_child(child), rustix::process::Signal::KILL);
+    pub(crate) fn pipes(&mut self) -> Option<(ChildStdin, ChildStdout)> {
+        Some((self.0.stdin.take()?, self.0.stdout.take()?))
+    }
+
+    pub(crate) fn has_ended(&mut self) -> io::Result<bool> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let ended = waitid(WaitId::Pid(Pid::from_child(&self.0)), options)?;
+        Ok(ended.is_some())
+    }
+
+    pub(crate) fn ask(&mut self, signal: Signal) {
+        if let Some(signal) = rustix::process::Signal::from_named_raw(signal) {
+            // It fails only if there is nobody left.
+            let _ = kill_process_group(Pid::from_child(&self.0), signal);
+        }
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let _ = kill_process_group(Pid::from_child(&self.0), rustix::process::Signal::KILL);
+    }
+
+    pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.0.wait()
+    }
 }
 
 pub(crate) fn exit_code(status: ExitStatus) -> i32 {
