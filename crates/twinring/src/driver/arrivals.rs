@@ -37,10 +37,10 @@ impl Arrivals {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn push(&self, owner: &Arc<Owner>) {
+    pub(super) fn push(&self, owner: Arc<Owner>) {
         let mut queue = self.queue();
-        queue.last = Arc::downgrade(owner);
-        queue.waiting.push_back(owner.clone());
+        queue.last = Arc::downgrade(&owner);
+        queue.waiting.push_back(owner);
         queue.any = true;
         self.arrived.notify_all();
     }

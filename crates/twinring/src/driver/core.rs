@@ -111,8 +111,12 @@ impl Core {
             return (duplex, shown);
         }
         self.link.change(State::Connected);
-        self.arrivals.push(&owner);
-        self.notices.change(Change::Connected(owner));
+        let change = self.notices.take_changes().then(|| owner.clone());
+        // The driver keeps none: it would outlive the program's last handle.
+        self.arrivals.push(owner);
+        if let Some(owner) = change {
+            self.notices.change(Change::Connected(owner));
+        }
         self.notices.wake();
         if self.link.is_closing() {
             self.arrivals.abandon();

@@ -74,11 +74,15 @@ impl Notices {
         self.wake();
     }
 
+    /// Whether there is a callback for changes, which does not learn of them otherwise.
+    pub(super) fn take_changes(&self) -> bool {
+        !self.with_messages && self.queue.is_some()
+    }
+
     pub(super) fn change(&self, change: Change) {
-        if self.with_messages || self.queue.is_none() {
-            return;
+        if self.take_changes() {
+            self.push(Notice::Change(change));
         }
-        self.push(Notice::Change(change));
     }
 
     pub(super) fn error(&self, error: Error) {

@@ -368,6 +368,7 @@ impl Reader {
 
     /// Leaves the frame that was peeked at in the ring, and goes on behind it. It is not released before
     /// `kept` is told so. Returns where it is.
+    #[inline(always)]
     pub(crate) fn keep(&mut self, frame: Frame, kept: &Arc<Kept>) -> Range<u64> {
         let start = self.ring.position();
         let end = self.go_behind(frame);
@@ -378,6 +379,7 @@ impl Reader {
 
     /// Goes on behind the frame that was peeked at, which belongs to what was kept last: when all such frames
     /// are known, [`Kept::extend`] has to be told. Returns where it ends.
+    #[inline(always)]
     pub(crate) fn go_behind(&mut self, Frame(header): Frame) -> u64 {
         self.ring.advance(header.frame_len());
         self.ring.position()

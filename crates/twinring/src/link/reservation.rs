@@ -8,7 +8,8 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::capacity_to_claim;
 use crate::os::event::Deadline;
-use crate::transfer::{Owner, Reserved, admit, give_back};
+use crate::sync::Aside;
+use crate::transfer::{Outbox, Owner, Reserved, admit, give_back};
 
 /// Room in the ring for one message, which is assembled right there: what is written to it goes
 /// where the peer will read it, without a buffer in between. Made by
@@ -34,43 +35,44 @@ pub struct Reservation {
     owner: Arc<Owner>,
     reserved: Reserved,
     written: usize,
-    /// Nobody waits for its end any more.
-    ended: bool,
+    /// The lane, until it has been committed or could not be.
+    aside: Option<Aside>,
 }
 
 impl Reservation {
+    #[inline(always)]
     pub(super) fn make(owner: &Arc<Owner>, most: usize, deadline: Deadline) -> Result<Reservation> {
         let outbox = &owner.duplex.outbox;
-        outbox.sending(|| {
-            // Before any wait: it will not fit later either.
-            admit(&outbox.session, Some(most))?;
-            let limit = outbox.max_reservation();
-            if most > limit {
-                return Err(too_long(most, limit));
+        outbox.link.check_forked()?;
+        match reserve(outbox, most, deadline) {
+            Ok((reserved, aside)) => Ok(Reservation {
+                owner: owner.clone(),
+                reserved,
+                written: 0,
+                aside: Some(aside),
+            }),
+            Err(e) => {
+                outbox.flush_due();
+                Err(outbox.link.named(e))
             }
-            outbox.take_reservation(deadline)?;
-            let reserved = outbox
-                .take_lane(deadline)
-                .and_then(|mut lane| lane.reserve(most, deadline));
-            match reserved {
-                Ok(reserved) => {
-                    outbox.reservation_holder.hold();
-                    Ok(Reservation {
-                        owner: owner.clone(),
-                        reserved,
-                        written: 0,
-                        ended: false,
-                    })
-                }
-                Err(e) => {
-                    outbox.end_reservation();
-                    Err(e)
-                }
-            }
-        })
+        }
     }
 }
 
+#[inline(always)]
+fn reserve(outbox: &Outbox, most: usize, deadline: Deadline) -> Result<(Reserved, Aside)> {
+    // Before any wait: it will not fit later either.
+    admit(&outbox.session, Some(most))?;
+    let limit = outbox.max_reservation();
+    if most > limit {
+        return Err(too_long(most, limit));
+    }
+    let mut lane = outbox.take_lane(deadline)?;
+    let reserved = lane.reserve(most, deadline)?;
+    Ok((reserved, outbox.begin_reservation(lane)))
+}
+
+#[cold]
 fn too_long(most: usize, limit: usize) -> Error {
     let larger = match capacity_to_claim(most) {
         Some(capacity) => format!(", or a ring_capacity of {capacity} bytes at the host"),
@@ -166,15 +168,20 @@ impl Reservation {
     ///
     /// # Errors
     /// If the connection has ended meanwhile, as [`send`](crate::Connection::send); then nothing is sent.
+    #[inline]
     pub fn commit(mut self) -> Result<()> {
         let duplex = &self.owner.duplex;
         duplex.link.check_forked()?;
-        let mut lane = duplex.outbox.lane();
-        let committed = lane.check().map(|()| {
+        let Some(aside) = self.aside.take() else {
+            return Ok(());
+        };
+        let mut lane = duplex.outbox.end_reservation(aside);
+        let committed = lane.check();
+        if committed.is_ok() {
             lane.commit(&self.reserved.claim, self.written);
-            self.ended = true;
-        });
+        }
         give_back(lane);
+        duplex.outbox.flush_due();
         committed.map_err(|e| duplex.link.named(e))
     }
 }
@@ -210,9 +217,9 @@ impl Drop for Reservation {
             mem::forget(self.owner.clone());
             return;
         }
-        if !self.ended {
-            outbox.lane().end_reservation();
+        if let Some(aside) = self.aside.take() {
+            drop(outbox.end_reservation(aside));
+            outbox.flush_due();
         }
-        outbox.end_reservation();
     }
 }

@@ -52,6 +52,7 @@ enum Bytes {
 }
 
 impl View {
+    #[inline(always)]
     pub(super) fn receive(duplex: &Arc<Duplex>, deadline: Deadline) -> Result<Option<View>> {
         let mut message = Vec::new();
         let received = duplex.inbox.recv_in_place(&mut message, deadline)?;
@@ -61,6 +62,7 @@ impl View {
         }))
     }
 
+    #[inline(always)]
     pub(super) fn own(bytes: Vec<u8>) -> View {
         View {
             bytes: Bytes::Own(bytes),
@@ -68,6 +70,7 @@ impl View {
     }
 
     /// Views a part of the ring; dropping the view returns its place.
+    #[inline(always)]
     pub(super) fn in_ring(duplex: &Arc<Duplex>, span: Span, place: Range<u64>) -> View {
         View {
             bytes: Bytes::InRing {
@@ -156,6 +159,7 @@ impl fmt::Debug for View {
 }
 
 impl Drop for View {
+    #[inline]
     fn drop(&mut self) {
         if let Bytes::InRing { duplex, place, .. } = &self.bytes {
             duplex.inbox.done(place.start, place.end);

@@ -1,31 +1,32 @@
 //! What a consumer has read and not released, because the program still needs it.
 //!
-//! Parts may be done in any order and on any thread, while the consumer reads on behind them. The room is
+//! KeptParts may be done in any order and on any thread, while the consumer reads on behind them. The room is
 //! released in order: `head` goes up to the first part that is not done.
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Wake, wake_if_waiting};
+use super::{Wake, is_set, wake_if_waiting};
 use crate::segment::RingMemory;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, FairLock, FairLockGuard, Ordering};
 
 #[derive(Debug)]
 pub(crate) struct Kept {
     ring: RingMemory,
-    state: Mutex<KeptParts>,
-    /// Bytes of the ring that are kept from the producer. Stored within the lock, loaded without: each
-    /// receiver in place looks at it.
-    held: AtomicU64,
+    parts: FairLock<KeptParts>,
+    /// The part that was added last: who takes the lock next puts it to the others. So the consumer, which
+    /// mostly keeps one part at a time, adds without the lock.
+    newest: Newest,
+    /// How far the consumer has read. Only the consumer stores it.
+    read: AtomicU64,
+    /// How far the room was released. Stored within the lock, or by the consumer while nothing is kept.
+    released: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct KeptParts {
     /// In the order of their positions.
     parts: VecDeque<KeptPart>,
-    /// How far the consumer has read.
-    read: u64,
     /// Nothing is released any more.
     frozen: bool,
 }
@@ -38,68 +39,105 @@ struct KeptPart {
     end: u64,
 }
 
+/// A place for one part: filled by the consumer, emptied within the lock.
+#[derive(Debug)]
+struct Newest {
+    is_there: AtomicU32,
+    start: AtomicU64,
+    end: AtomicU64,
+}
+
 impl Kept {
     /// Of the ring that the consumer reads.
     pub(crate) fn new(ring: RingMemory) -> Kept {
         Kept {
             ring,
-            state: Mutex::default(),
-            held: AtomicU64::new(0),
+            parts: FairLock::new(KeptParts::default()),
+            newest: Newest {
+                is_there: AtomicU32::new(0),
+                start: AtomicU64::new(0),
+                end: AtomicU64::new(0),
+            },
+            read: AtomicU64::new(0),
+            released: AtomicU64::new(0),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, KeptParts> {
-        // Nothing can panic while it is held.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// All that is kept, and how far the consumer had read before all of it was known.
+    fn parts(&self) -> (FairLockGuard<'_, KeptParts>, u64) {
+        let mut state = self.parts.lock_untimed();
+        // Acquire: pairs with the Release in `add`. If this is behind the newest part, that is there below:
+        // otherwise it would be released with what comes before it.
+        let read = self.read.load(Ordering::Acquire);
+        // Acquire: pairs with the Release in `add`.
+        if self.newest.is_there.load(Ordering::Acquire) != 0 {
+            let start = self.newest.start.load(Ordering::Relaxed);
+            state.parts.push_back(KeptPart {
+                start,
+                done: start,
+                end: self.newest.end.load(Ordering::Relaxed),
+            });
+            // Release: pairs with the Acquire in `add`, which writes there again.
+            self.newest.is_there.store(0, Ordering::Release);
+        }
+        (state, read)
     }
 
     /// The consumer has read this part, and keeps it.
+    #[inline]
     pub(crate) fn add(&self, place: Range<u64>) {
-        let mut state = self.state();
-        state.read = place.end;
-        state.parts.push_back(KeptPart {
-            start: place.start,
-            done: place.start,
-            end: place.end,
-        });
-        self.count(&state);
+        if self.read.load(Ordering::Relaxed) != place.start {
+            // The consumer has released by itself what comes before it: nothing else is kept.
+            self.released.store(place.start, Ordering::Relaxed);
+        }
+        // Acquire: pairs with the Release in `parts`.
+        if self.newest.is_there.load(Ordering::Acquire) != 0 {
+            drop(self.parts());
+        }
+        self.newest.start.store(place.start, Ordering::Relaxed);
+        self.newest.end.store(place.end, Ordering::Relaxed);
+        // Release, both: they pair with the Acquires in `parts`, in this order.
+        self.newest.is_there.store(1, Ordering::Release);
+        self.read.store(place.end, Ordering::Release);
     }
 
     /// The part that was added last goes on to this position.
     pub(crate) fn extend(&self, end: u64) {
-        let mut state = self.state();
-        state.read = end;
+        let (mut state, _) = self.parts();
         if let Some(part) = state.parts.back_mut() {
             part.end = end;
         }
-        self.count(&state);
+        self.read.store(end, Ordering::Release);
     }
 
     /// The consumer has read up to this position. Returns whether nothing is kept any more; then it may
     /// release by itself again.
     pub(crate) fn read_to(&self, position: u64) -> bool {
-        let mut state = self.state();
-        state.read = position;
-        self.release(&mut state);
+        self.read.store(position, Ordering::Release);
+        let (mut state, read) = self.parts();
+        self.release(&mut state, read);
         state.parts.is_empty()
     }
 
     /// The part that begins at `start` is done as far as `end`; nothing if all of it was. Returns whether
-    /// the producer has to be woken; if so, this call obliges us to do it.
+    /// the producer has to be woken; if so, this call obliges us to do it. A full fence, unless nothing was.
     pub(crate) fn done(&self, start: u64, end: u64) -> Wake {
-        let mut state = self.state();
+        let (mut state, read) = self.parts();
         let part = state.parts.iter_mut().find(|part| part.start == start);
         let Some(part) = part else {
             // The consumer may have released more by itself than we know.
             return Wake::NotNeeded;
         };
         part.done = part.done.max(end.min(part.end));
-        self.release(&mut state);
-        drop(state);
-        wake_if_waiting(&self.ring.words().space_wait.0)
+        self.release(&mut state, read);
+        let flag = &self.ring.words().space_wait.0;
+        match state.leave(|_| is_set(flag)) {
+            Some(_) => wake_if_waiting(flag),
+            None => Wake::NotNeeded,
+        }
     }
 
-    fn release(&self, state: &mut KeptParts) {
+    fn release(&self, state: &mut KeptParts, read: u64) {
         if state.frozen {
             return;
         }
@@ -110,33 +148,29 @@ impl Kept {
         {
             state.parts.pop_front();
         }
-        let head = state.parts.front().map_or(state.read, |part| part.done);
+        let head = state.parts.front().map_or(read, |part| part.done);
         // Release: as in `Consumer::release`. The lock orders the stores of several threads; the
         // consumer stores by itself only while nothing is kept.
         self.ring.words().head.0.store(head, Ordering::Release);
-        self.count(state);
-    }
-
-    fn count(&self, state: &KeptParts) {
-        let first = state.parts.front();
-        let held = first.map_or(0, |part| state.read.wrapping_sub(part.done));
         // Release: who finds that nothing is held, and says that nothing more is taken, says it after the
         // head above.
-        self.held.store(held, Ordering::Release);
+        self.released.store(head, Ordering::Release);
     }
 
     /// How many bytes of the ring are kept from the producer.
     pub(crate) fn held(&self) -> u64 {
-        self.held.load(Ordering::Acquire)
+        // In this order: what is added meanwhile counts.
+        let released = self.released.load(Ordering::Acquire);
+        self.read.load(Ordering::Acquire).wrapping_sub(released)
     }
 
     /// From now on nothing is released: the producer is told that what it sees is all.
     pub(crate) fn freeze(&self) {
-        self.state().frozen = true;
+        self.parts().0.frozen = true;
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::segment::test_ring;

@@ -36,14 +36,16 @@
 //! sleeping is an "event count", as in io_uring's SQPOLL `need_wakeup`.
 
 mod consumer;
-#[cfg(not(loom))]
 mod kept;
 #[cfg(all(loom, test))]
 mod model;
 mod producer;
 
 pub(crate) use consumer::Consumer;
-#[cfg(not(loom))]
+#[cfg_attr(
+    all(loom, not(test)),
+    allow(unused_imports, reason = "only its model does")
+)]
 pub(crate) use kept::Kept;
 pub(crate) use producer::Producer;
 

@@ -8,7 +8,7 @@
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
-use super::{Consumer, Producer, Wake};
+use super::{Consumer, Kept, Producer, Wake};
 use crate::segment::RingMemory;
 use crate::segment::layout::{
     GOODBYE_CLOSED, RECEIVING_OPEN, RECEIVING_SEALED, SENDING_FINISHED, SENDING_OPEN, WAKE_BY_WORD,
@@ -487,4 +487,43 @@ fn model_take_back() {
         }
         receiving.join().unwrap();
     });
+}
+
+/// What is kept is done by two threads, while the consumer reads on: nothing is released before that, and all
+/// after it.
+fn keep(first_is_done_elsewhere: bool) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(move || {
+        let ring = RingMemory::new(32);
+        let kept = Arc::new(Kept::new(ring.clone()));
+        let head = || ring.words().head.0.load(Ordering::Relaxed);
+        let (first, second) = match first_is_done_elsewhere {
+            true => (0..8, 8..16),
+            false => (8..16, 0..8),
+        };
+        kept.add(0..8);
+        if !first_is_done_elsewhere {
+            kept.add(8..16);
+        }
+        let other = {
+            let (kept, first) = (kept.clone(), first.clone());
+            thread::spawn(move || {
+                let _ = kept.done(first.start, first.end);
+            })
+        };
+        if first_is_done_elsewhere {
+            kept.add(8..16);
+        }
+        assert!(head() <= second.start, "released although it is kept");
+        let _ = kept.done(second.start, second.end);
+        other.join().unwrap();
+        assert_eq!((head(), kept.held()), (16, 0));
+    });
+}
+
+#[test]
+fn model_keep() {
+    keep(true);
+    keep(false);
 }

@@ -8,6 +8,10 @@
 //! each waiter in order would cost a thread switch for each (a convoy). So that no thread waits for
 //! ever, one that was woken in vain and has waited for [`PATIENCE`] is handed the lock when it is next
 //! unlocked (like parking_lot's eventual fairness and Go's mutex).
+//!
+//! An owner that needs the lock for long, and its value only at the beginning and at the end, sets it
+//! aside meanwhile ([`FairLockGuard::set_aside`]): nobody else gets the lock, but who has to can visit the
+//! value ([`FairLock::try_visit`]).
 
 #[cfg(all(loom, test))]
 mod model;
@@ -44,9 +48,17 @@ const PATIENCE: Duration = if cfg!(loom) {
     Duration::from_micros(500)
 };
 
+/// Values of `FairLock::aside`: its owner has the value.
+const IN_USE: u32 = 0;
+/// Its owner has set it aside.
+const ASIDE: u32 = 1;
+/// It has been set aside, and a visitor has it.
+const VISITED: u32 = 2;
+
 #[derive(Debug)]
 pub(crate) struct FairLock<T> {
     state: AtomicU32,
+    aside: AtomicU32,
     gate: Mutex<Gate>,
     freed: Condvar,
     value: UnsafeCell<T>,
@@ -61,13 +73,15 @@ struct Gate {
     handed_on: bool,
 }
 
-// SAFETY: the value is only reached through a guard, of which there is one at a time.
+// SAFETY: the value is only reached through a guard, of which there is one at a time, or by a visitor, of
+// which there is one at a time, while what there is of the guard has been set aside.
 unsafe impl<T: Send> Sync for FairLock<T> {}
 
 impl<T> FairLock<T> {
     pub(crate) fn new(value: T) -> FairLock<T> {
         FairLock {
             state: AtomicU32::new(FREE),
+            aside: AtomicU32::new(IN_USE),
             gate: Mutex::default(),
             freed: Condvar::new(),
             value: UnsafeCell::new(value),
@@ -79,14 +93,74 @@ impl<T> FairLock<T> {
     /// beyond the deadline.
     ///
     /// A thread that gets `None` has passed the gate, and the lock's owner will pass it after unlocking:
-    /// what the former did before this call, the latter sees after that (`Outbox::abort_due`).
+    /// what the former did before this call, the latter sees after that (`Outbox::note`).
     #[inline]
     pub(crate) fn lock(&self, deadline: Deadline) -> Option<FairLockGuard<'_, T>> {
         // `then`, not `then_some`: a guard made in vain would unlock another thread's lock on drop.
-        (self.take_free() || self.wait(deadline)).then(|| FairLockGuard {
+        (self.take_free() || self.wait(deadline)).then(|| self.guard())
+    }
+
+    /// Takes the lock, however long that takes.
+    #[inline]
+    pub(crate) fn lock_untimed(&self) -> FairLockGuard<'_, T> {
+        loop {
+            if let Some(guard) = self.lock(Deadline::Never) {
+                return guard;
+            }
+        }
+    }
+
+    /// Takes the lock if it is free.
+    #[inline(always)]
+    pub(crate) fn try_lock(&self) -> Option<FairLockGuard<'_, T>> {
+        self.take_free().then(|| self.guard())
+    }
+
+    /// For who has taken the lock.
+    #[inline(always)]
+    fn guard(&self) -> FairLockGuard<'_, T> {
+        FairLockGuard {
             lock: self,
             here: PhantomData,
-        })
+        }
+    }
+
+    /// Takes up what was set aside, on any thread.
+    #[inline]
+    pub(crate) fn resume(&self, aside: Aside) -> FairLockGuard<'_, T> {
+        assert_eq!(aside.lock, self.address(), "another lock was set aside");
+        let mut tries = 0;
+        while !self.swap_aside(ASIDE, IN_USE) {
+            pause(tries);
+            tries += 1;
+        }
+        self.guard()
+    }
+
+    #[inline]
+    fn swap_aside(&self, from: u32, to: u32) -> bool {
+        // Acquire: pairs with the Releases of `set_aside` and of a visit's end.
+        self.aside
+            .compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Whether its owner has set it aside; a hint.
+    pub(crate) fn is_aside(&self) -> bool {
+        self.aside.load(Ordering::Relaxed) != IN_USE
+    }
+
+    /// The value, for moments, if the lock is free or has been set aside.
+    pub(crate) fn try_visit(&self) -> Option<Visit<'_, T>> {
+        let guard = match self.swap_aside(ASIDE, VISITED) {
+            true => None,
+            false => Some(self.try_lock()?),
+        };
+        Some(Visit { lock: self, guard })
     }
 
     /// Takes the lock if it is free.
@@ -222,10 +296,59 @@ impl FairLock<()> {
 
     /// What [`FairLock::acquire`] took is free again.
     pub(crate) fn give_back(&self) {
-        drop(FairLockGuard {
-            lock: self,
-            here: PhantomData,
-        });
+        drop(self.guard());
+    }
+}
+
+/// What is left of the guard of a lock that was set aside.
+#[derive(Debug)]
+#[must_use = "the lock is never free again without `resume`"]
+pub(crate) struct Aside {
+    /// Its address.
+    lock: usize,
+}
+
+/// A visit to the value of a lock; it ends on drop.
+#[derive(Debug)]
+pub(crate) struct Visit<'a, T> {
+    lock: &'a FairLock<T>,
+    /// Without one, it has been set aside.
+    guard: Option<FairLockGuard<'a, T>>,
+}
+
+impl<'a, T> Visit<'a, T> {
+    /// By who has the lock.
+    pub(crate) fn with(guard: FairLockGuard<'a, T>) -> Visit<'a, T> {
+        Visit {
+            lock: guard.lock,
+            guard: Some(guard),
+        }
+    }
+}
+
+impl<T> Deref for Visit<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: either the lock is held, or its owner does not touch the value before `resume`, which waits for
+        // this visit to end, and there is one visitor at a time.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T> DerefMut for Visit<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`; this visit is borrowed mutably.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T> Drop for Visit<'_, T> {
+    fn drop(&mut self) {
+        if self.guard.is_none() {
+            // Release: pairs with the Acquire in `swap_aside`.
+            self.lock.aside.store(ASIDE, Ordering::Release); // visited
+        }
     }
 }
 
@@ -251,6 +374,17 @@ impl<'a, T> FairLockGuard<'a, T> {
                 lock.freed.notify_one();
             }
         }
+    }
+
+    /// Keeps the lock from others without having the value, for as long as it takes; whoever calls
+    /// [`FairLock::resume`] has both again.
+    #[inline]
+    pub(crate) fn set_aside(self) -> Aside {
+        // Release: pairs with the Acquire in `swap_aside`.
+        self.lock.aside.store(ASIDE, Ordering::Release);
+        let lock = self.lock.address();
+        std::mem::forget(self);
+        Aside { lock }
     }
 
     /// Unlocks, but first asks `look` whether something is left to be done; if so, the guard comes back.

@@ -9,7 +9,7 @@ mod loomed;
 
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-pub(crate) use fair_lock::{FairLock, FairLockGuard};
+pub(crate) use fair_lock::{Aside, FairLock, FairLockGuard, Visit};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(all(loom, test))]

@@ -122,6 +122,7 @@ impl Inbox {
 
     /// The next message, which stays in the ring if it is there in one piece, and otherwise is in the
     /// buffer.
+    #[inline(always)]
     pub(crate) fn recv_in_place(
         &self,
         message: &mut Vec<u8>,
@@ -134,13 +135,7 @@ impl Inbox {
         let held = self.session.kept.held();
         // What comes again is held by nobody.
         if held > self.session.incoming_ring().capacity() / 2 && current.overtaken.is_empty() {
-            return Err(self.link.named(Error::new(
-                ErrorKind::Held,
-                format!(
-                    "the program holds views and batches of {held} bytes, more than half of the ring; \
-                     drop some"
-                ),
-            )));
+            return Err(self.link.named(too_much_held(held)));
         }
         let mode = ReceiveMode::InPlace(message);
         let received = match self.next_message(&mut current, mode, deadline) {
@@ -323,11 +318,7 @@ impl Inbox {
 
     /// The right to receive, for the stream that has the ring; others take it only for moments.
     pub(crate) fn borrowed(&self) -> Current<'_> {
-        loop {
-            if let Some(current) = self.current.lock(Deadline::Never) {
-                return current;
-            }
-        }
+        self.current.lock_untimed()
     }
 
     /// The next message: `None` once the peer has finished and everything has been received.
@@ -405,6 +396,16 @@ impl Inbox {
     pub(crate) fn is_spent(&self) -> bool {
         self.session.end().is_some() && self.session.is_drained()
     }
+}
+
+#[cold]
+fn too_much_held(held: u64) -> Error {
+    Error::new(
+        ErrorKind::Held,
+        format!(
+            "the program holds views and batches of {held} bytes, more than half of the ring; drop some"
+        ),
+    )
 }
 
 /// Gives the right to receive back, and wakes the peer if it waits for what was read. The fence between

@@ -14,20 +14,18 @@ use crate::frame::{Untaken, max_claim};
 use crate::os::event::Deadline;
 use crate::ring::Producer;
 use crate::segment::layout::{GOODBYE_NONE, RECEIVING_SEALED, SENDING_ABANDONED, SENDING_FINISHED};
-use crate::sync::{FairLock, FairLockGuard};
+use crate::sync::{Aside, FairLock, FairLockGuard, Visit};
 
 #[derive(Debug)]
 pub(crate) struct Outbox {
     pub(crate) link: Arc<LinkState>,
     pub(crate) session: Arc<Session>,
     /// Held for one frame by its sender, also while that waits for room, except for a large
-    /// message beside others.
+    /// message beside others. Set aside for the length of a reservation: nobody but senders must wait while a
+    /// program fills that.
     lane: FairLock<Outgoing>,
     /// Held for the length of a large message, so that there is one at a time.
     large: FairLock<()>,
-    /// Held for the length of a reservation. The lane is not: nobody must wait for it while a program
-    /// fills its reservation.
-    reservation: FairLock<()>,
     pub(crate) large_holder: HolderThread,
     pub(crate) reservation_holder: HolderThread,
     /// What the next thread that has the lane writes into the ring: bits of [`ABORT`], [`FINISH`] and
@@ -48,7 +46,10 @@ pub(crate) type Lane<'a> = FairLockGuard<'a, Outgoing>;
 /// How long a flush sleeps with the lane, before it lets others send.
 const FLUSH_TURN: Duration = Duration::from_millis(1);
 
-/// How often to look whether a peer that still reads has come to an end.
+/// How often a sender that waits for the lane looks whether the connection has ended.
+const LANE_TURN: Duration = Duration::from_millis(100);
+
+/// How often to look whether a peer that still reads has come to an end, or the lane has been set aside.
 const LOOK: Duration = Duration::from_millis(1);
 
 impl Outbox {
@@ -59,20 +60,9 @@ impl Outbox {
             link: link.clone(),
             session: session.clone(),
             large: FairLock::new(()),
-            reservation: FairLock::new(()),
             large_holder: HolderThread::default(),
             reservation_holder: HolderThread::default(),
             due: AtomicU8::new(0),
-        }
-    }
-
-    /// The lane, whether or not what comes next is reserved. Only a sender that waits for room holds it
-    /// for long, and while there is a reservation none does.
-    pub(crate) fn lane(&self) -> Lane<'_> {
-        loop {
-            if let Some(lane) = self.lane.lock(Deadline::Never) {
-                return lane;
-            }
         }
     }
 
@@ -98,14 +88,45 @@ impl Outbox {
     /// The lane, for a call that has begun.
     #[inline(always)]
     pub(crate) fn take_lane_again(&self, deadline: Deadline) -> Result<Lane<'_>> {
+        match self.lane.try_lock() {
+            Some(lane) => Ok(lane),
+            None => self.wait_for_lane(deadline),
+        }
+    }
+
+    #[cold]
+    fn wait_for_lane(&self, deadline: Deadline) -> Result<Lane<'_>> {
         loop {
-            let lane = self.lane.lock(deadline);
-            let lane = lane.ok_or_else(|| not_in_time(deadline))?;
-            if !lane.is_reserved() {
+            // Whoever fills a reservation need not notice the end, and may take as long as it likes.
+            if let Some(ended) = self.session.end()
+                && self.lane.is_aside()
+            {
+                return Err(Error::ended(ended.sending.clone()));
+            }
+            self.reservation_holder.check("a reservation")?;
+            let turn = Deadline::first([deadline, Deadline::after(LANE_TURN)]);
+            if let Some(lane) = self.lane.lock(turn) {
                 return Ok(lane);
             }
-            drop(lane);
-            self.outlast_reservation(deadline)?;
+            if deadline.passed() {
+                return Err(not_in_time(deadline));
+            }
+        }
+    }
+
+    /// A look into the lane, also while that is set aside.
+    fn visit_lane(&self, deadline: Deadline) -> Result<Visit<'_, Outgoing>> {
+        loop {
+            if let Some(visit) = self.lane.try_visit() {
+                return Ok(visit);
+            }
+            let turn = Deadline::first([deadline, Deadline::after(LOOK)]);
+            if let Some(lane) = self.lane.lock(turn) {
+                return Ok(Visit::with(lane));
+            }
+            if deadline.passed() {
+                return Err(not_in_time(deadline));
+            }
         }
     }
 
@@ -120,33 +141,24 @@ impl Outbox {
         }
     }
 
-    #[cold]
-    fn outlast_reservation(&self, deadline: Deadline) -> Result<()> {
-        self.take_reservation(deadline)?;
-        self.reservation.give_back();
-        Ok(())
+    /// Sets the lane aside for a reservation, on behalf of this thread.
+    #[inline]
+    pub(crate) fn begin_reservation(&self, lane: Lane<'_>) -> Aside {
+        self.reservation_holder.hold();
+        lane.set_aside()
     }
 
-    /// Takes the right to reserve.
-    pub(crate) fn take_reservation(&self, deadline: Deadline) -> Result<()> {
-        self.reservation_holder.check("a reservation")?;
-        match self.reservation.acquire(deadline) {
-            true => Ok(()),
-            false => Err(not_in_time(deadline)),
-        }
+    /// The lane at the end of a reservation; afterwards call [`Outbox::flush_due`].
+    #[inline]
+    pub(crate) fn end_reservation(&self, aside: Aside) -> Lane<'_> {
+        self.reservation_holder.let_go();
+        self.lane.resume(aside)
     }
 
     /// The longest message that can be reserved.
     pub(crate) fn max_reservation(&self) -> usize {
         let most = max_claim(self.session.out().capacity());
         usize::try_from(self.session.peer_max_message).map_or(most, |peer| most.min(peer))
-    }
-
-    /// The reservation is over.
-    pub(crate) fn end_reservation(&self) {
-        self.reservation_holder.let_go();
-        self.reservation.give_back();
-        self.flush_due();
     }
 
     /// Takes the right to send a large message.
@@ -217,10 +229,8 @@ impl Outbox {
             let Some(mut lane) = self.lane.lock(Deadline::Now) else {
                 return;
             };
-            // The thread that has reserved what comes next looks for the note afterwards. After the end, or
-            // a violation (which the driver has been told of), there is nothing to do.
-            let over = self.session.end().is_some();
-            if over || lane.is_reserved() || self.write_due_abort(&mut lane).is_err() {
+            // After the end, or a violation (which the driver has been told of), there is nothing to do.
+            if self.session.end().is_some() || self.write_due_abort(&mut lane).is_err() {
                 return;
             }
             let due = self.due.load(Ordering::Relaxed);
@@ -257,22 +267,18 @@ impl Outbox {
     /// The connection has ended: after this, nothing more is written to the ring. `false` if a sender still
     /// had the lane at the deadline.
     pub(crate) fn seal(&self, deadline: Deadline) -> bool {
-        self.lane.lock(deadline).is_some()
+        self.visit_lane(deadline).is_ok()
     }
 
     /// How much the peer has taken.
     pub(crate) fn taken(&self, deadline: Deadline) -> Result<Taken> {
-        self.sending(|| {
-            let lane = self.lane.lock(deadline);
-            lane.ok_or_else(|| not_in_time(deadline))?.taken()
-        })
+        self.sending(|| self.visit_lane(deadline)?.taken())
     }
 
     /// Waits until the peer has taken all that was sent before. Others may send meanwhile.
     pub(crate) fn flush(&self, deadline: Deadline) -> Result<()> {
         self.sending(|| {
-            let lane = self.lane.lock(deadline);
-            let lane = lane.ok_or_else(|| not_in_time(deadline))?;
+            let lane = self.visit_lane(deadline)?;
             let (position, mut spinner) = (lane.writer.position(), lane.spinner());
             drop(lane);
             let session = &self.session;
@@ -325,8 +331,7 @@ impl Outbox {
                 ));
             }
             // A sender that has not seen yet that the peer stops may be about to publish.
-            let lane = self.lane.lock(deadline);
-            drop(lane.ok_or_else(|| not_in_time(deadline))?);
+            drop(self.visit_lane(deadline)?);
             while !self.reads_no_more() {
                 if deadline.passed() {
                     return Err(Error::timed_out(
@@ -336,8 +341,7 @@ impl Outbox {
                 }
                 std::thread::sleep(LOOK);
             }
-            let lane = self.lane.lock(deadline);
-            lane.ok_or_else(|| not_in_time(deadline))?.take_unread()
+            self.visit_lane(deadline)?.take_unread()
         })
     }
 

@@ -33,8 +33,6 @@ pub(crate) struct Outgoing {
     pub(crate) begun: u64,
     spinner: Spinner,
     pacer: Pacer,
-    /// What comes after the tail is being filled in place: nothing else may be written.
-    reserved: bool,
     /// What the peer has not taken has been given back to the program.
     unread_taken: bool,
 }
@@ -57,7 +55,6 @@ impl Outgoing {
             spinner: Spinner::new(link.options.wait),
             link,
             pacer: Pacer::new(),
-            reserved: false,
             unread_taken: false,
         }
     }
@@ -152,14 +149,14 @@ impl Outgoing {
         }
     }
 
-    /// Finds room for a message of at most `most` bytes to be filled in place, and keeps everyone
-    /// else out until [`Outgoing::end_reservation`].
+    /// Finds room for a message of at most `most` bytes to be filled in place. Nothing else may be written
+    /// before it is committed or given up.
+    #[inline(always)]
     pub(crate) fn reserve(&mut self, most: usize, deadline: Deadline) -> Result<Reserved> {
         loop {
             self.check()?;
             let claim = self.writer.claim(most);
             if let Some(claim) = self.checked(claim)? {
-                self.reserved = true;
                 return Ok(Reserved {
                     span: self.writer.span(&claim),
                     claim,
@@ -169,23 +166,12 @@ impl Outgoing {
         }
     }
 
-    /// Publishes the first `len` bytes of what was reserved, and lets others write again. Afterwards call
+    /// Publishes the first `len` bytes of what was reserved. Afterwards call
     /// [`Outgoing::wake_peer`], or unlock the lane as `send` does.
+    #[inline(always)]
     pub(crate) fn commit(&mut self, claim: &Claim, len: usize) {
         self.count(Part::Whole, len);
         self.writer.commit(claim, len);
-        self.end_reservation();
-    }
-
-    /// Whether others have to wait. After the end of the connection nobody has to.
-    #[inline]
-    pub(crate) fn is_reserved(&self) -> bool {
-        self.reserved && self.session.end().is_none()
-    }
-
-    /// Others may write again.
-    pub(crate) fn end_reservation(&mut self) {
-        self.reserved = false;
     }
 
     /// Tells the peer that a large message has been given up. There is always room for this.

@@ -5,7 +5,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 
-use super::{FREE, FairLock};
+use super::{FREE, FairLock, IN_USE};
 use crate::sync::{AtomicU64, Deadline, Ordering};
 
 /// What the lock guards: loom reports any two accesses that are not ordered.
@@ -185,6 +185,40 @@ fn model_lock_is_left() {
             assert_eq!(lock.gate().waiting, 0);
         });
     }
+}
+
+/// Set aside, with visits of another thread, which also wants the lock.
+#[test]
+fn model_lock_is_set_aside() {
+    check(3, || {
+        let lock = Arc::new(FairLock::new(Counter::default()));
+        let other = {
+            let lock = lock.clone();
+            thread::spawn(move || {
+                let mut added = 0;
+                for _ in 0..2 {
+                    if let Some(mut counter) = lock.try_visit() {
+                        counter.add();
+                        added += 1;
+                    }
+                }
+                if let Some(mut counter) = lock.try_lock() {
+                    counter.add();
+                    added += 1;
+                }
+                added
+            })
+        };
+        let mut counter = lock.lock(Deadline::Never).unwrap();
+        counter.add();
+        let aside = counter.set_aside();
+        let mut counter = lock.resume(aside);
+        counter.add();
+        drop(counter);
+        let added = 2 + other.join().unwrap();
+        assert_eq!(lock.lock(Deadline::Now).unwrap().value(), added);
+        assert_eq!(lock.aside.load(Ordering::Relaxed), IN_USE);
+    });
 }
 
 /// The lane, and the note that is left for its owner: `due` of `transfer/outbox.rs`.
