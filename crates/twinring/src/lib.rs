@@ -122,6 +122,12 @@
 //! | `twinring-job` | one for each slow step: allocating the memory of a connection, looking into a [directory](Builder::directory), removing what hosts have left behind that were killed | only that, some milliseconds; longer if a directory does not answer |
 //! | `twinring-calls` | one for each link with callbacks | runs them; while the link is open, and until a running callback has returned |
 //! | `twinring-claim` | one for a process, on Windows | holds the names of its hosts; while there are any |
+//!
+//! Everything may be dropped anywhere: also at the end of a thread, by a `thread_local`; and on Windows in `DllMain`, when
+//! a plug-in is unloaded or the process ends. Where no thread can start or end meanwhile, a link that is dropped waits
+//! half a second at most for its name to be free. Do not open or [`close`](Link::close) a link there, and make no call that
+//! waits for the peer. On Windows a library with links stays in memory until the process ends, whatever unloads it: its
+//! threads may be about to end.
 
 #[cfg(all(twinring_bench, not(loom)))]
 #[doc(hidden)]

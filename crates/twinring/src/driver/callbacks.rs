@@ -99,7 +99,7 @@ pub(crate) fn run<C: From<Arc<Share>>>(core: &Arc<Core>, mut callbacks: Callback
     // A callback has panicked. Nobody would report anything any more, so the link is closed; the peer is told
     // that its connection was abandoned, and so is this side, unless that panics as well.
     let current = teller.current.take().map(|current| current.owner);
-    core.close(None);
+    core.close(None, Deadline::Never);
     let told = catch_unwind(AssertUnwindSafe(|| {
         if let Some(owner) = current {
             let end = owner.duplex.session.end().map(|end| end.whole().clone());

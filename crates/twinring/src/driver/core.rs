@@ -73,8 +73,9 @@ impl Core {
 
     /// Ends the link, and its connections with this cause; waits until the name is free. The driver waits
     /// for nothing but the system, so neither does this, unless one of the link's own senders is copying from
-    /// slow memory, or the link's directory is slow. Does nothing in a forked child: the link is the parent's.
-    pub(crate) fn close(&self, cause: Option<&Cause>) {
+    /// slow memory, or the link's directory is slow; not beyond the deadline. Does nothing in a forked child: the
+    /// link is the parent's.
+    pub(crate) fn close(&self, cause: Option<&Cause>, deadline: Deadline) {
         if self.link.is_forked() {
             return;
         }
@@ -83,7 +84,7 @@ impl Core {
             last.duplex.close(cause.clone());
         }
         self.arrivals.abandon();
-        self.link.wait_finished();
+        self.link.wait_finished(deadline);
     }
 
     /// Tells all waiting calls, and the driver, that the link is closing.

@@ -7,12 +7,12 @@ use std::task::Poll;
 use std::thread;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::os::keep_code;
 use crate::transfer::NotifyDriver;
 
 pub(super) fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<()> {
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(f)
+    keep_code()
+        .and_then(|()| thread::Builder::new().name(name.to_owned()).spawn(f))
         .map(drop)
         .map_err(|e| {
             Error::new(

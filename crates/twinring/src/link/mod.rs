@@ -25,6 +25,7 @@ pub use view::View;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::driver::Core;
 use crate::error::{ErrorKind, Result};
@@ -65,6 +66,10 @@ pub struct Link {
     _closer: Arc<Closer>,
 }
 
+/// How long a dropped link waits until its name is free. It may be dropped where no thread can start or end, as within
+/// the loader's lock of Windows, while the driver waits for one: so not for ever.
+const DROP_WAIT: Duration = Duration::from_millis(500);
+
 /// Closes the link with its last handle.
 struct Closer(Arc<Core>);
 
@@ -74,7 +79,7 @@ impl Drop for Closer {
             // Nothing of the parent's is released: it is not ours to release.
             mem::forget(self.0.clone());
         }
-        self.0.close(None);
+        self.0.close(None, Deadline::after(DROP_WAIT));
     }
 }
 
@@ -222,7 +227,8 @@ impl Link {
     /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn close(&self, code: u32, reason: &str) {
-        self.core.close(Some(&Cause::new(code, reason)));
+        self.core
+            .close(Some(&Cause::new(code, reason)), Deadline::Never);
     }
 
     /// Both ends of a connection, in this process and without a name: for tests, and for threads.

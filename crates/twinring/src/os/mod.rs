@@ -23,6 +23,16 @@ pub(crate) mod process;
 mod windows;
 
 pub(crate) use error::{memory_error, system_error};
+#[cfg(windows)]
+pub(crate) use windows::keep_code;
+
+/// The code of this library stays in memory until the process ends, also if it is part of a plug-in that is
+/// unloaded: its threads may be about to end. Call it before one is started. (The C libraries of Unix unload
+/// nothing while a thread runs that has something to do there at its end, as all of std's have.)
+#[cfg(unix)]
+pub(crate) fn keep_code() -> std::io::Result<()> {
+    Ok(())
+}
 
 /// An operating-system object that we own: a file descriptor or a handle.
 #[cfg(unix)]

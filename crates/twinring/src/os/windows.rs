@@ -5,6 +5,7 @@ use std::ffi::c_void;
 use std::io;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use windows_sys::Win32::Foundation::{
     ERROR_BROKEN_PIPE, ERROR_INSUFFICIENT_BUFFER, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED,
@@ -19,6 +20,9 @@ use windows_sys::Win32::Security::{
     GetTokenInformation, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
     SECURITY_ATTRIBUTES, TOKEN_INFORMATION_CLASS, TOKEN_MANDATORY_LABEL, TOKEN_QUERY,
     TokenIntegrityLevel,
+};
+use windows_sys::Win32::System::LibraryLoader::{
+    GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GET_MODULE_HANDLE_EX_FLAG_PIN, GetModuleHandleExW,
 };
 use windows_sys::Win32::System::SystemServices::SECURITY_MANDATORY_MEDIUM_RID;
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
@@ -91,6 +95,26 @@ pub(in crate::os) unsafe fn own(
     let handle = call(name, make, none)?;
     // SAFETY: a valid handle and, by the contract above, ours alone.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+}
+
+/// As [`crate::os::keep_code`].
+pub(crate) fn keep_code() -> io::Result<()> {
+    static KEPT: AtomicBool = AtomicBool::new(false);
+    if KEPT.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let here: fn() -> io::Result<()> = keep_code;
+    let mut module = ptr::null_mut();
+    // SAFETY: an address within this module, which the flags say, and room for its handle.
+    ok("GetModuleHandleExW", || unsafe {
+        GetModuleHandleExW(
+            GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN,
+            here as *const () as *const u16,
+            &mut module,
+        )
+    })?;
+    KEPT.store(true, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Whether `e` is one of these system errors.

@@ -124,8 +124,8 @@ impl LinkState {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// Whether this process is a forked child of the one that opened the link. Then nothing of the
-    /// link may be touched: it is the parent's, and the thread that holds a lock may not exist here.
+    /// Whether this process is a forked child of the one that opened the link, or (on Windows) is ending. Then nothing
+    /// of the link may be touched: it is the parent's, and the thread that holds a lock may not exist here.
     #[inline]
     pub(crate) fn is_forked(&self) -> bool {
         forks() != self.forks
@@ -137,8 +137,8 @@ impl LinkState {
         if self.is_forked() {
             return Err(self.named(Error::new(
                 ErrorKind::Forked,
-                "this process is a forked child of the one that opened the link; open another \
-                 link here, with another name",
+                "this process is a forked child of the one that opened the link, or is ending; a child opens \
+                 a link of its own, with another name",
             )));
         }
         Ok(())
@@ -197,14 +197,22 @@ impl LinkState {
         self.changed.notify_all();
     }
 
-    /// Waits until the driver has released everything.
-    pub(crate) fn wait_finished(&self) {
+    /// Waits until the driver has released everything, at most until the deadline.
+    pub(crate) fn wait_finished(&self, deadline: Deadline) {
         let mut situation = self.situation();
-        while !situation.finished {
-            situation = self
-                .changed
-                .wait(situation)
-                .unwrap_or_else(PoisonError::into_inner);
+        while !situation.finished && !deadline.passed() {
+            situation = match deadline.left() {
+                None => self
+                    .changed
+                    .wait(situation)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(left) => {
+                    self.changed
+                        .wait_timeout(situation, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
         }
     }
 

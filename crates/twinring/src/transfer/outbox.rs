@@ -98,9 +98,8 @@ impl Outbox {
     fn wait_for_lane(&self, deadline: Deadline) -> Result<Lane<'_>> {
         loop {
             // Whoever fills a reservation need not notice the end, and may take as long as it likes.
-            if let Some(ended) = self.session.end()
-                && self.lane.is_aside()
-            {
+            let ended = self.session.end().filter(|_| self.lane.is_aside());
+            if let Some(ended) = ended {
                 return Err(Error::ended(ended.sending.clone()));
             }
             self.reservation_holder.check("a reservation")?;

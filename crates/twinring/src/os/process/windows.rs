@@ -41,9 +41,23 @@ const INTERACTIVE: &str = "S-1-5-4";
 /// There is no `fork` here.
 pub(crate) fn count_forks() {}
 
+/// But when the process ends, it is as a forked child: its other threads have been ended, wherever they were, and
+/// whatever they held is held for ever.
 #[inline]
 pub(crate) fn forks() -> u32 {
-    0
+    // SAFETY: it only reads.
+    u32::from(unsafe { RtlDllShutdownInProgress() })
+}
+
+// windows-sys does not have this one.
+#[cfg_attr(
+    target_arch = "x86",
+    link(name = "ntdll", kind = "raw-dylib", import_name_type = "undecorated")
+)]
+#[cfg_attr(not(target_arch = "x86"), link(name = "ntdll", kind = "raw-dylib"))]
+unsafe extern "system" {
+    /// Whether the process is ending.
+    fn RtlDllShutdownInProgress() -> u8;
 }
 
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::io;
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use windows_sys::Win32::Foundation::{WAIT_ABANDONED_0, WAIT_FAILED, WAIT_OBJECT_0, WAIT_TIMEOUT};
 use windows_sys::Win32::System::Threading::{
@@ -17,10 +17,7 @@ use windows_sys::Win32::System::Threading::{
     WaitForSingleObject,
 };
 
-use crate::os::windows::{AccessList, READ_CONTROL, call, own, wide};
-
-/// The thread calls three functions of the system.
-const STACK: usize = 64 * 1024;
+use crate::os::windows::{AccessList, READ_CONTROL, call, keep_code, own, wide};
 
 pub(super) fn open(name: &str, access: &AccessList) -> io::Result<OwnedHandle> {
     // SAFETY: a zero-terminated string, and attributes that live as long as the call.
@@ -91,22 +88,14 @@ fn claim_thread() -> MutexGuard<'static, Option<ClaimThread>> {
     CLAIM_THREAD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Does not wait for the thread's end: the caller may be within the loader's lock, without which no thread ends.
 fn stop_if_idle(claim_thread: &mut Option<ClaimThread>) {
-    let idle = claim_thread.take_if(|thread| thread.names.is_empty());
-    if let Some(ClaimThread {
-        requests, thread, ..
-    }) = idle
-    {
-        drop(requests);
-        // It does not panic.
-        let _ = thread.join();
-    }
+    drop(claim_thread.take_if(|thread| thread.names.is_empty()));
 }
 
 struct ClaimThread {
     /// Dropping it ends the thread.
     requests: Sender<Request>,
-    thread: JoinHandle<()>,
     /// The names that it holds.
     names: HashSet<String>,
 }
@@ -126,12 +115,12 @@ enum Request {
 impl ClaimThread {
     fn start() -> io::Result<ClaimThread> {
         let (requests, asked) = mpsc::channel();
+        keep_code()?;
+        thread::Builder::new()
+            .name("twinring-claim".to_owned())
+            .spawn(move || serve(&asked))?;
         Ok(ClaimThread {
             requests,
-            thread: thread::Builder::new()
-                .name("twinring-claim".to_owned())
-                .stack_size(STACK)
-                .spawn(move || serve(&asked))?,
             names: HashSet::new(),
         })
     }
