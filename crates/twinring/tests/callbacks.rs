@@ -69,9 +69,9 @@ fn callbacks_send() {
     }
 }
 
-/// Sends, finishes, and lets go at once.
+/// Sends, finishes, and lets go at once. Of one connection: between the two drops another one might begin.
 fn leaver(parent: &'static Parent) {
-    let link = parent.builder().open().unwrap();
+    let link = parent.builder().one_connection().open().unwrap();
     let conn = connected(&link);
     for i in 0..3 {
         conn.send(&labelled(0, i, 10)).unwrap();
