@@ -6,7 +6,6 @@ mod common;
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
-
 use std::time::Duration;
 
 use common::{Place, Running, until};

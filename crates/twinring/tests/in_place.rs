@@ -423,6 +423,12 @@ fn others_wait_for_a_reservation() {
         let e = stream.write_all(&[0; 3000]).unwrap_err();
         assert_eq!(e.kind(), std::io::ErrorKind::Deadlock);
         drop(stream);
+        // What does not send does not wait.
+        assert_eq!(at_once.taken().unwrap().waiting, 0);
+        at_once.flush().unwrap();
+        let elsewhere = at_once.clone();
+        let looking = thread::spawn(move || elsewhere.taken().and_then(|_| elsewhere.flush()));
+        looking.join().unwrap().unwrap();
 
         let sent = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -479,8 +485,14 @@ fn the_peer_is_killed_during_a_reservation() {
             let conn = connected(&link);
             let mut reservation = conn.reserve(500).unwrap();
             reservation.put(&[1; 200]).unwrap();
+            let waiting = conn.clone();
+            let waiting = thread::spawn(move || ended(waiting.send(b"?")));
+            thread::sleep(SHORT);
             child.kill_unreaped();
             assert_eq!(ended(conn.recv()), CRASHED);
+            // Also who has waited before; and what was sent can be had.
+            assert_eq!(waiting.join().unwrap(), CRASHED);
+            assert_eq!(conn.take_unread().unwrap().count(), 0);
             // What would wait for the reservation is told of the end instead.
             assert_eq!(ended(conn.send(b"?")), CRASHED);
             assert_eq!(ended(conn.within(Timeout::Now).send(b"?")), CRASHED);

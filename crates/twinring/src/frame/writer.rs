@@ -158,14 +158,13 @@ impl Writer {
 
     /// Publishes the frame of a claim: a whole message, the first `len` bytes of the payload. To be
     /// followed by [`Writer::wake`].
-    #[inline(always)]
     pub(crate) fn commit(&mut self, claim: &Claim, len: usize) {
         assert!(len <= claim.most, "payload too long");
         self.complete(claim, Part::Whole, len);
         self.publish();
     }
 
-    #[inline(always)]
+    #[inline]
     fn complete(&mut self, claim: &Claim, part: Part, len: usize) {
         // The length fits: at most half of a ring.
         let header = Header::new(Kind::Data, part.flags(), len as u32);

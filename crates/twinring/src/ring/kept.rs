@@ -1,6 +1,6 @@
 //! What a consumer has read and not released, because the program still needs it.
 //!
-//! KeptParts may be done in any order and on any thread, while the consumer reads on behind them. The room is
+//! Parts may be done in any order and on any thread, while the consumer reads on behind them. The room is
 //! released in order: `head` goes up to the first part that is not done.
 
 use std::collections::VecDeque;

@@ -79,10 +79,18 @@ impl Outbox {
     #[inline(always)]
     pub(crate) fn take_lane(&self, deadline: Deadline) -> Result<Lane<'_>> {
         let lane = self.take_lane_again(deadline)?;
-        if self.session.is_mute() {
-            return Err(self.why_mute());
-        }
+        self.check_mute(&self.session)?;
         Ok(lane)
+    }
+
+    /// Whether this side may still begin to send. `session` is this connection's: a caller that needs it for more loads it
+    /// once.
+    #[inline(always)]
+    pub(crate) fn check_mute(&self, session: &Session) -> Result<()> {
+        match session.is_mute() {
+            true => Err(self.why_mute()),
+            false => Ok(()),
+        }
     }
 
     /// The lane, for a call that has begun.

@@ -4,6 +4,7 @@ use super::duplex::Duplex;
 use super::large::LargeMessage;
 use super::outbox::give_back;
 use super::outgoing::{Outgoing, admit};
+use super::session::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Part, Payload};
 use crate::os::event::Deadline;
@@ -26,8 +27,11 @@ fn send_message<P: Payload + ?Sized>(
     payload: &P,
     deadline: Deadline,
 ) -> Result<()> {
-    let mut lane = duplex.outbox.take_lane(deadline)?;
-    let len = admit(&duplex.outbox.session, payload.len())?;
+    let outbox = &duplex.outbox;
+    let mut lane = outbox.take_lane_again(deadline)?;
+    let session: &Session = &outbox.session;
+    outbox.check_mute(session)?;
+    let len = admit(session, payload.len())?;
     if len <= lane.writer.max_payload() {
         lane.put(Part::Whole, payload, 0..len, deadline)?;
         give_back(lane);
