@@ -125,7 +125,7 @@
 //!
 //! Everything may be dropped anywhere: also at the end of a thread, by a `thread_local`; and on Windows in `DllMain`, when
 //! a plug-in is unloaded or the process ends. Where no thread can start or end meanwhile, a link that is dropped waits
-//! half a second at most for its name to be free. Do not open or [`close`](Link::close) a link there, and make no call that
+//! a second at most for its name to be free. Do not open or [`close`](Link::close) a link there, and make no call that
 //! waits for the peer. On Windows a library with links stays in memory until the process ends, whatever unloads it: its
 //! threads may be about to end.
 

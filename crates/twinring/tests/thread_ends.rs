@@ -9,8 +9,8 @@ use std::cell::RefCell;
 use std::thread;
 use std::time::Duration;
 
-use common::{Parent, Place, Side, Watchdog, connected, freeze, peers, rounds, thaw};
-use twinring::{Builder, Timeout};
+use common::{Parent, Place, Side, Watchdog, connected, freeze, peers, rounds, thaw, until};
+use twinring::{Builder, ErrorKind, Timeout};
 
 peers!(
     ends_threads,
@@ -35,15 +35,27 @@ fn beside(parent: &Parent, number: usize) -> Place {
 }
 
 /// Opens a link in a thread, whose end drops it.
-fn drop_with_thread(builder: Builder) {
-    let thread = thread::spawn(|| hold(builder.open().unwrap()));
-    thread.join().unwrap();
+fn drop_with_thread(builder: impl Fn() -> Builder + Sync) {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            until("the name is free", || match builder().open() {
+                Ok(link) => {
+                    hold(link);
+                    true
+                }
+                // On Windows, the one dropped before may not have waited for its name.
+                Err(e) if cfg!(windows) && e.kind() == ErrorKind::NameInUse => false,
+                Err(e) => panic!("{e}"),
+            });
+        });
+        thread.join().unwrap();
+    });
 }
 
 /// Has no other links: the first one begins all that links need, the last one ends it.
 fn ends_threads(parent: &'static Parent) {
     for _ in 0..rounds(50, 20) {
-        drop_with_thread(parent.builder());
+        drop_with_thread(|| parent.builder());
     }
     parent.say("done");
 }
@@ -80,8 +92,8 @@ fn ends_threads_beside_others(parent: &'static Parent) {
     let mut i = 1000;
     while !churn.is_finished() {
         let place = beside(parent, i);
-        drop_with_thread(place.host());
-        drop_with_thread(place.guest());
+        drop_with_thread(|| place.host());
+        drop_with_thread(|| place.guest());
         i += 1;
     }
     churn.join().unwrap();

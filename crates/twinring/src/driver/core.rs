@@ -73,18 +73,18 @@ impl Core {
 
     /// Ends the link, and its connections with this cause; waits until the name is free. The driver waits
     /// for nothing but the system, so neither does this, unless one of the link's own senders is copying from
-    /// slow memory, or the link's directory is slow; not beyond the deadline. Does nothing in a forked child: the
-    /// link is the parent's.
-    pub(crate) fn close(&self, cause: Option<&Cause>, deadline: Deadline) {
+    /// slow memory, or the link's directory is slow; not beyond the deadline. Returns whether it is free. Does nothing in a
+    /// forked child: the link is the parent's.
+    pub(crate) fn close(&self, cause: Option<&Cause>, deadline: Deadline) -> bool {
         if self.link.is_forked() {
-            return;
+            return true;
         }
         self.begin_to_close();
         if let (Some(cause), Some(last)) = (cause, self.arrivals.last()) {
             last.duplex.close(cause.clone());
         }
         self.arrivals.abandon();
-        self.link.wait_finished(deadline);
+        self.link.wait_finished(deadline)
     }
 
     /// Tells all waiting calls, and the driver, that the link is closing.

@@ -30,6 +30,7 @@ use std::time::Duration;
 use crate::driver::Core;
 use crate::error::{ErrorKind, Result};
 use crate::os::event::Deadline;
+use crate::os::threads_can_start;
 use crate::segment::Cause;
 use crate::transfer::{Name, State, Timeout, send};
 
@@ -66,8 +67,8 @@ pub struct Link {
     _closer: Arc<Closer>,
 }
 
-/// How long a dropped link waits until its name is free. It may be dropped where no thread can start or end, as within
-/// the loader's lock of Windows, while the driver waits for one: so not for ever.
+/// A link that is dropped waits until its name is free. After this long it looks whether that may ever be: it may be
+/// dropped where no thread can start, as within the loader's lock of Windows, while the driver waits for one.
 const DROP_WAIT: Duration = Duration::from_millis(500);
 
 /// Closes the link with its last handle.
@@ -79,7 +80,10 @@ impl Drop for Closer {
             // Nothing of the parent's is released: it is not ours to release.
             mem::forget(self.0.clone());
         }
-        self.0.close(None, Deadline::after(DROP_WAIT));
+        let free = self.0.close(None, Deadline::after(DROP_WAIT));
+        if !free && threads_can_start() {
+            self.0.close(None, Deadline::Never);
+        }
     }
 }
 

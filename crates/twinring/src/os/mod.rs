@@ -24,7 +24,7 @@ mod windows;
 
 pub(crate) use error::{memory_error, system_error};
 #[cfg(windows)]
-pub(crate) use windows::keep_code;
+pub(crate) use windows::{keep_code, threads_can_start};
 
 /// The code of this library stays in memory until the process ends, also if it is part of a plug-in that is
 /// unloaded: its threads may be about to end. Call it before one is started. (The C libraries of Unix unload
@@ -32,6 +32,13 @@ pub(crate) use windows::keep_code;
 #[cfg(unix)]
 pub(crate) fn keep_code() -> std::io::Result<()> {
     Ok(())
+}
+
+/// Whether threads can start. On Windows none can while another is within the loader's lock, as at its end. This
+/// waits half a second for one there, so a busy system may make the answer wrong: no for yes.
+#[cfg(unix)]
+pub(crate) fn threads_can_start() -> bool {
+    true
 }
 
 /// An operating-system object that we own: a file descriptor or a handle.

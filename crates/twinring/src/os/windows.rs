@@ -6,6 +6,9 @@ use std::io;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{
     ERROR_BROKEN_PIPE, ERROR_INSUFFICIENT_BUFFER, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED,
@@ -115,6 +118,15 @@ pub(crate) fn keep_code() -> io::Result<()> {
     })?;
     KEPT.store(true, Ordering::Relaxed);
     Ok(())
+}
+
+/// As [`crate::os::threads_can_start`].
+pub(crate) fn threads_can_start() -> bool {
+    let (tell, told) = mpsc::channel();
+    // Whoever asks may have given up by then.
+    let start = || thread::Builder::new().spawn(move || tell.send(()));
+    let started = keep_code().and_then(|()| start());
+    started.is_ok() && told.recv_timeout(Duration::from_millis(500)).is_ok()
 }
 
 /// Whether `e` is one of these system errors.

@@ -197,8 +197,8 @@ impl LinkState {
         self.changed.notify_all();
     }
 
-    /// Waits until the driver has released everything, at most until the deadline.
-    pub(crate) fn wait_finished(&self, deadline: Deadline) {
+    /// Waits until the driver has released everything, at most until the deadline; whether it has.
+    pub(crate) fn wait_finished(&self, deadline: Deadline) -> bool {
         let mut situation = self.situation();
         while !situation.finished && !deadline.passed() {
             situation = match deadline.left() {
@@ -214,6 +214,7 @@ impl LinkState {
                 }
             };
         }
+        situation.finished
     }
 
     /// The driver has released everything.
