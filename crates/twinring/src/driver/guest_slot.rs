@@ -8,6 +8,7 @@ use super::queue::Queue;
 use super::threads::{Job, fault};
 use crate::error::Result;
 use crate::handshake::{GuestSlot, NewMemory, Ticket, Turn, make_memory, may_make_ahead};
+use crate::os::endpoint::Names;
 use crate::os::event::Deadline;
 use crate::os::memory::Pages;
 use crate::transfer::LinkState;
@@ -28,7 +29,7 @@ impl Slot {
     /// again and reports the error.
     pub(super) fn new(link: &Arc<LinkState>) -> Slot {
         let options = &link.options;
-        let spare = may_make_ahead(options).then(|| make_memory(options, Pages::Reserved));
+        let spare = may_make_ahead(options).then(|| make_memory(options, Pages::Reserved, None));
         Slot {
             link: link.clone(),
             taken: false,
@@ -86,7 +87,7 @@ impl Slot {
 
     fn make(&mut self) {
         let link = self.link.clone();
-        let make = move || make_memory(&link.options, Pages::Reserved);
+        let make = move || make_memory(&link.options, Pages::Reserved, None);
         self.making = Some(Job::start(&self.link.driver, make));
     }
 
@@ -121,12 +122,13 @@ impl GuestSlot for Slot {
         free
     }
 
-    fn memory(&mut self, pages: Pages) -> Poll<Result<NewMemory>> {
+    fn memory(&mut self, pages: Pages, names: Option<Names>) -> Poll<Result<NewMemory>> {
+        // Where there are names, memory is created at once: only Linux takes long to reserve it.
+        if pages == Pages::OnDemand || names.is_some() {
+            return Poll::Ready(make_memory(&self.link.options, pages, names));
+        }
         if let Some(memory) = self.spare.take() {
             return Poll::Ready(Ok(memory));
-        }
-        if pages == Pages::OnDemand {
-            return Poll::Ready(make_memory(&self.link.options, pages));
         }
         if self.making.is_none() {
             self.make();

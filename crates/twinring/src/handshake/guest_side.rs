@@ -145,7 +145,7 @@ impl GuestHandshake {
     /// The parts of the connection, after [`GuestHandshake::poll`] was ready. By then, nobody else may have
     /// the channel.
     pub(crate) fn finish(self) -> Result<Parts> {
-        let (GuestState::Up(host, _), Some((process, peer)), Some(mapped), Some(over)) =
+        let (GuestState::Up(host, _), Some((mut process, peer)), Some(mapped), Some(over)) =
             (self.state, self.identity, self.mapped, self.over)
         else {
             not_asked()
@@ -154,7 +154,9 @@ impl GuestHandshake {
         Ok(Parts {
             side: Side::Guest,
             segment: mapped.segment,
-            doorbells: channel.finish_guest(mapped.taken).map_err(unusable)?,
+            doorbells: channel
+                .finish_guest(mapped.taken, &mut process)
+                .map_err(unusable)?,
             process,
             peer,
             peer_max_message: host.max_message,

@@ -10,7 +10,7 @@ use super::errors::{Stop, broken_off, stopped, unidentified, unoffered, unusable
 use super::host::{HostMachine, HostState, Turn};
 use super::memory::NewMemory;
 use crate::error::{Error, ErrorKind, Result};
-use crate::os::endpoint::{Channel, Offer, Packet};
+use crate::os::endpoint::{Channel, Names, Offer, Packet};
 use crate::os::event::{Deadline, LocalEvent, wait};
 use crate::os::memory::Pages;
 use crate::os::process::{Peer, Process, User};
@@ -32,8 +32,8 @@ pub(crate) trait GuestSlot {
     /// Keeps the slot for the guest that is to be welcomed; `false` if it is taken.
     fn reserve(&mut self) -> bool;
 
-    /// Memory for a connection. Pending while it is being created.
-    fn memory(&mut self, pages: Pages) -> Poll<Result<NewMemory>>;
+    /// Memory for a connection. Pending while it is being created; never if it has names.
+    fn memory(&mut self, pages: Pages, names: Option<Names>) -> Poll<Result<NewMemory>>;
 }
 
 /// When a guest came, beside others: a lower number is earlier.
@@ -263,7 +263,8 @@ impl HostHandshake {
                     machine.asked(Turn::Now);
                 }
                 (Act::MakeOffer(pages), Some((process, _)), _) => {
-                    let Poll::Ready(memory) = slot.memory(pages) else {
+                    let names = self.channel.names_for(process).map_err(unoffered)?;
+                    let Poll::Ready(memory) = slot.memory(pages, names) else {
                         return Err(Stop::Pending);
                     };
                     let memory = memory?;
@@ -340,7 +341,7 @@ impl HostHandshake {
     /// The parts of the connection, after [`HostHandshake::poll`] was ready. By then, nobody else may have
     /// the channel.
     pub(crate) fn finish(self) -> Result<Parts> {
-        let (HostState::Ready(ready), Some((process, peer)), Some(made)) =
+        let (HostState::Ready(ready), Some((mut process, peer)), Some(made)) =
             (self.state, self.identity, self.made)
         else {
             not_asked()
@@ -349,7 +350,9 @@ impl HostHandshake {
         Ok(Parts {
             side: Side::Host,
             segment: made.segment,
-            doorbells: channel.finish_host(made.offer).map_err(unusable)?,
+            doorbells: channel
+                .finish_host(made.offer, &mut process)
+                .map_err(unusable)?,
             process,
             peer,
             peer_max_message: ready.max_message(),

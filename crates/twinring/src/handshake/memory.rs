@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::errors::unoffered;
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::OsHandle;
-use crate::os::endpoint::PreparedOffer;
+use crate::os::endpoint::{Names, PreparedOffer};
 use crate::os::event::LocalEvent;
 use crate::os::memory::{Memory, Pages};
 use crate::os::{memory_error, system_error};
@@ -31,18 +31,27 @@ pub(crate) fn may_make_ahead(options: &Options) -> bool {
     options.pages == Pages::Reserved && options.ring_capacity <= MAX_AHEAD
 }
 
-/// With reserved pages this takes some 300 microseconds for each MiB.
-pub(crate) fn make_memory(options: &Options, pages: Pages) -> Result<NewMemory> {
+/// With reserved pages this takes some 300 microseconds for each MiB. `names`: what the guest is to find it by, if
+/// anything.
+pub(crate) fn make_memory(
+    options: &Options,
+    pages: Pages,
+    mut names: Option<Names>,
+) -> Result<NewMemory> {
     let shape = new_shape(options)?;
     let too_big = || Error::new(ErrorKind::OutOfMemory, "the rings exceed the address space");
     let len = shape.len().ok_or_else(too_big)?;
-    let (memory, handle) = Memory::create(len, pages)
+    let created = match &mut names {
+        Some(names) => names.create_memory(len),
+        None => Memory::create(len, pages),
+    };
+    let (memory, handle) = created
         .map_err(|e| memory_error(&format!("cannot create {len} bytes of shared memory"), e))?;
     Ok(NewMemory {
         shape,
         segment: Segment::format(memory, shape).ok_or_else(too_big)?,
         handle,
-        prepared: PreparedOffer::new().map_err(unoffered)?,
+        prepared: PreparedOffer::new(names.as_ref()).map_err(unoffered)?,
         over: new_event()?,
     })
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// What is to fail, and which calls have been made.
 struct Failures {
@@ -33,6 +33,25 @@ fn state() -> MutexGuard<'static, Failures> {
 /// the one after `skip` others of that name. Once.
 pub fn arm(name: &'static str, skip: u64, code: u32) {
     state().armed = Some(Armed { name, skip, code });
+}
+
+/// Whether this is denied to the process for as long as it runs: the environment variable TWINRING_DENY names what
+/// is, with commas between. Each is what Windows denies for lack of a right:
+///
+/// * `open-guest`, `open-host`: PROCESS_DUP_HANDLE of the process of another user, of one with a higher integrity
+///   level, or of one in another logon session whose access list does not name the user;
+/// * `watch-guest`, `watch-host`: the same, of SYNCHRONIZE and PROCESS_QUERY_LIMITED_INFORMATION (and what comes after);
+/// * `duplicate`: the process could be opened, but a driver has taken the right out of the handle
+///   (ObRegisterCallbacks);
+/// * `impersonate`: the guest has opened the pipe as SECURITY_ANONYMOUS;
+/// * `global`: sections in `Global\`, without SeCreateGlobalPrivilege, which services and administrators have.
+#[cfg_attr(not(windows), expect(dead_code, reason = "Unix has no such rights"))]
+pub(in crate::os) fn is_denied(what: &'static str) -> bool {
+    static DENIED: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let denied = std::env::var("TWINRING_DENY").unwrap_or_default();
+        denied.split(',').map(str::to_owned).collect()
+    });
+    DENIED.iter().any(|denied| denied == what)
 }
 
 /// Makes nothing fail any more. Returns whether the call has failed.

@@ -11,9 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_BROKEN_PIPE, ERROR_INSUFFICIENT_BUFFER, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED,
-    ERROR_SUCCESS, GENERIC_ALL, HANDLE, INVALID_HANDLE_VALUE, LocalFree, NTSTATUS,
-    RtlNtStatusToDosError,
+    ERROR_ALREADY_EXISTS, ERROR_BROKEN_PIPE, ERROR_INSUFFICIENT_BUFFER, ERROR_NO_DATA,
+    ERROR_PIPE_NOT_CONNECTED, ERROR_SUCCESS, GENERIC_ALL, GetLastError, HANDLE,
+    INVALID_HANDLE_VALUE, LocalFree, NTSTATUS, RtlNtStatusToDosError, SetLastError,
 };
 use windows_sys::Win32::Security::Authorization::{
     ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW,
@@ -21,13 +21,15 @@ use windows_sys::Win32::Security::Authorization::{
 };
 use windows_sys::Win32::Security::{
     GetTokenInformation, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
-    SECURITY_ATTRIBUTES, TOKEN_INFORMATION_CLASS, TOKEN_MANDATORY_LABEL, TOKEN_QUERY,
-    TokenIntegrityLevel,
+    SECURITY_ATTRIBUTES, SID_AND_ATTRIBUTES, TOKEN_GROUPS, TOKEN_INFORMATION_CLASS,
+    TOKEN_MANDATORY_LABEL, TOKEN_QUERY, TokenIntegrityLevel, TokenRestrictedSids,
 };
 use windows_sys::Win32::System::LibraryLoader::{
     GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GET_MODULE_HANDLE_EX_FLAG_PIN, GetModuleHandleExW,
 };
-use windows_sys::Win32::System::SystemServices::SECURITY_MANDATORY_MEDIUM_RID;
+use windows_sys::Win32::System::SystemServices::{
+    SE_GROUP_ENABLED, SE_GROUP_USE_FOR_DENY_ONLY, SECURITY_MANDATORY_MEDIUM_RID,
+};
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 use windows_sys::core::BOOL;
 
@@ -45,6 +47,18 @@ pub(in crate::os) fn may_fail(_name: &'static str) -> io::Result<()> {
     #[cfg(twinring_faults)]
     if let Some(e) = super::faults::next(_name) {
         return Err(e);
+    }
+    Ok(())
+}
+
+/// Refuses what a test has denied to this process for as long as it runs, as Windows denies it for lack of a right.
+/// `what` is one of the rules in `faults`.
+#[inline]
+pub(in crate::os) fn may_be_denied(_what: &'static str) -> io::Result<()> {
+    #[cfg(twinring_faults)]
+    if super::faults::is_denied(_what) {
+        use windows_sys::Win32::Foundation::ERROR_ACCESS_DENIED;
+        return Err(io::Error::from_raw_os_error(ERROR_ACCESS_DENIED as i32));
     }
     Ok(())
 }
@@ -98,6 +112,28 @@ pub(in crate::os) unsafe fn own(
     let handle = call(name, make, none)?;
     // SAFETY: a valid handle and, by the contract above, ours alone.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+}
+
+/// As [`own`], for calls that open an object if there is one of the name: then it fails.
+///
+/// # Safety
+/// As for [`own`].
+pub(in crate::os) unsafe fn own_new(
+    name: &'static str,
+    make: impl FnOnce() -> HANDLE,
+) -> io::Result<OwnedHandle> {
+    // SAFETY: as by the contract above; the other call writes a number of this thread's.
+    let (made, code) = unsafe {
+        let made = own(name, || {
+            SetLastError(ERROR_SUCCESS);
+            make()
+        });
+        (made, GetLastError())
+    };
+    match made {
+        Ok(_) if code == ERROR_ALREADY_EXISTS => Err(io::Error::from_raw_os_error(code as i32)),
+        made => made,
+    }
 }
 
 /// As [`crate::os::keep_code`].
@@ -271,6 +307,40 @@ pub(in crate::os) fn token_information(
     }
 }
 
+/// The groups of a token that count for access, as SIDs.
+pub(in crate::os) fn groups(
+    token: &OwnedHandle,
+    class: TOKEN_INFORMATION_CLASS,
+) -> io::Result<Vec<String>> {
+    let answer = token_information(token, class)?;
+    let groups = answer.as_ptr().cast::<TOKEN_GROUPS>();
+    // SAFETY: the call filled in this structure, with as many entries at its end as it says, whose
+    // SIDs are within `answer`. There is no reference to the structure, which declares one entry.
+    let groups = unsafe {
+        std::slice::from_raw_parts(
+            (&raw const (*groups).Groups).cast::<SID_AND_ATTRIBUTES>(),
+            (*groups).GroupCount as usize,
+        )
+    };
+    let counts = |group: &&SID_AND_ATTRIBUTES| {
+        let attributes = group.Attributes as i32;
+        attributes & SE_GROUP_ENABLED != 0 && attributes & SE_GROUP_USE_FOR_DENY_ONLY == 0
+    };
+    // SAFETY: as above.
+    let text = |group: &SID_AND_ATTRIBUTES| unsafe { sid_text(group.Sid) };
+    groups.iter().filter(counts).map(text).collect()
+}
+
+/// The services that restrict a token. A service whose SID has the type SERVICE_SID_TYPE_RESTRICTED may write only
+/// to what lets in its service as well as its user, so an access list has to name both.
+pub(in crate::os) fn restricting_services(token: &OwnedHandle) -> Vec<String> {
+    // A token that does not tell is not restricted.
+    let mut sids = groups(token, TokenRestrictedSids).unwrap_or_default();
+    // NT SERVICE\...
+    sids.retain(|sid| sid.starts_with("S-1-5-80-"));
+    sids
+}
+
 /// Whether this process runs at medium integrity or above, as all but sandboxed ones do.
 fn is_medium() -> io::Result<bool> {
     let answer = token_information(&own_token()?, TokenIntegrityLevel)?;
@@ -293,17 +363,21 @@ impl AccessList {
     /// The owner is named although it is us, because by default the objects of an elevated
     /// administrator belong to the group of administrators. The label keeps sandboxed processes,
     /// which may be of the same user, from writing and reading (by default the system would only
-    /// forbid writing). A process that is sandboxed itself gets the system's label, its own.
+    /// forbid writing). A process that is sandboxed itself gets the system's label, its own. A restricted service
+    /// is let in as such, too.
     pub(in crate::os) fn for_owner(owner: &str, more: &str) -> io::Result<AccessList> {
         let label = if is_medium()? {
             "S:(ML;;NRNW;;;ME)"
         } else {
             ""
         };
-        let sddl = format!(
-            "O:{owner}D:P{more}(A;;{GENERIC_ALL:#x};;;{owner})(A;;{GENERIC_ALL:#x};;;SY){label}"
-        );
-        AccessList::parse(&sddl)
+        let all = |who: &str| format!("(A;;{GENERIC_ALL:#x};;;{who})");
+        let services = restricting_services(&own_token()?);
+        let services: String = services.iter().map(|service| all(service)).collect();
+        let (user, system) = (all(owner), all("SY"));
+        AccessList::parse(&format!(
+            "O:{owner}D:P{more}{user}{services}{system}{label}"
+        ))
     }
 
     pub(in crate::os) fn parse(sddl: &str) -> io::Result<AccessList> {

@@ -76,10 +76,13 @@ pub(crate) use name_watcher::{NameWatch, NameWatcher};
 /// * `receive(&self) -> io::Result<(Packet, Handover)>`: a packet and what came with it; `WouldBlock` until all of it has come, `UnexpectedEof`
 ///   when the peer has gone;
 /// * `source(&self) -> Source`: ready when the call that would have blocked should be made again;
+/// * `names_for(&self, &Process) -> io::Result<Option<Names>>`: the names that the memory and the doorbells for this
+///   guest must have, because handles of them cannot be handed to it;
 /// * `make_offer(&self, PreparedOffer, &Process, OsHandle) -> io::Result<Offer>`: of the memory's handle, for
 ///   this guest;
-/// * `finish_host(self, Offer)`, `finish_guest(self, Accepted)` `-> io::Result<Doorbells>`: the handshake is
-///   over; what only the other side needs is released;
+/// * `finish_host(self, Offer, &mut Process)`, `finish_guest(self, Accepted, &mut Process)`
+///   `-> io::Result<Doorbells>`: the handshake is over; what only the other side needs is released. From then on the
+///   process can be watched, if the system lets anybody watch it;
 /// * `reset(&self)`: abandons what was begun.
 ///
 /// For one thread at a time, and one packet: repeat a call that was begun until it ends.
@@ -88,15 +91,20 @@ pub(crate) use sys::Channel;
 /// What a host hands over to a guest: memory and doorbells, made for this one connection.
 pub(crate) use sys::Offer;
 
-/// The part of an offer that can be created before there is a guest: `PreparedOffer::new() -> io::Result<PreparedOffer>`.
+/// The part of an offer that can be created before there is a guest, unless it has names:
+/// `PreparedOffer::new(Option<&Names>) -> io::Result<PreparedOffer>`.
 pub(crate) use sys::PreparedOffer;
+
+/// The names of what is made for one guest. There are none on Unix.
+///
+/// `create_memory(&mut self, len) -> io::Result<(Memory, OsHandle)>`: before a `PreparedOffer`.
+pub(crate) use sys::Names;
 
 /// What came with a packet.
 ///
 /// * `none_expected(&self) -> io::Result<()>`: `InvalidData` if anything came;
 /// * `open(self, &mut Process, len, Pages) -> io::Result<(Memory, Accepted)>`: checks and takes it;
-///   `InvalidData`, with the reason, if it is not exactly what an `Offer` holds. From then on the
-///   host's process can be watched, if it could not be before.
+///   `InvalidData`, with the reason, if it is not exactly what an `Offer` holds.
 pub(crate) use sys::Handover;
 
 /// The guest's doorbells, before the handshake is over.

@@ -10,7 +10,7 @@
 //! | `Global\twinring-1-U-K-host`       | event, set when a host begins to listen: a hint    |
 //!
 //! Creating mutexes and events in `Global\` needs no privilege, so sessions do not matter.
-//! Nothing that a connection uses after its handshake has a name.
+//! What a connection uses after its handshake has no name, unless neither side may open the other's process (`names`).
 //!
 //! `U` is the host's user, so a guest has to know whose host it looks for: its own user's, or those
 //! that its [`process::Access`] names, one after the other. The event is only for guests of the same
@@ -21,6 +21,8 @@
 mod channel;
 #[path = "windows/claim.rs"]
 mod claim;
+#[path = "windows/names.rs"]
+mod names;
 #[path = "windows/offer.rs"]
 mod offer;
 #[path = "windows/pipe.rs"]
@@ -42,6 +44,7 @@ impl Spare {
 }
 
 pub(crate) use channel::Channel;
+pub(crate) use names::Names;
 pub(crate) use offer::{Accepted, Handover, Offer, PreparedOffer};
 pub(super) use rendezvous::HostNotice;
 pub(crate) use rendezvous::{Listener, NameClaim, Rendezvous};

@@ -46,7 +46,7 @@ pub(crate) use sys::Doorbells;
 
 /// What other modules need to build doorbells.
 #[cfg(windows)]
-pub(in crate::os) use sys::{DoorbellEvents, new_event, reset, set};
+pub(in crate::os) use sys::{DoorbellEvents, named_event, new_event, open_event, reset, set};
 
 /// `wait(&[Source], Deadline) -> io::Result<Option<usize>>`: waits until one of the sources is ready
 /// and returns its index (the lowest, if several are), or `None` at the deadline. May return an index

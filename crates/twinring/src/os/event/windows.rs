@@ -12,11 +12,11 @@ use std::time::Duration;
 use windows_sys::Win32::Foundation::{WAIT_ABANDONED_0, WAIT_FAILED, WAIT_OBJECT_0, WAIT_TIMEOUT};
 use windows_sys::Win32::System::SystemServices::MAXIMUM_WAIT_OBJECTS;
 use windows_sys::Win32::System::Threading::{
-    CreateEventW, INFINITE, ResetEvent, SetEvent, WaitForMultipleObjects,
+    CreateEventW, INFINITE, OpenEventW, ResetEvent, SetEvent, WaitForMultipleObjects,
 };
 
 use super::deadline::Deadline;
-use crate::os::windows::{call, own};
+use crate::os::windows::{AccessList, call, own, own_new, wide};
 
 const MOST: usize = MAXIMUM_WAIT_OBJECTS as usize;
 
@@ -37,6 +37,22 @@ pub(in crate::os) fn new_event(manual_reset: bool) -> io::Result<OwnedHandle> {
             CreateEventW(ptr::null(), manual_reset.into(), 0, ptr::null())
         })
     }
+}
+
+/// As [`new_event`], with a name, an access list and automatic reset; an error if there is something of that name.
+pub(in crate::os) fn named_event(name: &str, access: &AccessList) -> io::Result<OwnedHandle> {
+    // SAFETY: a zero-terminated string, and attributes that live as long as the call.
+    unsafe {
+        own_new("CreateEventW", || {
+            CreateEventW(&access.attributes(), 0, 0, wide(name).as_ptr())
+        })
+    }
+}
+
+/// Opens the event of this name.
+pub(in crate::os) fn open_event(name: &str, rights: u32) -> io::Result<OwnedHandle> {
+    // SAFETY: a zero-terminated string; the handle is not inheritable and nobody else's.
+    unsafe { own("OpenEventW", || OpenEventW(rights, 0, wide(name).as_ptr())) }
 }
 
 /// Sets an event. It cannot fail for a live handle with the right to do so, and otherwise nothing

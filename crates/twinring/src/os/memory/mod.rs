@@ -1,7 +1,8 @@
 //! Unnamed shared memory, one piece per connection.
 //!
 //! It has no name, so no other process can open it, no stale memory can be found, and the kernel frees
-//! it with its last owner, however that one ended.
+//! it with its last owner, however that one ended. (Where Windows lets nobody hand it over it has one, which nobody
+//! can guess, and is open to the two users alone.)
 
 use std::io;
 use std::ptr::NonNull;
@@ -23,6 +24,8 @@ mod unix;
 mod pages;
 
 pub(crate) use pages::Pages;
+#[cfg(windows)]
+pub(in crate::os) use sys::open_section;
 
 /// Shared memory mapped for reading and writing; unmapped on drop.
 ///
@@ -49,6 +52,17 @@ impl Memory {
     /// system.
     pub(crate) fn create(len: usize, pages: Pages) -> io::Result<(Memory, OsHandle)> {
         let (base, handle) = sys::create(len, pages)?;
+        Ok((Memory { base, len }, handle))
+    }
+
+    /// As [`Memory::create`], with a name and an access list; an error if there is something of that name.
+    #[cfg(windows)]
+    pub(in crate::os) fn create_named(
+        len: usize,
+        name: &str,
+        access: &super::windows::AccessList,
+    ) -> io::Result<(Memory, OsHandle)> {
+        let (base, handle) = sys::create_named(len, name, access)?;
         Ok((Memory { base, len }, handle))
     }
 

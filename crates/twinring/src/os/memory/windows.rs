@@ -11,13 +11,13 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::System::Memory::{
     CreateFileMappingW, FILE_MAP_READ, FILE_MAP_WRITE, MEM_COMMIT, MEM_MAPPED,
-    MEMORY_BASIC_INFORMATION, MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile, PAGE_READWRITE,
-    SEC_COMMIT, SEC_FILE, SEC_IMAGE, SEC_NOCACHE, SEC_RESERVE, SEC_WRITECOMBINE, UnmapViewOfFile,
-    VirtualQuery,
+    MEMORY_BASIC_INFORMATION, MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile, OpenFileMappingW,
+    PAGE_READWRITE, SEC_COMMIT, SEC_FILE, SEC_IMAGE, SEC_NOCACHE, SEC_RESERVE, SEC_WRITECOMBINE,
+    UnmapViewOfFile, VirtualQuery,
 };
 
 use super::pages::{Pages, refused};
-use crate::os::windows::{call, is_code, may_fail, own, status};
+use crate::os::windows::{AccessList, call, is_code, may_fail, own, own_new, status, wide};
 
 /// Kinds of section that a host never creates: touching the pages of a file or of uncommitted memory
 /// may raise an exception, and accesses that bypass the caches are not in the order that the rings
@@ -28,24 +28,50 @@ const FOREIGN: u32 = SEC_FILE | SEC_IMAGE | SEC_RESERVE | SEC_NOCACHE | SEC_WRIT
 const PAGE: u64 = 4096;
 
 pub(super) fn create(len: usize, _: Pages) -> io::Result<(NonNull<u8>, OwnedHandle)> {
+    let section = section(len, None)?;
+    Ok((map(&section, len).map_err(out_of_memory)?, section))
+}
+
+pub(super) fn create_named(
+    len: usize,
+    name: &str,
+    access: &AccessList,
+) -> io::Result<(NonNull<u8>, OwnedHandle)> {
+    let section = section(len, Some((name, access)))?;
+    Ok((map(&section, len).map_err(out_of_memory)?, section))
+}
+
+fn section(len: usize, named: Option<(&str, &AccessList)>) -> io::Result<OwnedHandle> {
     let size = len as u64;
+    let name = named.map(|(name, _)| wide(name));
+    let attributes = named.map(|(_, access)| access.attributes());
     // SEC_COMMIT takes the whole size out of the system's commit limit now, so that no page can be
     // missing later.
-    // SAFETY: no pointers but NULL: no name, and a handle that is not inheritable.
-    let section = unsafe {
-        own("CreateFileMappingW", || {
+    // SAFETY: a zero-terminated string and attributes that live as long as the call, or NULL; the handle is not
+    // inheritable.
+    unsafe {
+        own_new("CreateFileMappingW", || {
             CreateFileMappingW(
                 INVALID_HANDLE_VALUE,
-                ptr::null(),
+                attributes.as_ref().map_or(ptr::null(), ptr::from_ref),
                 PAGE_READWRITE | SEC_COMMIT,
                 (size >> 32) as u32,
                 size as u32,
-                ptr::null(),
+                name.as_ref().map_or(ptr::null(), |name| name.as_ptr()),
             )
         })
     }
-    .map_err(out_of_memory)?;
-    Ok((map(&section, len).map_err(out_of_memory)?, section))
+    .map_err(out_of_memory)
+}
+
+/// Opens the section of this name.
+pub(in crate::os) fn open_section(name: &str, rights: u32) -> io::Result<OwnedHandle> {
+    // SAFETY: a zero-terminated string; the handle is not inheritable and nobody else's.
+    unsafe {
+        own("OpenFileMappingW", || {
+            OpenFileMappingW(rights, 0, wide(name).as_ptr())
+        })
+    }
 }
 
 pub(super) fn open(section: OwnedHandle, len: usize, _: Pages) -> io::Result<NonNull<u8>> {

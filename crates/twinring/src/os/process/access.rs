@@ -33,9 +33,11 @@ use super::{Peer, Process, User};
 /// [`Builder::directory`](crate::Builder::directory).
 ///
 /// # Windows
-/// One side must be allowed to hand the memory over. SYSTEM may hand it to everyone, a user only to
-/// itself. If neither side may, both fail with [`AccessDenied`](crate::ErrorKind::AccessDenied): run
-/// the service as SYSTEM, and as the host.
+/// Either side may be a service, with any account. Where one side may open the other's process, as SYSTEM may open
+/// everyone's and each program those of its own user, what the connection needs is handed over by that right; otherwise under
+/// names that nobody can guess, open to these two accounts alone. The only pair that is left out is a host that may not
+/// create global objects with a guest of another session, should Windows not let it into the host's: that guest gets
+/// [`AccessDenied`](crate::ErrorKind::AccessDenied), which says what to do.
 ///
 /// ```
 /// use twinring::{Access, Link, User};

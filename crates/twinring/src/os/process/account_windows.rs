@@ -9,7 +9,7 @@ use windows_sys::Win32::Security::{TOKEN_USER, TokenUser};
 use crate::os::windows::{canonical_sid, own_token, sid_text, token_information};
 
 /// A SID in the system's own spelling.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::os) struct UserId(pub(super) String);
 
 impl fmt::Display for UserId {

@@ -35,13 +35,16 @@ pub(in crate::os) use fork::NotInChildren;
 #[cfg(unix)]
 pub(crate) use fork::{count_forks, forks};
 #[cfg(windows)]
+pub(in crate::os) use sys::{KeptPipe, this_session};
+#[cfg(windows)]
 pub(crate) use sys::{count_forks, forks};
 
 /// The handle by which the kernel reports that a process has ended.
 ///
 /// `has_ended(&self) -> bool` asks right now; `ended(&self) -> Source` can be waited for. Where the
 /// system has no such handle (Linux before 5.3) it never reports an end, and the end of the
-/// connection has to do. (On Windows a guest may get its host's handle only with the HELLO.)
+/// connection has to do. (On Windows a side that may not open the other's process gets a handle with the HELLO, or knows
+/// by the pipe once the handshake is over.)
 ///
 /// `is_local(&self) -> bool`: whether it runs for one of the users that [`Access::Service`] is for.
 ///

@@ -1,5 +1,6 @@
 //! Windows: a process handle, and users as SIDs.
 
+use std::fmt;
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
@@ -10,20 +11,18 @@ use windows_sys::Wdk::Storage::FileSystem::{
     NtQueryInformationFile,
 };
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_INVALID_PARAMETER, FILETIME, HANDLE,
+    DuplicateHandle, ERROR_ACCESS_DENIED, ERROR_INVALID_PARAMETER, FILETIME, HANDLE,
 };
-use windows_sys::Win32::Security::{
-    RevertToSelf, SID_AND_ATTRIBUTES, TOKEN_GROUPS, TOKEN_QUERY, TokenGroups,
-};
+use windows_sys::Win32::Security::{RevertToSelf, TOKEN_QUERY, TokenGroups};
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 use windows_sys::Win32::System::Pipes::{
     GetNamedPipeClientProcessId, GetNamedPipeClientSessionId, GetNamedPipeServerProcessId,
     GetNamedPipeServerSessionId, ImpersonateNamedPipeClient,
 };
-use windows_sys::Win32::System::SystemServices::{SE_GROUP_ENABLED, SE_GROUP_USE_FOR_DENY_ONLY};
+use windows_sys::Win32::System::RemoteDesktop::ProcessIdToSessionId;
 use windows_sys::Win32::System::Threading::{
-    GetCurrentThread, GetProcessId, GetProcessTimes, OpenProcess, OpenThreadToken,
-    PROCESS_DUP_HANDLE, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE,
+    GetCurrentProcess, GetCurrentThread, GetProcessId, GetProcessTimes, OpenProcess,
+    OpenThreadToken, PROCESS_DUP_HANDLE, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE,
 };
 use windows_sys::core::BOOL;
 
@@ -32,7 +31,8 @@ use super::{Peer, User};
 use crate::error::{Error, ErrorKind};
 use crate::os::event::{Deadline, Source, wait};
 use crate::os::windows::{
-    is_code, is_end_of_pipe, ok, own, owner, process_token, sid_text, status, token_information,
+    groups, is_code, is_end_of_pipe, may_be_denied, ok, own, owner, process_token,
+    restricting_services, status,
 };
 
 /// The group of users who are logged on at the machine or by remote desktop.
@@ -64,12 +64,31 @@ unsafe extern "system" {
 pub(crate) struct Process {
     /// `None` while we may not open the process and have not been given a handle of it.
     handle: Option<OwnedHandle>,
-    is_local: bool,
+    /// Its end of the handshake's pipe, which tells the same where there is no handle.
+    pipe: Option<Box<dyn KeptPipe>>,
+    caller: Caller,
+    role: Role,
+}
+
+/// What the process is to the link.
+#[derive(Clone, Copy, Debug)]
+enum Role {
+    Host,
+    Guest,
+}
+
+/// A pipe that stays open for as long as the process at its other end wants it to.
+pub(in crate::os) trait KeptPipe: fmt::Debug + Send + Sync {
+    /// Set when the other end has been closed.
+    fn closed(&self) -> BorrowedHandle<'_>;
 }
 
 /// The user of one end of a pipe.
+#[derive(Debug)]
 struct Caller {
     user: UserId,
+    /// The services that an access list has to name beside the user: see [`restricting_services`].
+    services: Vec<String>,
     /// Is in the group INTERACTIVE.
     is_local: bool,
 }
@@ -100,7 +119,7 @@ impl Process {
             GetNamedPipeClientSessionId,
         )
         .ok();
-        Process::at_the_end_of(pipe, pid, session, client)
+        Process::at_the_end_of(pipe, Role::Guest, pid, session, client)
     }
 
     /// The process that created the pipe whose client end is `pipe`.
@@ -117,9 +136,10 @@ impl Process {
         )
         .ok();
         // No process can create an object in another user's name. That does not show its user's groups.
-        Process::at_the_end_of(pipe, pid, session, |pipe| {
+        Process::at_the_end_of(pipe, Role::Host, pid, session, |pipe| {
             Ok(Caller {
                 user: UserId(owner(pipe)?),
+                services: Vec::new(),
                 is_local: false,
             })
         })
@@ -127,18 +147,23 @@ impl Process {
 
     fn at_the_end_of(
         pipe: BorrowedHandle<'_>,
+        role: Role,
         pid: u32,
         session: Option<u32>,
         caller_by_pipe: fn(BorrowedHandle<'_>) -> io::Result<Caller>,
     ) -> io::Result<(Process, Peer)> {
         let gone = || io::Error::from(io::ErrorKind::ConnectionReset);
         let access = PROCESS_SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION;
-        let handle = match open_process(pid, access) {
+        let denied = may_be_denied(match role {
+            Role::Guest => "watch-guest",
+            Role::Host => "watch-host",
+        });
+        let handle = match denied.and_then(|()| open_process(pid, access)) {
             Ok(handle) => Some(handle),
             // The process no longer exists.
             Err(e) if is_code(&e, &[ERROR_INVALID_PARAMETER]) => return Err(gone()),
-            // Another user's. A host that is more privileged gives a handle of itself with HELLO;
-            // a guest that we cannot open is refused when something has to be handed to it.
+            // Another user's. A host that is more privileged gives a handle of itself with HELLO; otherwise
+            // the pipe tells us of its end.
             Err(e) if is_code(&e, &[ERROR_ACCESS_DENIED]) => None,
             Err(e) => return Err(e),
         };
@@ -148,14 +173,10 @@ impl Process {
             .and_then(|handle| process_token(handle.as_raw_handle()).ok())
             .and_then(|token| token_caller(&token).ok());
         let started = handle.as_ref().and_then(started);
-        let mut process = Process {
-            handle,
-            is_local: false,
-        };
         // A process that has ended stays open to us for a while, and its pid is free only afterwards:
         // if the pipe is still connected and this process alive, it was never another's. (Unless
         // the pipe was passed on before its process ended, which shows in the users.)
-        if process.has_ended() || !is_connected(pipe)? {
+        if handle.as_ref().is_some_and(is_set) || !is_connected(pipe)? {
             return Err(gone());
         }
         let caller = match (by_pipe, by_process) {
@@ -175,12 +196,17 @@ impl Process {
             (Ok(caller), _) | (Err(_), Some(caller)) => caller,
             (Err(e), None) => return Err(e),
         };
-        process.is_local = caller.is_local;
         let peer = Peer {
             pid,
-            user: User(caller.user),
+            user: User(caller.user.clone()),
             started,
             session,
+        };
+        let process = Process {
+            handle,
+            pipe: None,
+            caller,
+            role,
         };
         Ok((process, peer))
     }
@@ -190,9 +216,10 @@ impl Process {
     }
 
     pub(crate) fn ended(&self) -> Source<'_> {
-        match &self.handle {
-            Some(handle) => Source::Handle(handle.as_handle()),
-            None => Source::Never,
+        match (&self.handle, &self.pipe) {
+            (Some(handle), _) => Source::Handle(handle.as_handle()),
+            (None, Some(pipe)) => Source::Handle(pipe.closed()),
+            (None, None) => Source::Never,
         }
     }
 
@@ -200,10 +227,21 @@ impl Process {
     pub(crate) fn complete(&self, _: &mut Peer) {}
 
     pub(crate) fn is_local(&self) -> bool {
-        self.is_local
+        self.caller.is_local
     }
 
-    /// Whether we shall know when it ends.
+    /// The user it runs as.
+    pub(in crate::os) fn user(&self) -> &str {
+        &self.caller.user.0
+    }
+
+    /// Whom an access list has to let in for it.
+    pub(in crate::os) fn accounts(&self) -> impl Iterator<Item = &str> {
+        let services = self.caller.services.iter().map(String::as_str);
+        std::iter::once(self.user()).chain(services)
+    }
+
+    /// Whether we have a handle that tells when it ends.
     pub(in crate::os) fn is_watched(&self) -> bool {
         self.handle.is_some()
     }
@@ -213,7 +251,15 @@ impl Process {
         self.handle.get_or_insert(handle);
     }
 
+    /// Keeps its end of the pipe, which tells when it ends if there is no handle of it.
+    pub(in crate::os) fn keep_pipe(&mut self, pipe: impl KeptPipe + 'static) {
+        self.pipe = Some(Box::new(pipe));
+    }
+
     /// Another handle, for giving handles to the process and taking them from it.
+    ///
+    /// # Errors
+    /// `ERROR_ACCESS_DENIED` if we may not.
     pub(in crate::os) fn open_for_handles(&self) -> io::Result<OwnedHandle> {
         // Its pid alone might belong to another process by now.
         let Some(handle) = &self.handle else {
@@ -221,7 +267,31 @@ impl Process {
         };
         // SAFETY: a live handle. Its pid is not given to another process for as long as we hold it.
         let pid = unsafe { GetProcessId(handle.as_raw_handle()) };
-        open_process(pid, PROCESS_DUP_HANDLE)
+        may_be_denied(match self.role {
+            Role::Guest => "open-guest",
+            Role::Host => "open-host",
+        })?;
+        let opened = open_process(pid, PROCESS_DUP_HANDLE)?;
+        // Some guards against malware take the right out of the handle, which shows only when it is used.
+        may_be_denied("duplicate")?;
+        let mut itself = ptr::null_mut();
+        // SAFETY: a live handle, constants that stand for the process that they are used in, and room for the result.
+        ok("DuplicateHandle", || unsafe {
+            let current = GetCurrentProcess();
+            let opened = opened.as_raw_handle();
+            DuplicateHandle(
+                opened,
+                current,
+                current,
+                &mut itself,
+                PROCESS_SYNCHRONIZE,
+                0,
+                0,
+            )
+        })?;
+        // SAFETY: the call above has just made this handle for us.
+        drop(unsafe { OwnedHandle::from_raw_handle(itself) });
+        Ok(opened)
     }
 
     /// As if it were another user's, which we may not open.
@@ -230,6 +300,21 @@ impl Process {
         self.handle = None;
         self
     }
+}
+
+/// The session that this process runs in.
+pub(in crate::os) fn this_session() -> io::Result<u32> {
+    let mut session = 0;
+    // SAFETY: a number, and room for the result.
+    ok("ProcessIdToSessionId", || unsafe {
+        ProcessIdToSessionId(std::process::id(), &mut session)
+    })?;
+    Ok(session)
+}
+
+fn is_set(handle: &OwnedHandle) -> bool {
+    let source = Source::Handle(handle.as_handle());
+    matches!(wait(&[source], Deadline::Now), Ok(Some(_)))
 }
 
 fn open_process(pid: u32, access: u32) -> io::Result<OwnedHandle> {
@@ -270,6 +355,7 @@ fn end_of_pipe(e: io::Error) -> io::Error {
 
 /// Who opened the client end of the pipe, by the token that the kernel kept.
 fn client(pipe: BorrowedHandle<'_>) -> io::Result<Caller> {
+    may_be_denied("impersonate")?;
     // SAFETY: a live handle; from here on this thread acts as the client.
     ok("ImpersonateNamedPipeClient", || unsafe {
         ImpersonateNamedPipeClient(pipe.as_raw_handle())
@@ -291,34 +377,12 @@ fn client(pipe: BorrowedHandle<'_>) -> io::Result<Caller> {
 }
 
 fn token_caller(token: &OwnedHandle) -> io::Result<Caller> {
+    let groups = groups(token, TokenGroups)?;
     Ok(Caller {
         user: token_user(token)?,
-        is_local: is_interactive(token)?,
+        services: restricting_services(token),
+        is_local: groups.iter().any(|group| group == INTERACTIVE),
     })
-}
-
-fn is_interactive(token: &OwnedHandle) -> io::Result<bool> {
-    let answer = token_information(token, TokenGroups)?;
-    let groups = answer.as_ptr().cast::<TOKEN_GROUPS>();
-    // SAFETY: the call filled in this structure, with as many entries at its end as it says, whose
-    // SIDs are within `answer`. There is no reference to the structure, which declares one entry.
-    let groups = unsafe {
-        std::slice::from_raw_parts(
-            (&raw const (*groups).Groups).cast::<SID_AND_ATTRIBUTES>(),
-            (*groups).GroupCount as usize,
-        )
-    };
-    for group in groups {
-        let attributes = group.Attributes as i32;
-        if attributes & SE_GROUP_ENABLED != 0
-            && attributes & SE_GROUP_USE_FOR_DENY_ONLY == 0
-            // SAFETY: as above.
-            && unsafe { sid_text(group.Sid) }? == INTERACTIVE
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 fn started(process: &OwnedHandle) -> Option<SystemTime> {
@@ -382,7 +446,13 @@ mod tests {
         assert!(age < Duration::from_secs(60), "{age:?}");
         let process = Process {
             handle: Some(handle),
-            is_local: false,
+            pipe: None,
+            caller: Caller {
+                user: UserId(String::new()),
+                services: Vec::new(),
+                is_local: false,
+            },
+            role: Role::Guest,
         };
         assert!(!process.has_ended());
         drop(process.open_for_handles().unwrap());

@@ -12,7 +12,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-use super::offer::{Accepted, Handover, OFFERED, Offer, PreparedOffer};
+use super::offer::{Accepted, Handover, Names, OFFERED, Offer, PreparedOffer};
 use crate::os::endpoint::common::{HANDOVER, PACKET, Packet, refused};
 use crate::os::event::{Doorbells, Source};
 use crate::os::process::{Peer, Process};
@@ -70,6 +70,10 @@ impl Channel {
         }
     }
 
+    pub(crate) fn names_for(&self, _: &Process) -> io::Result<Option<Names>> {
+        Ok(None)
+    }
+
     pub(crate) fn make_offer(
         &self,
         PreparedOffer { space, ours }: PreparedOffer,
@@ -83,11 +87,11 @@ impl Channel {
         })
     }
 
-    pub(crate) fn finish_host(self, offer: Offer) -> io::Result<Doorbells> {
+    pub(crate) fn finish_host(self, offer: Offer, _: &mut Process) -> io::Result<Doorbells> {
         Doorbells::new(self.socket, offer.ours)
     }
 
-    pub(crate) fn finish_guest(self, taken: Accepted) -> io::Result<Doorbells> {
+    pub(crate) fn finish_guest(self, taken: Accepted, _: &mut Process) -> io::Result<Doorbells> {
         Doorbells::new(self.socket, taken.space)
     }
 

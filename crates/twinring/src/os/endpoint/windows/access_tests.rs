@@ -3,7 +3,9 @@
 
 use std::ptr;
 
-use windows_sys::Win32::Foundation::{ERROR_INVALID_OWNER, ERROR_SUCCESS, GENERIC_ALL, LocalFree};
+use windows_sys::Win32::Foundation::{
+    ERROR_ALREADY_EXISTS, ERROR_INVALID_OWNER, ERROR_SUCCESS, GENERIC_ALL, LocalFree,
+};
 use windows_sys::Win32::Security::Authorization::{
     ConvertStringSidToSidW, GetSecurityInfo, SE_KERNEL_OBJECT,
 };
@@ -18,7 +20,7 @@ use windows_sys::Win32::System::SystemServices::{
 };
 
 use super::*;
-use crate::os::memory::{Memory, Pages};
+use crate::os::endpoint::sys::names::NameSet;
 use crate::os::windows::{ok, sid_text};
 
 /// A user that does not exist on this machine.
@@ -257,29 +259,54 @@ fn the_session_is_known() {
     }
 }
 
-/// A guest of another user, to which the host may hand nothing, and which it may not watch.
+/// What has a name because the host may not open the guest's process: open to the two alone, and each with the
+/// rights that it needs.
 #[test]
-fn strangers_who_cannot_open_each_other_are_told_what_to_do() {
+fn what_has_a_name_is_for_the_guest_alone() {
+    const SECTION_ALL: u32 = 0xf_001f;
+    const EVENT_ALL: u32 = 0x1f_0003;
+    const READ_AND_WRITE: u32 = 0x2_0007;
+    const AWAIT: u32 = 0x12_0000;
+    const RING: u32 = 0x2_0002;
     let place = place(&key());
     let host = host(&place);
-    for takes in [false, true] {
-        let (ours, theirs) = connected(&place, &host);
-        let (guest, _) = ours.identify().unwrap();
-        if takes {
-            // One that may open the host all the same: its end would not be noticed.
-            theirs.identify().unwrap();
+    let (ours, _theirs) = connected(&place, &host);
+    let (guest, _) = ours.identify().unwrap();
+    let guest = guest.closed_to_us();
+    let mut names = ours.names_for(&guest).unwrap().unwrap();
+    let user = place.user.as_str();
+    let (_memory, section) = names.create_memory(LEN).unwrap();
+    check_access(&section, user, SECTION_ALL, &[(user, READ_AND_WRITE)]);
+    let [hosts, guests] = names.create_events().unwrap();
+    for (events, rights) in [(&hosts, RING), (&guests, AWAIT)] {
+        for event in [&events.data, &events.space, &events.hang_up] {
+            check_access(event, user, EVENT_ALL, &[(user, rights)]);
         }
-        send(&theirs, &packet(1), None).unwrap();
-        receive(&ours).unwrap();
-        let (_memory, section) = Memory::create(LEN, Pages::Reserved).unwrap();
-        let e = ours
-            .make_offer(
-                PreparedOffer::new().unwrap(),
-                &guest.closed_to_us(),
-                section,
-            )
-            .unwrap_err();
-        assert_eq!(e.kind(), io::ErrorKind::PermissionDenied, "{e}");
-        assert!(e.to_string().contains("run the service as SYSTEM"), "{e}");
     }
+    // Nobody can have had them before.
+    let e = names.create_events().unwrap_err();
+    assert!(is_code(&e, &[ERROR_ALREADY_EXISTS]), "{e}");
+    let e = names.create_memory(LEN).unwrap_err();
+    assert!(is_code(&e, &[ERROR_ALREADY_EXISTS]), "{e}");
+}
+
+/// A host cannot make a guest open what is not its own.
+#[test]
+fn what_has_a_name_is_the_host_s_own() {
+    let place = place(&key());
+    let host = host(&place);
+    let (ours, _theirs) = connected(&place, &host);
+    let guest = ours.identify().unwrap().0.closed_to_us();
+    let mut names = ours.names_for(&guest).unwrap().unwrap();
+    let _section = names.create_memory(LEN).unwrap();
+    let _events = names.create_events().unwrap();
+    let set = names.set();
+    assert_eq!(NameSet::decode(&set.encode()).unwrap(), *set);
+    set.open(&place.user).unwrap();
+    let e = set.open(STRANGER).unwrap_err();
+    assert_eq!(e.kind(), io::ErrorKind::InvalidData, "{e}");
+    let gone = ours.names_for(&guest).unwrap().unwrap();
+    let e = gone.set().open(&place.user).unwrap_err();
+    assert_eq!(e.kind(), io::ErrorKind::PermissionDenied, "{e}");
+    assert!(e.to_string().contains("SeCreateGlobalPrivilege"), "{e}");
 }

@@ -5,6 +5,7 @@ use std::os::windows::io::{AsHandle, OwnedHandle};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::names::Names;
 use super::offer::{self, Accepted, Handover, Offer, PreparedOffer};
 use super::pipe;
 use crate::os::endpoint::common::{HANDOVER, PACKET, Packet};
@@ -88,27 +89,40 @@ impl Channel {
         Source::Handle(self.ended.as_handle())
     }
 
+    fn guest_takes(&self) -> bool {
+        match &self.end {
+            PipeEnd::Host { guest_takes } => guest_takes.load(Ordering::Relaxed),
+            PipeEnd::Guest { .. } => false,
+        }
+    }
+
+    pub(crate) fn names_for(&self, guest: &Process) -> io::Result<Option<Names>> {
+        offer::names_for(guest, self.guest_takes())
+    }
+
     pub(crate) fn make_offer(
         &self,
         prepared: PreparedOffer,
         guest: &Process,
         memory: OwnedHandle,
     ) -> io::Result<Offer> {
-        let guest_takes = match &self.end {
-            PipeEnd::Host { guest_takes } => guest_takes.load(Ordering::Relaxed),
-            PipeEnd::Guest { .. } => false,
-        };
-        Offer::make(prepared, guest_takes, guest, memory)
+        Offer::make(prepared, self.guest_takes(), guest, memory)
     }
 
-    /// Closes the pipe. What has been written to it can still be read (DisconnectNamedPipe would
+    /// Closes the pipe, or keeps it. What has been written to it can still be read (DisconnectNamedPipe would
     /// throw it away). The guest's handles are its own; ours to its doorbells are for ringing them.
-    pub(crate) fn finish_host(self, offer: Offer) -> io::Result<Doorbells> {
+    pub(crate) fn finish_host(self, offer: Offer, guest: &mut Process) -> io::Result<Doorbells> {
+        if offer.keeps_pipe() {
+            guest.keep_pipe(pipe::OpenPipe::begin(&self.pipe)?);
+        }
         drop(self);
         Ok(offer.into_doorbells())
     }
 
-    pub(crate) fn finish_guest(self, taken: Accepted) -> io::Result<Doorbells> {
+    pub(crate) fn finish_guest(self, taken: Accepted, host: &mut Process) -> io::Result<Doorbells> {
+        if taken.keeps_pipe() {
+            host.keep_pipe(pipe::OpenPipe::begin(&self.pipe)?);
+        }
         drop(self);
         Ok(taken.into_doorbells())
     }
@@ -124,7 +138,7 @@ impl Channel {
             match (&self.end, offer) {
                 (_, Some(offer)) => {
                     let given = offer.give()?;
-                    packet[HANDOVER].copy_from_slice(&given.area());
+                    packet[HANDOVER].copy_from_slice(given.area());
                     progress.given = Some(given);
                 }
                 (PipeEnd::Guest { host }, None) if host.get().is_some() => {

@@ -1,11 +1,14 @@
-//! Handing over the memory and the doorbells: DuplicateHandle, by the side that may open the other.
+//! Handing over the memory and the doorbells: DuplicateHandle, by the side that may open the other; or by name, if
+//! neither may.
 //!
 //! The part of a packet for it:
 //!
 //! ```text
 //!  0       4       8                                    64             72       128
-//!  ├ form ─┼─ zero ┼─ seven handles, 64 bits each ──────┼ one handle ──┼─ zero ──┤
+//!  ├ form ─┼─ flag ┼─ seven handles, 64 bits each ──────┼ one handle ──┼─ zero ──┤
 //!                    memory │ guest's doorbells │ host's doorbells  host's process (GIVEN; or zero)
+//!                  ├ names ─┼─ zero ─────────────────────────────────────────────┤  (NAMED)
+//!                  8        32
 //! ```
 //!
 //! All numbers are little-endian. A handle has 32 significant bits in processes of every kind, so a
@@ -16,8 +19,11 @@
 //! know of, and a host can name only its own. Otherwise the host gives the handles to the guest
 //! (`GIVEN`, numbers of the guest), as a service does for a user's program. Such a guest may not even
 //! wait for the host's process to end, so it is given a handle for that, too, with no other right. If
-//! neither may open the other, they cannot be linked.
-//! other right over it. If neither may open the other, they cannot be linked.
+//! neither may open the other, as two services or the programs of two users, the guest is told names
+//! (`NAMED`, see `names`).
+//!
+//! A side that has no handle of the other's process learns of its end by the pipe, so both keep it: always with
+//! `NAMED`, and where the flag says so (`KEEP_PIPE`), because the host may not even watch the guest that takes.
 
 use std::io;
 use std::ops::Range;
@@ -36,6 +42,7 @@ use windows_sys::Win32::System::Threading::{
 };
 use windows_sys::Win32::System::WindowsProgramming::PUBLIC_OBJECT_BASIC_INFORMATION;
 
+use super::names::{NameSet, Names};
 use crate::os::endpoint::common::{HANDOVER, refused};
 use crate::os::event::{DoorbellEvents, Doorbells};
 use crate::os::memory::{Memory, Pages};
@@ -44,12 +51,17 @@ use crate::os::windows::{is_code, ok, status};
 
 const AREA: usize = HANDOVER.end - HANDOVER.start;
 const FORM: Range<usize> = 0..4;
+const FLAG: Range<usize> = 4..8;
 const VALUES: Range<usize> = 8..8 + COUNT * 8;
-const _: () = assert!(VALUES.end <= AREA);
+const NAMES: Range<usize> = 8..8 + NameSet::LEN;
+const _: () = assert!(VALUES.end <= AREA && NAMES.end <= AREA);
 
 const WILL_TAKE: u32 = 1;
 const TO_BE_TAKEN: u32 = 2;
 const GIVEN: u32 = 3;
+const NAMED: u32 = 4;
+
+const KEEP_PIPE: u32 = 1;
 
 /// The memory, three doorbells of the guest, three of the host; if given, also the host's process.
 const COUNT: usize = 8;
@@ -95,50 +107,85 @@ pub(crate) struct Offer {
     /// Doorbells, which hang up when dropped. So a guest that has got the last packet, although the host
     /// was told that it could not be written or it came too late, learns that nobody is there.
     doorbells: Doorbells,
-    /// The guest's process, for giving handles to it; `None` if it takes them itself.
-    guest: Option<Arc<OwnedHandle>>,
+    way: Way,
+}
+
+/// How the guest gets it.
+#[derive(Debug)]
+enum Way {
+    /// It takes the handles itself.
+    Taken {
+        /// We cannot watch its process.
+        keep_pipe: bool,
+    },
+    /// They are given to this process.
+    Given(Arc<OwnedHandle>),
+    Named(NameSet),
 }
 
 /// The doorbells.
 #[derive(Debug)]
 pub(crate) struct PreparedOffer {
     doorbells: Doorbells,
+    names: Option<NameSet>,
 }
 
 impl PreparedOffer {
-    pub(crate) fn new() -> io::Result<PreparedOffer> {
+    pub(crate) fn new(names: Option<&Names>) -> io::Result<PreparedOffer> {
+        let [ours, guests] = match names {
+            Some(names) => names.create_events()?,
+            None => [DoorbellEvents::new()?, DoorbellEvents::new()?],
+        };
         Ok(PreparedOffer {
-            doorbells: Doorbells::new(DoorbellEvents::new()?, DoorbellEvents::new()?),
+            doorbells: Doorbells::new(ours, guests),
+            names: names.map(|names| *names.set()),
         })
+    }
+}
+
+/// The names under which a guest is to find what it is offered, if neither side may open the other.
+pub(super) fn names_for(guest: &Process, guest_takes: bool) -> io::Result<Option<Names>> {
+    if guest_takes {
+        return Ok(None);
+    }
+    match guest.open_for_handles() {
+        Err(e) if is_code(&e, &[ERROR_ACCESS_DENIED]) => Names::new(guest).map(Some),
+        // Any other error is met again when handles are given.
+        _ => Ok(None),
     }
 }
 
 impl Offer {
     /// `guest_takes`: whether it takes the handles itself.
     pub(super) fn make(
-        PreparedOffer { doorbells }: PreparedOffer,
+        PreparedOffer { doorbells, names }: PreparedOffer,
         guest_takes: bool,
         guest: &Process,
         memory: OwnedHandle,
     ) -> io::Result<Offer> {
-        if !guest.is_watched() {
-            return Err(not_opened(
-                guest,
-                io::Error::from_raw_os_error(ERROR_ACCESS_DENIED as i32),
-            ));
-        }
-        let guest = match guest_takes {
-            true => None,
-            false => {
-                let opened = guest.open_for_handles();
-                Some(Arc::new(opened.map_err(|e| not_opened(guest, e))?))
-            }
+        let way = match names {
+            Some(names) => Way::Named(names),
+            None if guest_takes => Way::Taken {
+                keep_pipe: !guest.is_watched(),
+            },
+            None => match guest.open_for_handles() {
+                Ok(opened) => Way::Given(Arc::new(opened)),
+                Err(e) if guest.has_ended() => {
+                    return Err(io::Error::new(io::ErrorKind::ConnectionReset, e));
+                }
+                Err(e) => return Err(e),
+            },
         };
         Ok(Offer {
             memory,
             doorbells,
-            guest,
+            way,
         })
+    }
+
+    /// Whether both sides keep the pipe.
+    pub(super) fn keeps_pipe(&self) -> bool {
+        matches!(self.way, Way::Named(_) | Way::Taken { keep_pipe: true })
     }
 
     pub(super) fn into_doorbells(self) -> Doorbells {
@@ -148,23 +195,34 @@ impl Offer {
     /// Gives the guest its handles, for the packet that tells it which.
     pub(super) fn give(&self) -> io::Result<Given> {
         let handles = self.handles().map(|handle| handle.as_raw_handle());
-        let mut given = Given {
-            values: [0; COUNT],
-            guest: None,
-        };
-        let Some(guest) = &self.guest else {
-            for (value, handle) in given.values.iter_mut().zip(handles) {
-                *value = value_of(handle);
+        let guest = match &self.way {
+            Way::Taken { keep_pipe } => {
+                let flag = if *keep_pipe { KEEP_PIPE } else { 0 };
+                return Ok(Given::nothing(with_values(
+                    TO_BE_TAKEN,
+                    flag,
+                    &handles.map(value_of),
+                )));
             }
-            return Ok(given);
+            Way::Named(names) => {
+                let mut area = area(NAMED);
+                area[NAMES].copy_from_slice(&names.encode());
+                return Ok(Given::nothing(area));
+            }
+            Way::Given(guest) => guest,
         };
         // From here on, `given` closes in the guest what it has been given so far.
-        given.guest = Some(guest.clone());
+        let mut given = Given {
+            area: area(GIVEN),
+            values: [0; COUNT],
+            guest: Some(guest.clone()),
+        };
         let handles = handles.into_iter().chain([this_process()]);
         for ((handle, kind), value) in handles.zip(&KINDS).zip(&mut given.values) {
             let copy = copy(this_process(), handle, guest.as_raw_handle(), kind.given, 0)?;
             *value = value_of(copy);
         }
+        given.area = with_values(GIVEN, 0, &given.values);
         Ok(given)
     }
 
@@ -191,22 +249,24 @@ impl Offer {
 /// completely, so that the guest cannot have read it. Once it was, they are the guest's to close.
 #[derive(Debug)]
 pub(super) struct Given {
+    area: [u8; AREA],
     values: [u64; COUNT],
-    /// Whose handles they are; `None` if they are ours, or no longer our concern.
+    /// Whose handles they are; `None` if none were given, or they are no longer our concern.
     guest: Option<Arc<OwnedHandle>>,
 }
 
 impl Given {
-    pub(super) fn area(&self) -> [u8; AREA] {
-        let mut area = area(if self.guest.is_some() {
-            GIVEN
-        } else {
-            TO_BE_TAKEN
-        });
-        for (bytes, value) in area[VALUES].chunks_exact_mut(8).zip(&self.values) {
-            bytes.copy_from_slice(&value.to_le_bytes());
+    /// The guest is only told something.
+    fn nothing(area: [u8; AREA]) -> Given {
+        Given {
+            area,
+            values: [0; COUNT],
+            guest: None,
         }
-        area
+    }
+
+    pub(super) fn area(&self) -> &[u8; AREA] {
+        &self.area
     }
 
     /// The packet has been written.
@@ -248,26 +308,26 @@ pub(super) fn will_take() -> [u8; AREA] {
     area(WILL_TAKE)
 }
 
-fn not_opened(guest: &Process, e: io::Error) -> io::Error {
-    if guest.has_ended() {
-        return io::Error::new(io::ErrorKind::ConnectionReset, e);
+fn with_values(form: u32, flag: u32, values: &[u64]) -> [u8; AREA] {
+    let mut area = area(form);
+    area[FLAG].copy_from_slice(&flag.to_le_bytes());
+    for (bytes, value) in area[VALUES].chunks_exact_mut(8).zip(values) {
+        bytes.copy_from_slice(&value.to_le_bytes());
     }
-    if !is_code(&e, &[ERROR_ACCESS_DENIED]) {
-        return e;
-    }
-    io::Error::new(
-        io::ErrorKind::PermissionDenied,
-        format!(
-            "this host may not open the guest's process to hand it the link's memory ({e}); of \
-             different users only SYSTEM may: run the service as SYSTEM, and as the host"
-        ),
-    )
+    area
 }
 
-/// What came with a packet. On a guest, it has been taken by then.
+/// What came with a packet. On a guest, handles have been taken by then.
 #[derive(Debug)]
 pub(crate) struct Handover {
-    found: io::Result<Option<Handles>>,
+    found: io::Result<Contents>,
+}
+
+#[derive(Debug)]
+enum Contents {
+    Nothing,
+    Handles { handles: Handles, keep_pipe: bool },
+    Names(NameSet),
 }
 
 /// The guest's part of an offer.
@@ -286,12 +346,21 @@ impl Handover {
     /// What the area of a packet says to a guest. `host` is the process to take handles from, if the
     /// guest has said that it will.
     pub(super) fn of_host(area: &[u8], host: Option<&OwnedHandle>) -> Handover {
-        let said = parse(area);
-        let found = said.and_then(|said| match (said, host) {
-            (None, _) => Ok(None),
-            (Some((TO_BE_TAKEN, values)), Some(host)) => take(&values, host).map(Some),
-            (Some((GIVEN, values)), None) => take_given(&values).map(Some),
-            (Some((form, _)), _) => Err(refused(format!("the host sent handles in form {form}"))),
+        let found = parse(area).and_then(|said| match (said, host) {
+            (Said::Nothing, _) => Ok(Contents::Nothing),
+            (Said::ToBeTaken { values, keep_pipe }, Some(host)) => {
+                let handles = take(&values, host)?;
+                Ok(Contents::Handles { handles, keep_pipe })
+            }
+            (Said::Given(values), None) => {
+                let handles = take_given(&values)?;
+                let keep_pipe = false;
+                Ok(Contents::Handles { handles, keep_pipe })
+            }
+            (Said::Named(names), None) => Ok(Contents::Names(names)),
+            _ => Err(refused(
+                "the host handed over in another way than was agreed on",
+            )),
         });
         Handover { found }
     }
@@ -301,7 +370,7 @@ impl Handover {
     pub(super) fn of_guest(bytes: &[u8]) -> (Handover, bool) {
         let takes = bytes == will_take();
         let found = if takes || bytes.iter().all(|byte| *byte == 0) {
-            Ok(None)
+            Ok(Contents::Nothing)
         } else {
             Err(refused("the guest sent handles"))
         };
@@ -310,8 +379,8 @@ impl Handover {
 
     pub(crate) fn none_expected(&self) -> io::Result<()> {
         match &self.found {
-            Ok(None) => Ok(()),
-            Ok(Some(_)) => Err(refused("the peer sent handles unasked")),
+            Ok(Contents::Nothing) => Ok(()),
+            Ok(_) => Err(refused("the peer sent handles unasked")),
             Err(e) => Err(io::Error::new(e.kind(), e.to_string())),
         }
     }
@@ -322,14 +391,28 @@ impl Handover {
         len: usize,
         pages: Pages,
     ) -> io::Result<(Memory, Accepted)> {
-        let none = || refused("the host sent no handles");
-        let handles = self.found?.ok_or_else(none)?;
-        if let Some(process) = handles.process {
-            host.watch_by(process);
-        }
-        let memory = Memory::open(handles.memory, len, pages)?;
-        let doorbells = Doorbells::new(handles.guests, handles.hosts);
-        Ok((memory, Accepted { doorbells }))
+        let (memory, [guests, hosts], keep_pipe) = match self.found? {
+            Contents::Nothing => return Err(refused("the host sent no handles")),
+            Contents::Names(names) => {
+                let (memory, doorbells) = names.open(host.user())?;
+                (memory, doorbells, true)
+            }
+            Contents::Handles { handles, keep_pipe } => {
+                if let Some(process) = handles.process {
+                    host.watch_by(process);
+                }
+                (handles.memory, [handles.guests, handles.hosts], keep_pipe)
+            }
+        };
+        let memory = Memory::open(memory, len, pages)?;
+        let doorbells = Doorbells::new(guests, hosts);
+        Ok((
+            memory,
+            Accepted {
+                doorbells,
+                keep_pipe,
+            },
+        ))
     }
 }
 
@@ -338,40 +421,73 @@ impl Handover {
 #[derive(Debug)]
 pub(crate) struct Accepted {
     doorbells: Doorbells,
+    keep_pipe: bool,
 }
 
 impl Accepted {
-    /// Closes the pipe; its work is done.
+    /// As [`Offer::keeps_pipe`].
+    pub(super) fn keeps_pipe(&self) -> bool {
+        self.keep_pipe
+    }
+
     pub(super) fn into_doorbells(self) -> Doorbells {
         self.doorbells
     }
 }
 
-/// The form and the handles in the area, or `None` if it is empty.
-fn parse(area: &[u8]) -> io::Result<Option<(u32, [u64; COUNT])>> {
-    if area.iter().all(|byte| *byte == 0) {
-        return Ok(None);
+/// What the host has written into the area.
+enum Said {
+    Nothing,
+    ToBeTaken {
+        values: [u64; COUNT],
+        keep_pipe: bool,
+    },
+    Given([u64; COUNT]),
+    Named(NameSet),
+}
+
+fn parse(area: &[u8]) -> io::Result<Said> {
+    let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    if is_zero(area) {
+        return Ok(Said::Nothing);
     }
     let number = |bytes: &[u8]| bytes.iter().rfold(0, |n, byte| n << 8 | u64::from(*byte));
     let form = number(&area[FORM]) as u32;
+    let keep_pipe = match (form, number(&area[FLAG]) as u32) {
+        (_, 0) => false,
+        (TO_BE_TAKEN, KEEP_PIPE) => true,
+        (_, flag) => return Err(refused(format!("the host sent the flag {flag:#x}"))),
+    };
+    let count = match form {
+        GIVEN => COUNT,
+        TO_BE_TAKEN => TAKEN,
+        NAMED => {
+            let mut names = [0; NameSet::LEN];
+            names.copy_from_slice(&area[NAMES]);
+            return match is_zero(&area[NAMES.end..]) {
+                true => NameSet::decode(&names).map(Said::Named),
+                false => Err(refused("the host sent something behind its names")),
+            };
+        }
+        _ => return Err(refused(format!("the host sent handles in form {form}"))),
+    };
     let mut values = [0; COUNT];
     for (value, bytes) in values.iter_mut().zip(area[VALUES].chunks_exact(8)) {
         *value = number(bytes);
     }
-    let mut unused = area[FORM.end..VALUES.start]
-        .iter()
-        .chain(&area[VALUES.end..]);
     // Numbers that no handle of an object has; -1 and the like stand for the process itself.
     let plausible = |value: u64| value != 0 && value % 4 == 0 && i32::try_from(value).is_ok();
     let repeated = |i: usize| values[..i].contains(&values[i]);
-    let count = if form == GIVEN { COUNT } else { TAKEN };
-    if unused.any(|byte| *byte != 0)
+    if !is_zero(&area[VALUES.end..])
         || !(0..count).all(|i| plausible(values[i]) && !repeated(i))
         || values[count..].iter().any(|value| *value != 0)
     {
         return Err(refused("the host sent numbers that are no handles"));
     }
-    Ok(Some((form, values)))
+    Ok(match form {
+        GIVEN => Said::Given(values),
+        _ => Said::ToBeTaken { values, keep_pipe },
+    })
 }
 
 /// Takes handles that the host says it has created in this process.
@@ -456,7 +572,7 @@ fn copy(from: HANDLE, handle: HANDLE, to: HANDLE, rights: u32, options: u32) -> 
         Err(e) if is_code(&e, &[ERROR_INVALID_HANDLE]) => {
             Err(refused("the host sent a number that is no handle"))
         }
-        // We have the right, or could not have opened the process: so it is about to end.
+        // We have the right, which was tried when the process was opened: so it is about to end.
         Err(e) if is_code(&e, &[ERROR_ACCESS_DENIED]) => {
             Err(io::Error::new(io::ErrorKind::ConnectionReset, e))
         }

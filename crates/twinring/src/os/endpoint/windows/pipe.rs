@@ -5,9 +5,9 @@
 //! done with it.
 
 use std::io;
-use std::os::windows::io::{AsRawHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use windows_sys::Win32::Foundation::{
     ERROR_FILE_NOT_FOUND, ERROR_IO_INCOMPLETE, ERROR_IO_PENDING, ERROR_NO_DATA,
@@ -26,7 +26,8 @@ use windows_sys::Win32::System::Pipes::{
 use windows_sys::core::BOOL;
 
 use crate::os::endpoint::common::{PACKET, Packet};
-use crate::os::event::{reset, set};
+use crate::os::event::{new_event, reset, set};
+use crate::os::process::KeptPipe;
 use crate::os::windows::{
     AccessList, READ_CONTROL, is_code, is_end_of_pipe, may_fail, ok, own, wide,
 };
@@ -201,6 +202,39 @@ impl Transfer {
         let operation = self.operation.take()?;
         self.done += operation.stop().ok()?;
         (self.done == PACKET).then_some(*self.packet)
+    }
+}
+
+/// A pipe whose handshake is over, which tells when the other side has closed it, or ended. Anything that the
+/// other side writes says the same: it has nothing to write.
+#[derive(Debug)]
+pub(super) struct OpenPipe {
+    /// A read that goes on until then. Nobody asks about it: the lock only says that it may be shared.
+    _transfer: Mutex<Transfer>,
+    closed: Arc<OwnedHandle>,
+}
+
+impl OpenPipe {
+    /// For a thread that does not end before the connection: with it, the read would end.
+    pub(super) fn begin(pipe: &Arc<OwnedHandle>) -> io::Result<OpenPipe> {
+        let closed = Arc::new(new_event(true)?);
+        let mut transfer = Transfer::new(pipe, &closed);
+        match transfer.read() {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => set(&closed),
+            Err(e) => return Err(e),
+            Ok(_) => set(&closed),
+        }
+        Ok(OpenPipe {
+            _transfer: Mutex::new(transfer),
+            closed,
+        })
+    }
+}
+
+impl KeptPipe for OpenPipe {
+    fn closed(&self) -> BorrowedHandle<'_> {
+        self.closed.as_handle()
     }
 }
 

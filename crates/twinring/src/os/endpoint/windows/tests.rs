@@ -5,6 +5,7 @@ use std::os::windows::io::{AsHandle, AsRawHandle, OwnedHandle};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::error::ErrorKind;
 use crate::os::endpoint::common::{HANDOVER, PACKET, Packet, RendezvousOptions};
 use crate::os::event::{Deadline, Doorbells, Source, new_event, set, wait};
 use crate::os::memory::{Memory, Pages};
-use crate::os::process::{self, Process, User};
+use crate::os::process::{self, KeptPipe, Process, User};
 use crate::os::windows::{AccessList, is_code, own, owner, wide};
 
 #[path = "access_tests.rs"]
@@ -109,27 +110,43 @@ fn connected(place: &Rendezvous, host: &Host) -> (Channel, Channel) {
 
 /// The host's side of a handshake.
 fn be_host(channel: Channel, len: usize) -> io::Result<(Memory, Doorbells)> {
-    let (offer, memory) = send_all(&channel, len)?;
-    Ok((memory, channel.finish_host(offer)?))
+    let (memory, doorbells, _) = be_host_that(channel, len, true)?;
+    Ok((memory, doorbells))
+}
+
+/// `opens`: whether it may open the guest's process.
+fn be_host_that(channel: Channel, len: usize, opens: bool) -> io::Result<Parts> {
+    let (offer, memory, mut process) = send_all(&channel, len, opens)?;
+    let doorbells = channel.finish_host(offer, &mut process)?;
+    Ok((memory, doorbells, process))
 }
 
 /// Everything that a host sends and receives.
-fn send_all(channel: &Channel, len: usize) -> io::Result<(Offer, Memory)> {
+fn send_all(channel: &Channel, len: usize, opens: bool) -> io::Result<(Offer, Memory, Process)> {
     let (process, _) = channel.identify()?;
+    let process = match opens {
+        true => process,
+        false => process.closed_to_us(),
+    };
     receive(channel)?.1.none_expected()?;
-    let (memory, section) = Memory::create(len, Pages::Reserved)?;
-    let offer = channel.make_offer(PreparedOffer::new()?, &process, section)?;
+    let mut names = channel.names_for(&process)?;
+    let (memory, section) = match &mut names {
+        Some(names) => names.create_memory(len)?,
+        None => Memory::create(len, Pages::Reserved)?,
+    };
+    let prepared = PreparedOffer::new(names.as_ref())?;
+    let offer = channel.make_offer(prepared, &process, section)?;
     send(channel, &packet(2), Some(&offer))?;
     receive(channel)?.1.none_expected()?;
     send(channel, &packet(4), None)?;
-    Ok((offer, memory))
+    Ok((offer, memory, process))
 }
 
-/// What the guest's side has in the end.
-type Guest = (Memory, Doorbells, Process);
+/// What a side has in the end.
+type Parts = (Memory, Doorbells, Process);
 
 /// The guest's side; `open`: whether it may open the host's process and take the handles itself.
-fn be_guest(channel: Channel, len: usize, open: bool) -> io::Result<Guest> {
+fn be_guest(channel: Channel, len: usize, open: bool) -> io::Result<Parts> {
     let mut process = if open {
         channel.identify()?.0
     } else {
@@ -143,8 +160,9 @@ fn be_guest(channel: Channel, len: usize, open: bool) -> io::Result<Guest> {
     let (memory, taken) = offered.1.open(&mut process, len, Pages::Reserved)?;
     send(&channel, &packet(3), None)?;
     receive(&channel)?.1.none_expected()?;
-    assert!(process.is_watched() && !process.has_ended());
-    Ok((memory, channel.finish_guest(taken)?, process))
+    let doorbells = channel.finish_guest(taken, &mut process)?;
+    assert!(!process.has_ended());
+    Ok((memory, doorbells, process))
 }
 
 fn check_link(a: &(Memory, Doorbells), b: &(Memory, Doorbells)) {
@@ -318,6 +336,61 @@ fn the_host_gives_to_a_guest_that_cannot_take() {
 }
 
 #[test]
+fn who_cannot_be_watched_ends_with_the_pipe() {
+    let place = place(&key());
+    let host = host(&place);
+    // By names, if neither may open the other.
+    for guest_opens in [true, false] {
+        for host_goes_first in [true, false] {
+            let (ours, theirs) = connected(&place, &host);
+            thread::scope(|scope| {
+                // The thread that keeps the pipe stays, as the driver's does.
+                let (tell, told) = mpsc::channel();
+                let (_over, wait_until_over) = mpsc::channel::<()>();
+                scope.spawn(move || {
+                    tell.send(be_guest(theirs, LEN, guest_opens).unwrap())
+                        .unwrap();
+                    let _ = wait_until_over.recv();
+                });
+                let (memory, doorbells, guests) = be_host_that(ours, LEN, false).unwrap();
+                let (their_memory, their_doorbells, hosts) = told.recv().unwrap();
+                check_link(&(memory, doorbells), &(their_memory, their_doorbells));
+                assert_eq!(hosts.is_watched(), guest_opens);
+                assert!(!guests.has_ended() && !hosts.has_ended());
+                // This process does not end, so only a pipe can tell.
+                if host_goes_first {
+                    drop(guests);
+                    let ended = wait(&[hosts.ended()], Deadline::after(Duration::from_millis(50)));
+                    assert_eq!(ended.unwrap().is_some(), !guest_opens);
+                } else {
+                    drop(hosts);
+                    assert_eq!(wait(&[guests.ended()], soon()).unwrap(), Some(0));
+                    assert!(guests.has_ended());
+                }
+            });
+        }
+    }
+}
+
+/// A peer has nothing to write any more: whoever does is treated as one that has ended.
+#[test]
+fn what_is_written_into_a_kept_pipe_ends_it() {
+    let place = place(&key());
+    let host = host(&place);
+    let (ours, theirs) = connected(&place, &host);
+    let kept = pipe::OpenPipe::begin(&ours.pipe).unwrap();
+    assert_eq!(
+        wait(&[Source::Handle(kept.closed())], Deadline::Now).unwrap(),
+        None
+    );
+    write_bytes(&theirs, b"?");
+    assert_eq!(
+        wait(&[Source::Handle(kept.closed())], soon()).unwrap(),
+        Some(0)
+    );
+}
+
+#[test]
 fn a_receive_that_would_block_goes_on_when_something_has_come() {
     let place = place(&key());
     let host = host(&place);
@@ -393,6 +466,10 @@ fn lies_about_handles_are_refused() {
         }
         bytes
     };
+    let flagged = |mut bytes: [u8; 128], flag: u8| {
+        bytes[4] = flag;
+        bytes
+    };
     let theirs_to_watch = this_process_to_watch();
     // What a host offers, but with the rights of handles that a process creates for itself.
     let (_memory, section) = Memory::create(LEN, Pages::Reserved).unwrap();
@@ -425,6 +502,15 @@ fn lies_about_handles_are_refused() {
         (false, of(2, &seven(number))),
         (false, of(9, &seven(number))),
         (false, [0xff; 128]),
+        // Flags that there are not.
+        (true, flagged(of(2, &seven(number)), 2)),
+        (false, flagged(of(3, &count(number)), 1)),
+        // By name: unasked, of nothing, in no namespace, or followed by something.
+        (true, of(4, &[7, 7])),
+        (false, flagged(of(4, &[7, 7]), 1)),
+        (false, of(4, &[7, 7, 2])),
+        (false, of(4, &[7, 7, 5 << 32])),
+        (false, of(4, &[7, 7, 0, 1])),
     ];
     for (i, (identify, lie)) in cases.into_iter().enumerate() {
         let (ours, theirs) = connected(&place, &host);
@@ -513,9 +599,8 @@ fn count_handles() {
             receive(&ours).unwrap();
             let (process, _) = ours.identify().unwrap();
             let (_memory, section) = Memory::create(LEN, Pages::Reserved).unwrap();
-            let offer = ours
-                .make_offer(PreparedOffer::new().unwrap(), &process, section)
-                .unwrap();
+            let prepared = PreparedOffer::new(None).unwrap();
+            let offer = ours.make_offer(prepared, &process, section).unwrap();
             send(&ours, &packet(2), Some(&offer)).unwrap();
             if i.is_multiple_of(3) {
                 receive(&theirs).unwrap();
@@ -642,7 +727,7 @@ fn a_guest_learns_of_a_host_that_gave_up_at_the_last_moment() {
     let (ours, theirs) = connected(&place, &host);
     thread::scope(|scope| {
         let guest = scope.spawn(|| be_guest(theirs, LEN, true).unwrap());
-        drop(send_all(&ours, LEN).unwrap());
+        drop(send_all(&ours, LEN, true).unwrap());
         let (_memory, doorbells, _process) = guest.join().unwrap();
         assert_eq!(wait(&[doorbells.hung_up()], soon()).unwrap(), Some(0));
     });
