@@ -39,6 +39,8 @@ pub(crate) struct Refusal {
 pub(crate) struct Incoming {
     target: Target,
     place: PathBuf,
+    /// The same, as the system takes it however long it is.
+    long_place: PathBuf,
     header: Header,
     file: NamedTempFile,
     hash: Xxh3,
@@ -69,12 +71,14 @@ impl Target {
     pub(crate) fn begin(&self, header: Header) -> Result<Incoming, Refusal> {
         names::check(&header.name, Rules::here()).map_err(bad_name)?;
         let name = files::name(&header.name).ok_or_else(|| bad_name(BadName::NotUnicode))?;
-        let place = self.directory.join(name);
+        let place = self.directory.join(&name);
         self.check_place(&place)?;
-        let file = partial::create(&self.directory, header.mode)
+        let directory = files::long(&self.directory);
+        let file = partial::create(&directory, header.mode)
             .map_err(|e| refusal("cannot make a file", &self.directory, &e))?;
         Ok(Incoming {
             target: self.clone(),
+            long_place: directory.join(name),
             place,
             header,
             file,
@@ -150,9 +154,9 @@ impl Incoming {
             synced.map_err(|e| failed("cannot get the file to the disk", &e))?;
         }
         let placed = if self.target.force {
-            self.file.persist(&self.place)
+            self.file.persist(&self.long_place)
         } else {
-            self.file.persist_noclobber(&self.place)
+            self.file.persist_noclobber(&self.long_place)
         };
         match placed {
             Ok(_) => Ok(self.place),
@@ -255,6 +259,26 @@ mod tests {
         let time = fs::metadata(&place).unwrap().modified().unwrap();
         assert_eq!(Timestamp::from(time).seconds, 1_000_000_000);
         assert_eq!(names(&directory), ["a"]);
+    }
+
+    /// Windows takes no more than 260 characters without a prefix. (Wine takes more.)
+    #[test]
+    fn a_long_path() {
+        let (directory, mut target) = target(false);
+        for _ in 0..2 {
+            target.directory.push("d".repeat(200));
+        }
+        fs::create_dir_all(&target.directory).unwrap();
+        target.check().unwrap();
+        for force in [false, true] {
+            target.force = force;
+            let mut incoming = target.begin(header("a")).unwrap();
+            incoming.write(b"one").unwrap();
+            let place = incoming.finish(3, xxh3_128(b"one")).unwrap();
+            assert_eq!(place, target.directory.join("a"));
+            assert_eq!(fs::read(&place).unwrap(), b"one");
+        }
+        drop(directory);
     }
 
     #[test]

@@ -105,7 +105,7 @@ fn the_demo_tells_each_step_and_ends_well() {
     for status in [
         "waiting",
         "connected to process",
-        "disconnected: the peer's process ended without a word",
+        "disconnected: the peer has gone without a word",
         "disconnected: finished",
         "closed",
     ] {

@@ -162,7 +162,7 @@ fn end_of_input_is_not_the_end_of_receiving() {
     connect
         .wait()
         .code(5)
-        .says("the peer's process ended without a word");
+        .says("the peer has gone without a word");
 }
 
 #[test]
@@ -250,16 +250,14 @@ fn one_peer_after_the_other() {
         crashes.killed();
         listen.says_times("connected to process", 2 * round + 2);
         // What is sent before that goes to the dead.
-        listen.says_times("process ended without a word", round + 1);
+        listen.says_times("gone without a word", round + 1);
     }
     assert!(listen.is_running());
     // What is read while nobody is there is for the next.
     listen.write(b"for the last\n");
     let last = place.start("connect", &["--count", "1"]);
     assert_eq!(last.wait().code(0).stdout, b"for the last\n");
-    listen
-        .killed()
-        .says("the peer's process ended without a word");
+    listen.killed().says("the peer has gone without a word");
 }
 
 #[test]

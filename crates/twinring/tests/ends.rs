@@ -273,7 +273,10 @@ fn callbacks_are_told() {
                 "the peer closed the connection, code 7: all is said",
             ),
             ("drop", "the peer gave up without finishing"),
-            ("kill", "the peer's process ended without a word"),
+            (
+                "kill",
+                "the peer has gone without a word: its process ended, or its link failed",
+            ),
             ("finish", "finished"),
         ] {
             let place = Place::new();

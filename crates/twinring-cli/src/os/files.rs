@@ -1,6 +1,6 @@
 //! What differs between systems in files: modes, holes, names, and whether a process has a file open.
 
-pub(crate) use here::{hold, is_held, is_sparse, mode, name, with_mode};
+pub(crate) use here::{hold, is_held, is_sparse, long, mode, name, with_mode};
 
 #[cfg(unix)]
 mod here {
@@ -8,7 +8,7 @@ mod here {
     use std::fs::{File, Metadata, OpenOptions};
     use std::os::unix::ffi::OsStringExt;
     use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
@@ -32,6 +32,11 @@ mod here {
         Some(OsString::from_vec(bytes.to_vec()))
     }
 
+    /// A directory that is there, for paths of any length below it.
+    pub(crate) fn long(directory: &Path) -> PathBuf {
+        directory.to_owned()
+    }
+
     /// Marks a file as open, until it is closed. Some network file systems cannot: it then looks left behind.
     pub(crate) fn hold(file: &File) {
         let _ = flock(file, FlockOperation::NonBlockingLockExclusive);
@@ -53,7 +58,7 @@ mod here {
     use std::ffi::OsString;
     use std::fs::{File, Metadata, OpenOptions};
     use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     const FILE_ATTRIBUTE_SPARSE_FILE: u32 = 0x200;
     const FILE_SHARE_READ: u32 = 1;
@@ -71,6 +76,13 @@ mod here {
 
     pub(crate) fn name(bytes: &[u8]) -> Option<OsString> {
         std::str::from_utf8(bytes).ok().map(OsString::from)
+    }
+
+    /// With a prefix: not every library adds it to a path that is too long without.
+    pub(crate) fn long(directory: &Path) -> PathBuf {
+        directory
+            .canonicalize()
+            .unwrap_or_else(|_| directory.to_owned())
     }
 
     /// Windows knows who has a file open.

@@ -22,14 +22,23 @@ use crate::transfer::{Name, Options};
 
 /// The first pause between two attempts.
 const RETRY_FIRST: Duration = Duration::from_millis(1);
-/// The longest pause while a new host would not be reported, or the host is busy.
-const RETRY_LONGEST: Duration = Duration::from_millis(100);
-/// The longest pause while a new host is reported; only a lost report costs this much.
-const RETRY_WATCHED: Duration = Duration::from_secs(1);
+/// The longest pause while there is a host that is busy, or does not let us in.
+const RETRY_HOST: Duration = Duration::from_millis(100);
+/// The longest pause while there is none. Mostly a new one is reported; of another user's host on Windows there are no
+/// reports, but the pause is never longer than the host has been missing.
+const RETRY_NO_HOST: Duration = Duration::from_secs(1);
 
 /// How long the thread that opens a link waits for the host in all; after that the driver goes on
 /// with the handshake. A host that is not held up needs a tenth of it.
 const PATIENCE: Duration = Duration::from_millis(2);
+
+/// A host has not taken our calls for a while.
+fn untaken() -> Error {
+    Error::new(
+        ErrorKind::Busy,
+        "the host takes no calls now: it is stopped, or very many call it; this guest tries again",
+    )
+}
 
 /// Where to look for the host.
 pub(super) struct GuestEndpoint {
@@ -174,17 +183,18 @@ impl Guest {
     }
 
     fn called(&mut self, endpoint: GuestEndpoint, called: io::Result<Option<Channel>>) {
-        let is_blind = endpoint.watch.is_blind();
         self.endpoint = Some(endpoint);
         match called {
             Ok(Some(channel)) => self.knock(channel),
             Ok(None) => {
                 self.core.link.absent();
-                self.look_again(if is_blind {
-                    RETRY_LONGEST
-                } else {
-                    RETRY_WATCHED
-                });
+                self.look_again(RETRY_NO_HOST);
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                if self.pause >= RETRY_HOST {
+                    self.core.failed(untaken());
+                }
+                self.look_again(RETRY_HOST);
             }
             Err(e) => self.no_luck(system_error("cannot reach the host", e)),
         }
@@ -213,7 +223,7 @@ impl Guest {
         if before.is_some() && matches!(&outcome, Err(e) if e.kind() == ErrorKind::NotConnected) {
             // The host it waited for has closed or ended.
             self.core.link.absent();
-            self.look_again(RETRY_LONGEST);
+            self.look_again(RETRY_HOST);
         } else {
             self.handshake_done(outcome);
         }
@@ -234,7 +244,7 @@ impl Guest {
 
     fn no_luck(&mut self, e: Error) {
         self.core.failed(e);
-        self.look_again(RETRY_LONGEST);
+        self.look_again(RETRY_HOST);
     }
 
     fn look_again(&mut self, longest: Duration) {

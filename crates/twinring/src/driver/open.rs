@@ -11,6 +11,8 @@ use super::link_task::{LinkTask, Readiness};
 use super::registration::Registration;
 use super::threads::spawn;
 use crate::error::Result;
+use crate::os::process::as_itself;
+use crate::os::system_error;
 use crate::segment::Side;
 use crate::transfer::{Name, Options, Share};
 
@@ -26,14 +28,14 @@ pub(crate) fn open<C: From<Arc<Share>> + 'static>(
         Side::Host => {
             // The thread is running by the time the memory for the first guest has been created.
             registration.start_thread()?;
-            let endpoint = HostEndpoint::open(&registration, &name, &options)?;
+            let endpoint = itself(|| HostEndpoint::open(&registration, &name, &options))?;
             let core = make_core(&registration, name, options, callbacks)?;
             let starter = registration.starter();
             starter.begin(Host::new(&core, endpoint, registration));
             Ok(core)
         }
         Side::Guest => {
-            let endpoint = GuestEndpoint::new(&registration, &name, &options)?;
+            let endpoint = itself(|| GuestEndpoint::new(&registration, &name, &options))?;
             let core = make_core(&registration, name, options, callbacks)?;
             let starter = registration.starter();
             let mut guest = Guest::new(&core, endpoint, registration);
@@ -48,6 +50,10 @@ pub(crate) fn open<C: From<Arc<Share>> + 'static>(
             Ok(core)
         }
     }
+}
+
+fn itself<T: Send>(f: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    as_itself(f).map_err(|e| system_error("cannot tell whom this thread acts for", e))?
 }
 
 fn make_core<C: From<Arc<Share>> + 'static>(

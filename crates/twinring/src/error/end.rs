@@ -117,7 +117,9 @@ impl fmt::Display for End {
             End::Abandoned { by } => {
                 write!(f, "{} gave up without finishing", who(by))
             }
-            End::Crashed => f.write_str("the peer's process ended without a word"),
+            End::Crashed => f.write_str(
+                "the peer has gone without a word: its process ended, or its link failed",
+            ),
             End::Fault { by, what } => write!(f, "{} broke the protocol: {what}", who(by)),
             End::Stopped { code, reason } => {
                 write!(

@@ -44,6 +44,7 @@ pub fn arm(name: &'static str, skip: u64, code: u32) {
 /// * `duplicate`: the process could be opened, but a driver has taken the right out of the handle
 ///   (ObRegisterCallbacks);
 /// * `impersonate`: the guest has opened the pipe as SECURITY_ANONYMOUS;
+/// * `protected`: pipes below `ProtectedPrefix`, which are for administrators and services;
 /// * `global`: sections in `Global\`, without SeCreateGlobalPrivilege, which services and administrators have.
 #[cfg_attr(not(windows), expect(dead_code, reason = "Unix has no such rights"))]
 pub(in crate::os) fn is_denied(what: &'static str) -> bool {

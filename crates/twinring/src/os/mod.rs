@@ -77,13 +77,18 @@ pub(crate) fn has_one_processor() -> bool {
     *ONE.get_or_init(|| processors() == 1)
 }
 
-/// How many processors this thread may run on.
+/// How many processors this thread, or process, may run on.
 fn processors() -> usize {
     // `available_parallelism` would also read the limits of control groups, from files: a guest
     // that is connecting waits for this.
     #[cfg(target_os = "linux")]
     if let Ok(set) = rustix::thread::sched_getaffinity(None) {
         return set.count() as usize;
+    }
+    // `available_parallelism` does not look at it there.
+    #[cfg(windows)]
+    if let Some(processors) = windows::allowed_processors() {
+        return processors;
     }
     std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -30,7 +30,9 @@ use windows_sys::Win32::System::LibraryLoader::{
 use windows_sys::Win32::System::SystemServices::{
     SE_GROUP_ENABLED, SE_GROUP_USE_FOR_DENY_ONLY, SECURITY_MANDATORY_MEDIUM_RID,
 };
-use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
+use windows_sys::Win32::System::Threading::{
+    GetCurrentProcess, GetProcessAffinityMask, OpenProcessToken,
+};
 use windows_sys::core::BOOL;
 
 /// The error of the system call of this name, which is about to be made, if a test wants it to fail.
@@ -154,6 +156,17 @@ pub(crate) fn keep_code() -> io::Result<()> {
     })?;
     KEPT.store(true, Ordering::Relaxed);
     Ok(())
+}
+
+/// How many processors the process may run on; `None` if the system does not say, as for one with several groups of 64.
+pub(crate) fn allowed_processors() -> Option<usize> {
+    let (mut allowed, mut all) = (0, 0);
+    // SAFETY: the constant for this process, and room for the two results.
+    ok("GetProcessAffinityMask", || unsafe {
+        GetProcessAffinityMask(GetCurrentProcess(), &mut allowed, &mut all)
+    })
+    .ok()?;
+    (allowed != 0).then_some(allowed.count_ones() as usize)
 }
 
 /// As [`crate::os::threads_can_start`].

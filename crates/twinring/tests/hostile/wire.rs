@@ -109,8 +109,10 @@ impl Stranger {
     #[cfg(windows)]
     fn try_connect(place: &Place) -> io::Result<Stranger> {
         let user = twinring::User::current()?;
-        let pipe = format!(r"\\.\pipe\twinring-1-{user}-{}", key(place));
-        let file = File::options().read(true).write(true).open(pipe)?;
+        let name = format!("twinring-1-{user}-{}", key(place));
+        let open = |pipe| File::options().read(true).write(true).open(pipe);
+        let file = open(format!(r"\\.\pipe\ProtectedPrefix\Administrators\{name}"))
+            .or_else(|_| open(format!(r"\\.\pipe\{name}")))?;
         Ok(Stranger(file))
     }
 

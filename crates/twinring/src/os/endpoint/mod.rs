@@ -30,7 +30,7 @@ mod sys;
 ///   process has it. `label` is text for people who look at the file.
 /// * `claimant(&self) -> Option<String>`: who has it, as far as known, for an error message.
 /// * `connect(&self) -> io::Result<Option<Channel>>`: reaches the host; `None` if none listens
-///   now. Never waits. `identify` then has to ask whose host it is; but where a host of the wrong user
+///   now, `WouldBlock` if one does, and has not taken the last call yet. Never waits. `identify` then has to ask whose host it is; but where a host of the wrong user
 ///   can be recognised before, this does not connect to it.
 /// * `CONNECTS_ON_ANY_THREAD: bool`: whether a thread of the program's may call `connect` and use the
 ///   channel;

@@ -7,9 +7,15 @@
 //! |------------------------------------|----------------------------------------------------|
 //! | `Global\twinring-1-U-K`            | mutex, held by the host for as long as it lives    |
 //! | `\\.\pipe\twinring-1-U-K`          | pipe, for the handshake only                       |
+//! | `\\.\pipe\ProtectedPrefix\Administrators\twinring-1-U-K` | the same, of a host that is SYSTEM or elevated (`LocalService`, `NetworkService`: of these) |
+//! | the same with `-claim`             | pipe, held by such a host for as long as it lives  |
 //! | `Global\twinring-1-U-K-host`       | event, set when a host begins to listen: a hint    |
 //!
-//! Creating mutexes and events in `Global\` needs no privilege, so sessions do not matter.
+//! Creating mutexes and events in `Global\` needs no privilege, so sessions do not matter. But anybody may take such a
+//! name first, and the host then gets an error that says so. Below `ProtectedPrefix` only the privileged may create
+//! pipes, and guests look there first: so nobody can keep such a host from its name, or stand in for it. It takes the
+//! mutex, too, if nobody else has, because a host of the same user without these rights has no other claim.
+//!
 //! What a connection uses after its handshake has no name, unless neither side may open the other's process (`names`).
 //!
 //! `U` is the host's user, so a guest has to know whose host it looks for: its own user's, or those

@@ -52,6 +52,17 @@ pub(crate) use sys::{count_forks, forks};
 /// they are still missing.
 pub(crate) use sys::Process;
 
+/// `as_itself(f) -> io::Result<T>`: runs `f` as the user of this process. A thread that acts as another one
+/// (impersonation on Windows) would create objects that are not ours.
+#[cfg(windows)]
+pub(crate) use sys::as_itself;
+
+/// Threads do not act as other users here.
+#[cfg(unix)]
+pub(crate) fn as_itself<T: Send>(f: impl FnOnce() -> T + Send) -> std::io::Result<T> {
+    Ok(f())
+}
+
 pub use peer::Peer;
 pub(crate) use per_process::PerProcess;
 pub use user::{ParseUserError, User};

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
+use std::panic::resume_unwind;
 use std::ptr;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use windows_sys::Wdk::Storage::FileSystem::{
@@ -11,7 +13,7 @@ use windows_sys::Wdk::Storage::FileSystem::{
     NtQueryInformationFile,
 };
 use windows_sys::Win32::Foundation::{
-    DuplicateHandle, ERROR_ACCESS_DENIED, ERROR_INVALID_PARAMETER, FILETIME, HANDLE,
+    DuplicateHandle, ERROR_ACCESS_DENIED, ERROR_INVALID_PARAMETER, ERROR_NO_TOKEN, FILETIME, HANDLE,
 };
 use windows_sys::Win32::Security::{RevertToSelf, TOKEN_QUERY, TokenGroups};
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
@@ -31,7 +33,7 @@ use super::{Peer, User};
 use crate::error::{Error, ErrorKind};
 use crate::os::event::{Deadline, Source, wait};
 use crate::os::windows::{
-    groups, is_code, is_end_of_pipe, may_be_denied, ok, own, owner, process_token,
+    groups, is_code, is_end_of_pipe, keep_code, may_be_denied, ok, own, owner, process_token,
     restricting_services, status,
 };
 
@@ -312,6 +314,38 @@ pub(in crate::os) fn this_session() -> io::Result<u32> {
     Ok(session)
 }
 
+/// Whether this thread acts as another user.
+fn is_impersonating() -> io::Result<bool> {
+    let mut token = ptr::null_mut();
+    // SAFETY: the call returns a constant that stands for this thread; room for the result. The token is opened in
+    // the process's own name (TRUE).
+    let opened = ok("OpenThreadToken", || unsafe {
+        OpenThreadToken(GetCurrentThread(), TOKEN_QUERY, 1, &mut token)
+    });
+    match opened {
+        Ok(()) => {
+            // SAFETY: the call above has just made this handle for us.
+            drop(unsafe { OwnedHandle::from_raw_handle(token) });
+            Ok(true)
+        }
+        Err(e) if is_code(&e, &[ERROR_NO_TOKEN]) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// As [`super::as_itself`].
+pub(crate) fn as_itself<T: Send>(f: impl FnOnce() -> T + Send) -> io::Result<T> {
+    if !is_impersonating()? {
+        return Ok(f());
+    }
+    keep_code()?;
+    // A new thread has the process's token.
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, f)?;
+        Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}
+
 fn is_set(handle: &OwnedHandle) -> bool {
     let source = Source::Handle(handle.as_handle());
     matches!(wait(&[source], Deadline::Now), Ok(Some(_)))
@@ -430,6 +464,25 @@ mod tests {
             let e = wrong.parse::<User>().unwrap_err();
             assert!(e.to_string().contains("security identifier"), "{e}");
         }
+    }
+
+    #[test]
+    fn a_thread_that_acts_as_another_user_opens_nothing_itself() {
+        use windows_sys::Win32::Security::{ImpersonateSelf, SecurityImpersonation};
+        let here = || (thread::current().id(), is_impersonating().unwrap());
+        let me = thread::current().id();
+        assert_eq!(as_itself(here).unwrap(), (me, false));
+        // SAFETY: a plain number; the thread gets a token, a copy of its process's, until it is taken away below.
+        ok("ImpersonateSelf", || unsafe {
+            ImpersonateSelf(SecurityImpersonation)
+        })
+        .unwrap();
+        assert!(is_impersonating().unwrap());
+        let (thread, impersonating) = as_itself(here).unwrap();
+        assert!(thread != me && !impersonating);
+        assert!(is_impersonating().unwrap(), "the caller goes on as before");
+        // SAFETY: ends what was begun above.
+        assert_ne!(unsafe { RevertToSelf() }, 0);
     }
 
     #[test]

@@ -102,7 +102,8 @@ impl Rendezvous {
         match connect(&fd, &self.socket) {
             Ok(()) => Ok(Some(Channel::new(fd))),
             // No host, a dead host's socket, or a host whose queue is full.
-            Err(Errno::NOENT | Errno::CONNREFUSED | Errno::AGAIN | Errno::INPROGRESS) => Ok(None),
+            Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
+            Err(Errno::AGAIN | Errno::INPROGRESS) => Err(io::ErrorKind::WouldBlock.into()),
             Err(e) => Err(e.into()),
         }
     }

@@ -128,11 +128,11 @@ fn access_lists_are_what_was_asked_for() {
         let same_user = super::place(&key);
         let notice = same_user.notice().unwrap();
         let host = host(&place);
-        let pipe = pipe::open(&place.pipe_name()).unwrap().unwrap();
+        let pipe = pipe::open(&host.claim.pipe_name()).unwrap().unwrap();
         check_access(&pipe, user, PIPE_ALL, &guests);
         // Also the next instance, which `accept` creates.
         drop(answer(&host.listener));
-        let pipe = pipe::open(&place.pipe_name()).unwrap().unwrap();
+        let pipe = pipe::open(&host.claim.pipe_name()).unwrap().unwrap();
         check_access(&pipe, user, PIPE_ALL, &guests);
         // What guests have no access to.
         let private = place.private().unwrap();
@@ -196,7 +196,7 @@ fn an_object_of_another_user_is_not_ours() {
             return;
         }
     };
-    let e = place.claim("test").unwrap_err();
+    let e = place.claim_beside(None).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::WrongOwner, "{e}");
     let text = e.to_string();
     for part in [SYSTEM, place.user.as_str(), "end it"] {

@@ -10,8 +10,9 @@ use std::ptr;
 use std::sync::{Arc, Mutex};
 
 use windows_sys::Win32::Foundation::{
-    ERROR_FILE_NOT_FOUND, ERROR_IO_INCOMPLETE, ERROR_IO_PENDING, ERROR_NO_DATA,
-    ERROR_OPERATION_ABORTED, ERROR_PIPE_BUSY, ERROR_PIPE_CONNECTED, HANDLE,
+    ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_INVALID_NAME, ERROR_IO_INCOMPLETE,
+    ERROR_IO_PENDING, ERROR_NO_DATA, ERROR_OPERATION_ABORTED, ERROR_PATH_NOT_FOUND,
+    ERROR_PIPE_BUSY, ERROR_PIPE_CONNECTED, HANDLE,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, FILE_READ_ATTRIBUTES,
@@ -29,7 +30,7 @@ use crate::os::endpoint::common::{PACKET, Packet};
 use crate::os::event::{new_event, reset, set};
 use crate::os::process::KeptPipe;
 use crate::os::windows::{
-    AccessList, READ_CONTROL, is_code, is_end_of_pipe, may_fail, ok, own, wide,
+    AccessList, READ_CONTROL, is_code, is_end_of_pipe, may_be_denied, may_fail, ok, own, wide,
 };
 
 /// The rights that a guest needs. Named one by one, because the general right to write
@@ -51,14 +52,18 @@ pub(super) fn instance(name: &str, access: &AccessList, first: bool) -> io::Resu
     } else {
         0
     };
+    create(name, access, first, PIPE_UNLIMITED_INSTANCES)
+}
+
+fn create(name: &str, access: &AccessList, flags: u32, most: u32) -> io::Result<OwnedHandle> {
     // SAFETY: a zero-terminated string, and attributes that live as long as the call.
     unsafe {
         own("CreateNamedPipeW", || {
             CreateNamedPipeW(
                 wide(name).as_ptr(),
-                PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED | first,
+                PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED | flags,
                 MODE,
-                PIPE_UNLIMITED_INSTANCES,
+                most,
                 BUFFER,
                 BUFFER,
                 0,
@@ -68,7 +73,32 @@ pub(super) fn instance(name: &str, access: &AccessList, first: bool) -> io::Resu
     }
 }
 
-/// Connects to the pipe as a client; `None` if no instance of it waits for one.
+/// A lock that is a pipe of one instance, to which only its owner may connect, and does not. The system frees it with
+/// its last handle.
+pub(super) enum Lock {
+    Held(OwnedHandle),
+    Taken,
+    /// This process may have no pipe of this name.
+    Denied,
+}
+
+impl Lock {
+    pub(super) fn take(name: &str, access: &AccessList) -> io::Result<Lock> {
+        const DENIED: [u32; 3] = [
+            ERROR_ACCESS_DENIED,
+            ERROR_PATH_NOT_FOUND,
+            ERROR_INVALID_NAME,
+        ];
+        let created = may_be_denied("protected").and_then(|()| create(name, access, 0, 1));
+        match created {
+            Err(e) if is_code(&e, &[ERROR_PIPE_BUSY]) => Ok(Lock::Taken),
+            Err(e) if is_code(&e, &DENIED) => Ok(Lock::Denied),
+            created => created.map(Lock::Held),
+        }
+    }
+}
+
+/// Connects to the pipe as a client; `None` if there is none, `WouldBlock` if no instance of it waits for a client.
 pub(super) fn open(name: &str) -> io::Result<Option<OwnedHandle>> {
     // The server may find out who we are, and nothing more: a process that has taken the name must
     // not be able to act as us.
@@ -89,7 +119,9 @@ pub(super) fn open(name: &str) -> io::Result<Option<OwnedHandle>> {
     };
     match pipe {
         Ok(pipe) => Ok(Some(pipe)),
-        Err(e) if is_code(&e, &[ERROR_FILE_NOT_FOUND, ERROR_PIPE_BUSY]) => Ok(None),
+        // Not even the place for it may be there.
+        Err(e) if is_code(&e, &[ERROR_FILE_NOT_FOUND, ERROR_PATH_NOT_FOUND]) => Ok(None),
+        Err(e) if is_code(&e, &[ERROR_PIPE_BUSY]) => Err(io::ErrorKind::WouldBlock.into()),
         Err(e) => Err(e),
     }
 }

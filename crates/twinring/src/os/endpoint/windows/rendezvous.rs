@@ -5,7 +5,9 @@ use std::io;
 use std::os::windows::io::{AsHandle, OwnedHandle};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_INVALID_NAME};
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_INVALID_HANDLE, ERROR_INVALID_NAME, ERROR_PIPE_BUSY,
+};
 use windows_sys::Win32::System::Threading::{
     CREATE_EVENT_MANUAL_RESET, CreateEventExW, EVENT_MODIFY_STATE, OpenEventW,
     SYNCHRONIZATION_SYNCHRONIZE,
@@ -26,7 +28,7 @@ pub(crate) struct Rendezvous {
     pub(super) user: String,
     /// The common part of the names of our own objects.
     pub(super) name: String,
-    /// The users whose hosts a guest looks for, and the common part of the names of their objects.
+    /// The users whose hosts a guest looks for, and the pipes of those: first where nobody else can have one.
     hosts: Vec<(String, String)>,
     /// Who may connect to a host besides its own user, as entries of an access list.
     guests: String,
@@ -41,8 +43,12 @@ impl Rendezvous {
         let user = User::current().map_err(whose)?.to_string();
         let hosts = if options.is_guest {
             let hosts = options.access.hosts().map_err(whose)?;
-            let with_name = |host: &User| (host.to_string(), name_of(host, key));
-            hosts.iter().map(with_name).collect()
+            let pipes = |host: &User| {
+                let (host, name) = (host.to_string(), name_of(host, key));
+                let protected = protected_name(&host, &name);
+                [(host.clone(), protected), (host, pipe_name(&name))]
+            };
+            hosts.iter().flat_map(pipes).collect()
         } else {
             Vec::new()
         };
@@ -71,18 +77,61 @@ impl Rendezvous {
         false
     }
 
-    /// `label` is not used: a mutex holds no text.
+    /// `label` is not used: neither a mutex nor a pipe holds text.
     pub(crate) fn claim(&self, _label: &str) -> Result<Option<NameClaim>, Error> {
-        let name = format!(r"Global\{}", self.name);
-        let failed = |what, e| self.unusable(&format!("cannot {what} the mutex {name}"), e);
-        let access = self.private().map_err(|e| failed("describe", e))?;
-        let mutex = claim::open(&name, &access).map_err(|e| failed("open", e))?;
-        self.check_owner(&mutex, "mutex", &name)?;
-        let held = claim::hold(&name, mutex).map_err(|e| failed("take", e))?;
-        Ok(held.map(|held| NameClaim {
+        match self.claim_protected()? {
+            pipe::Lock::Held(lock) => self.claim_beside(Some(lock)),
+            pipe::Lock::Denied => self.claim_beside(None),
+            pipe::Lock::Taken => Ok(None),
+        }
+    }
+
+    /// The rest of a claim. `protected`: what only privileged hosts have.
+    pub(super) fn claim_beside(
+        &self,
+        protected: Option<OwnedHandle>,
+    ) -> Result<Option<NameClaim>, Error> {
+        // Also the place that needs no rights, where a host of the same user may be that has fewer.
+        let mutex = match self.open_mutex() {
+            // Somebody else has taken it first; the other place is enough.
+            Err(e)
+                if protected.is_some()
+                    && matches!(e.kind(), ErrorKind::AccessDenied | ErrorKind::WrongOwner) =>
+            {
+                None
+            }
+            opened => Some(opened?),
+        };
+        let held = match mutex {
+            Some((name, mutex)) => {
+                let taken = claim::hold(&name, mutex);
+                match taken.map_err(|e| self.unusable(&cannot("take", &name), e))? {
+                    Some(held) => Some(held),
+                    None => return Ok(None),
+                }
+            }
+            None => None,
+        };
+        Ok(Some(NameClaim {
             place: self.clone(),
+            protected,
             _held: held,
         }))
+    }
+
+    /// The lock on the name among pipes that only the hosts of privileged users may create.
+    fn claim_protected(&self) -> Result<pipe::Lock, Error> {
+        let name = format!("{}-claim", protected_name(&self.user, &self.name));
+        let lock = || pipe::Lock::take(&name, &self.private()?);
+        lock().map_err(|e| self.unusable(&format!("cannot create {name}"), e))
+    }
+
+    fn open_mutex(&self) -> Result<(String, OwnedHandle), Error> {
+        let name = format!(r"Global\{}", self.name);
+        let open = || claim::open(&name, &self.private()?);
+        let mutex = open().map_err(|e| self.unusable(&cannot("open", &name), e))?;
+        self.check_owner(&mutex, "mutex", &name)?;
+        Ok((name, mutex))
     }
 
     /// The system does not say who holds a mutex.
@@ -94,8 +143,8 @@ impl Rendezvous {
         // If one host's pipe is wrong, or someone else has taken its name, we still try the next;
         // it is reported if there is none.
         let mut found = Ok(None);
-        for (host, name) in &self.hosts {
-            match pipe::open(&pipe_name(name)) {
+        for (host, pipe) in &self.hosts {
+            match pipe::open(pipe) {
                 Ok(None) => {}
                 Ok(Some(pipe)) if owner(pipe.as_handle()).is_ok_and(|owner| owner == *host) => {
                     return Channel::of_guest(pipe).map(Some);
@@ -105,10 +154,6 @@ impl Rendezvous {
             }
         }
         found?.map(Channel::of_guest).transpose()
-    }
-
-    pub(super) fn pipe_name(&self) -> String {
-        pipe_name(&self.name)
     }
 
     pub(super) fn notice_name(&self) -> String {
@@ -190,11 +235,13 @@ impl Rendezvous {
     }
 
     fn unusable(&self, what: &str, e: io::Error) -> Error {
-        if is_code(&e, &[ERROR_ACCESS_DENIED]) {
+        // The others: an object of another kind has the name, or a pipe that takes no further instances.
+        const STRANGERS: [u32; 3] = [ERROR_ACCESS_DENIED, ERROR_INVALID_HANDLE, ERROR_PIPE_BUSY];
+        if is_code(&e, &STRANGERS) {
             return Error::new(
                 ErrorKind::AccessDenied,
                 format!(
-                    "{what}: {e}; a process of another user may have taken the name: end it, or \
+                    "{what}: {e}; another program has taken the name, maybe of another user: end it, or \
                      use another name for the link",
                 ),
             )
@@ -216,10 +263,28 @@ pub(super) fn pipe_name(name: &str) -> String {
     format!(r"\\.\pipe\{name}")
 }
 
+/// Where only privileged hosts may create pipes, so that nobody else can take their names first: services of the two
+/// accounts, and processes with the group of administrators, as SYSTEM's and elevated ones are.
+pub(super) fn protected_name(user: &str, name: &str) -> String {
+    let whose = match user {
+        "S-1-5-19" => "LocalService",
+        "S-1-5-20" => "NetworkService",
+        _ => "Administrators",
+    };
+    pipe_name(&format!(r"ProtectedPrefix\{whose}\{name}"))
+}
+
+fn cannot(what: &str, mutex: &str) -> String {
+    format!("cannot {what} the mutex {mutex}")
+}
+
 #[derive(Debug)]
 pub(crate) struct NameClaim {
     place: Rendezvous,
-    _held: claim::Held,
+    /// If this host may have it.
+    protected: Option<OwnedHandle>,
+    /// Unless somebody else has taken it first, and the other is enough.
+    _held: Option<claim::Held>,
 }
 
 impl NameClaim {
@@ -231,7 +296,7 @@ impl NameClaim {
 
     pub(crate) fn listen(&self) -> Result<Listener, Error> {
         let place = &self.place;
-        let name = place.pipe_name();
+        let name = self.pipe_name();
         let failed = |e| place.unusable(&format!("cannot listen on {name}"), e);
         let called = Arc::new(new_event(true).map_err(failed)?);
         let pipe = self.first_instance(&name)?;
@@ -239,9 +304,17 @@ impl NameClaim {
         place.give_notice();
         Ok(Listener {
             place: place.clone(),
+            name,
             call: Mutex::new(call),
             called,
         })
+    }
+
+    pub(super) fn pipe_name(&self) -> String {
+        match self.protected {
+            Some(_) => protected_name(&self.place.user, &self.place.name),
+            None => pipe_name(&self.place.name),
+        }
     }
 
     /// As [`Listener::is_lost`].
@@ -255,10 +328,9 @@ impl NameClaim {
         let failed = |e| place.unusable(&format!("cannot listen on {name}"), e);
         let access = place.for_guests().map_err(failed)?;
         match pipe::instance(name, &access, true) {
-            // There is such a pipe. It may be one of ours, or of a host of this user that has
-            // ended: a guest that was stopped in the middle of its handshake keeps it alive. Another
-            // instance shows it, because it has the owner of the whole pipe. (Wine ignores "first", so
-            // only Windows itself gets here.)
+            // There is such a pipe. It may be of a host of this user that has ended: a guest that was stopped in
+            // the middle of its handshake keeps it alive. Another instance shows it, because it has the owner of
+            // the whole pipe. (Wine ignores "first", so only Windows itself gets here.)
             Err(e) if is_code(&e, &[ERROR_ACCESS_DENIED]) => {
                 let pipe = pipe::instance(name, &access, false).map_err(failed)?;
                 place.check_owner(&pipe, "pipe", name)?;
@@ -273,6 +345,8 @@ impl NameClaim {
 #[derive(Debug)]
 pub(crate) struct Listener {
     place: Rendezvous,
+    /// Of the pipe.
+    name: String,
     call: Mutex<pipe::Call>,
     /// Set when a call has come.
     called: Arc<OwnedHandle>,
@@ -300,7 +374,7 @@ impl Listener {
         }
         // The next guest must find an instance at any time: without one the name would be free.
         let access = self.place.for_guests()?;
-        let next = pipe::instance(&self.place.pipe_name(), &access, false)?;
+        let next = pipe::instance(&self.name, &access, false)?;
         let next = pipe::Call::begin(next, &self.called)?;
         let answered = std::mem::replace(&mut *call, next);
         Channel::of_host(answered.into_pipe()).map(Some)

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::error::ErrorKind;
 use crate::os::endpoint::common::{HANDOVER, PACKET, Packet, RendezvousOptions};
-use crate::os::event::{Deadline, Doorbells, Source, new_event, set, wait};
+use crate::os::event::{Deadline, Doorbells, Source, named_event, new_event, set, wait};
 use crate::os::memory::{Memory, Pages};
 use crate::os::process::{self, KeptPipe, Process, User};
 use crate::os::windows::{AccessList, is_code, own, owner, wide};
@@ -92,14 +92,14 @@ fn answer(listener: &Listener) -> Channel {
 
 struct Host {
     listener: Listener,
-    _claim: NameClaim,
+    claim: NameClaim,
 }
 
 fn host(place: &Rendezvous) -> Host {
     let claim = place.claim("test").unwrap().expect("the name is free");
     Host {
         listener: claim.listen().unwrap(),
-        _claim: claim,
+        claim,
     }
 }
 
@@ -209,9 +209,72 @@ fn a_name_taken_by_somebody_else_is_an_error() {
     let place = place(&key());
     let foreign = AccessList::parse("D:P(A;;GA;;;S-1-5-21-1-2-3-1001)").unwrap();
     let _squatter = claim::open(&format!(r"Global\{}", place.name), &foreign).unwrap();
-    let e = place.claim("test").unwrap_err();
+    let e = place.claim_beside(None).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::AccessDenied, "{e}");
-    assert!(e.to_string().contains("another user"), "{e}");
+    assert!(e.to_string().contains("another program"), "{e}");
+}
+
+#[test]
+fn a_name_taken_by_something_else_is_an_error() {
+    let place = place(&key());
+    let access = place.for_guests().unwrap();
+    let check = |e: crate::Error| {
+        assert_eq!(e.kind(), ErrorKind::AccessDenied, "{e}");
+        assert!(
+            e.to_string().contains("another program has taken the name"),
+            "{e}"
+        );
+    };
+    let name = format!(r"Global\{}", place.name);
+    let event = named_event(&name, &access).unwrap();
+    check(place.claim_beside(None).unwrap_err());
+    drop(event);
+    let (_memory, section) = Memory::create_named(LEN, &name, &access).unwrap();
+    check(place.claim_beside(None).unwrap_err());
+    drop(section);
+    let claim = place.claim_beside(None).unwrap().unwrap();
+    // A pipe of one instance.
+    let _lock = pipe::Lock::take(&pipe_name(&place.name), &access).unwrap();
+    check(claim.listen().unwrap_err());
+}
+
+/// Where this process may have pipes that others may not: as administrator or service; under Wine always.
+#[test]
+fn nobody_keeps_a_privileged_host_from_its_name() {
+    let place = place(&key());
+    let foreign = AccessList::parse("D:P(A;;GA;;;S-1-5-21-1-2-3-1001)").unwrap();
+    let _mutex = claim::open(&format!(r"Global\{}", place.name), &foreign).unwrap();
+    let _pipe = pipe::instance(&pipe_name(&place.name), &foreign, true).unwrap();
+    let claim = match place.claim("test") {
+        Err(e) if e.kind() == ErrorKind::AccessDenied => {
+            println!("skipped: this user has no rights that others do not have");
+            return;
+        }
+        claim => claim.unwrap().expect("the name is free"),
+    };
+    let host = Host {
+        listener: claim.listen().unwrap(),
+        claim,
+    };
+    assert!(place.claim("test").unwrap().is_none());
+    for _ in 0..2 {
+        shake_hands(&place, &host, true);
+    }
+    drop(host);
+    assert!(place.claim("test").unwrap().is_some());
+}
+
+/// Two hosts of one user do not both get a name because one of them has more rights.
+#[test]
+fn a_host_with_rights_and_one_without_exclude_each_other() {
+    let place = place(&key());
+    let without = place.claim_beside(None).unwrap().unwrap();
+    assert!(place.claim("test").unwrap().is_none());
+    drop(without);
+    let with = place.claim("test").unwrap().unwrap();
+    assert!(place.claim_beside(None).unwrap().is_none());
+    drop(with);
+    assert!(place.claim_beside(None).unwrap().is_some());
 }
 
 #[test]
@@ -287,8 +350,8 @@ fn a_guest_may_be_faster_than_the_listener() {
     let place = place(&key());
     let access = place.for_guests().unwrap();
     for stays in [true, false] {
-        let pipe = pipe::instance(&place.pipe_name(), &access, true).unwrap();
-        let guest = pipe::open(&place.pipe_name()).unwrap().unwrap();
+        let pipe = pipe::instance(&pipe_name(&place.name), &access, true).unwrap();
+        let guest = pipe::open(&pipe_name(&place.name)).unwrap().unwrap();
         let _guest = stays.then_some(guest);
         let called = Arc::new(new_event(true).unwrap());
         let call = pipe::Call::begin(pipe, &called).unwrap();
@@ -307,7 +370,7 @@ fn listening_survives_the_thread_that_began_it() {
             let guest = scope.spawn(|| {
                 let deadline = soon();
                 loop {
-                    if let Some(channel) = place.connect().unwrap() {
+                    if let Ok(Some(channel)) = place.connect() {
                         return channel;
                     }
                     assert!(!deadline.passed());
