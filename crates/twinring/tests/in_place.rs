@@ -13,7 +13,7 @@ use common::{
     CLOSED, CLOSED_HERE, CRASHED, Child, LIMIT, Parent, Place, Random, Side, Watchdog, check,
     connected, ended, kind, labelled, message, peers, read_label, rounds, until,
 };
-use twinring::{Connection, ErrorKind, Reservation, Timeout, View};
+use twinring::{By, Connection, End, ErrorKind, Reservation, Timeout, View};
 
 peers!(filler, stuffer, sleeper, echo, half, many);
 
@@ -528,6 +528,52 @@ fn the_peer_is_killed_during_a_reservation() {
         friend.expect(CLOSED);
         friend.finish();
     }
+}
+
+/// A peer that wants no more, and an end, reach those who wait behind a reservation; and whoever holds much of the ring
+/// is told of the end, and not to hold less.
+#[test]
+fn an_end_reaches_those_who_wait_for_the_program() {
+    let _watchdog = Watchdog::new(60);
+    let (host, guest) = twinring::Link::pair().unwrap();
+    let reservation = host.reserve(100).unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| host.send(b"?"));
+        thread::sleep(SHORT);
+        assert!(!waiting.is_finished());
+        guest.stop(5, "enough");
+        let e = waiting.join().unwrap().unwrap_err();
+        assert!(matches!(e.end(), Some(End::Stopped { code: 5, .. })), "{e}");
+        let e = scope.spawn(|| host.within(LIMIT).send(b"?"));
+        let e = e.join().unwrap().unwrap_err();
+        assert!(matches!(e.end(), Some(End::Stopped { code: 5, .. })), "{e}");
+    });
+    drop(reservation);
+
+    let place = Place::new();
+    let builder = |side| place.builder(side).ring_capacity(4096);
+    let host = builder(Side::Host).open().unwrap();
+    let guest = builder(Side::Guest).open().unwrap();
+    let (host, guest) = (connected(&host), connected(&guest));
+    let views: Vec<_> = (0..3)
+        .map(|_| {
+            host.send(&[1; 1000]).unwrap();
+            guest.recv_in_place().unwrap().unwrap()
+        })
+        .collect();
+    assert_eq!(kind(guest.recv_in_place()), ErrorKind::Held);
+    guest.close(1, "enough");
+    let e = guest.recv_in_place().unwrap_err();
+    assert!(
+        matches!(e.end(), Some(End::Closed { by: By::Local, .. })),
+        "{e}"
+    );
+    drop(views);
+    let e = guest.recv_in_place().unwrap_err();
+    assert!(
+        matches!(e.end(), Some(End::Closed { by: By::Local, .. })),
+        "{e}"
+    );
 }
 
 /// `close` waits for nothing that is held, and the thread that holds it is told.

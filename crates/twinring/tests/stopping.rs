@@ -247,6 +247,82 @@ fn batches_come_again_in_order() {
     }
 }
 
+/// What comes again is taken by itself: what is taken behind it does not take it, too. Nor does what is received.
+#[test]
+fn what_comes_again_is_taken_one_by_one() {
+    let _watchdog = Watchdog::new(60);
+    for (takes, left) in [
+        ("the first", vec![1, 2, 3]),
+        ("the second", vec![0, 1, 2, 3]),
+        ("by recv", vec![0, 1, 2, 3]),
+        ("in place", vec![0, 1, 2, 3]),
+        ("both", vec![2, 3]),
+    ] {
+        let (host, guest) = pair();
+        let all: Vec<_> = (0..4u64).map(u64::to_le_bytes).collect();
+        host.send_batch(&all).unwrap();
+        drop(guest.recv_batch().unwrap());
+        let next = || {
+            let mut batch = guest.recv_batch().unwrap().unwrap();
+            let message = batch.next_message().unwrap().to_vec();
+            (number(message), batch)
+        };
+        let (number_0, mut first) = next();
+        assert_eq!(number_0, 0);
+        match takes {
+            "by recv" => assert_eq!(number(guest.recv().unwrap().unwrap()), 1),
+            "in place" => drop(guest.recv_in_place().unwrap().unwrap()),
+            _ => {
+                let (number_1, mut second) = next();
+                assert_eq!(number_1, 1);
+                if takes != "the first" {
+                    second.take();
+                }
+                if takes != "the second" {
+                    first.take();
+                }
+            }
+        }
+        guest.close(0, "");
+        drop(first);
+        assert_eq!(unread(&host), left, "{takes} is taken");
+    }
+}
+
+/// Also what has overtaken a stream.
+#[test]
+fn what_has_overtaken_a_stream_comes_again_in_order() {
+    let _watchdog = Watchdog::new(60);
+    let (host, guest) = pair();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut stream = host.send_stream().unwrap();
+            stream.write_all(b"begins").unwrap();
+            stream.flush().unwrap();
+            for i in 0..2u64 {
+                host.send(&i.to_le_bytes()).unwrap();
+            }
+            stream.finish().unwrap();
+            for i in 2..4u64 {
+                host.send(&i.to_le_bytes()).unwrap();
+            }
+        });
+        let mut read = Vec::new();
+        let mut stream = guest.recv_stream().unwrap().unwrap();
+        stream.read_to_end(&mut read).unwrap();
+        assert_eq!(read, b"begins");
+        drop(stream);
+        // One by one those that were overtaken, then the others.
+        let batches: Vec<_> = (0..3)
+            .map(|_| guest.recv_batch().unwrap().unwrap())
+            .collect();
+        batches.into_iter().for_each(drop);
+        for i in 0..4 {
+            assert_eq!(number(guest.recv().unwrap().unwrap()), i);
+        }
+    });
+}
+
 /// Both have finished, and this is the last that is taken.
 type Last = fn(Connection) -> Result<()>;
 

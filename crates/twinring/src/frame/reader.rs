@@ -355,6 +355,11 @@ impl Reader {
         self.ring.span(HEADER, header.len() as usize)
     }
 
+    /// Where the frame that was peeked at ends in the ring.
+    pub(crate) fn end_of(&self, Frame(header): Frame) -> u64 {
+        self.ring.position() + header.frame_len()
+    }
+
     /// The memory that its spans are of.
     #[inline]
     pub(crate) fn memory(&self) -> &RingMemory {

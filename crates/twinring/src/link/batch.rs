@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::os::event::Deadline;
-use crate::transfer::Share;
+use crate::transfer::{RingPlace, Share};
 
 /// Messages that have been received, and that count as taken only when [`take`](Batch::take) says so. Made by
 /// [`Connection::recv_batch`](crate::Connection::recv_batch).
@@ -37,8 +37,8 @@ pub struct Batch {
     bytes: Vec<u8>,
     /// Where each ends in `bytes`, and in the ring.
     ends: Vec<(usize, u64)>,
-    /// Where the first begins in the ring.
-    start: u64,
+    /// Where they are kept in the ring from, if they are.
+    start: Option<u64>,
     /// How many have been given to the program, and how many it has taken.
     given: usize,
     taken: usize,
@@ -81,9 +81,9 @@ impl Batch {
     pub fn take(&mut self) {
         if self.taken < self.given {
             self.taken = self.given;
-            let end = self.ends[self.taken - 1].1;
-            if end != 0 {
-                self.share.owner.duplex.inbox.done(self.start, end);
+            if let Some(start) = self.start {
+                let end = self.ends[self.taken - 1].1;
+                self.share.owner.duplex.inbox.done(start, end);
             }
         }
     }
@@ -94,11 +94,19 @@ impl Drop for Batch {
         if self.taken == self.ends.len() || self.share.owner.duplex.link.is_forked() {
             return;
         }
+        let begin = |i: usize| match i.checked_sub(1) {
+            Some(before) => self.ends[before].1,
+            None => self.start.unwrap_or(0),
+        };
         let rest = (self.taken..self.ends.len()).map(|i| {
-            let message = self.message(i).unwrap_or_default().to_vec();
-            (message, self.start, self.ends[i].1)
+            let place = RingPlace {
+                start: self.start.map(|_| begin(i)),
+                end: self.ends[i].1,
+            };
+            (self.message(i).unwrap_or_default().to_vec(), place)
         });
-        self.share.owner.duplex.inbox.take_back(rest);
+        let inbox = &self.share.owner.duplex.inbox;
+        inbox.take_back(self.start, rest.collect());
     }
 }
 

@@ -137,6 +137,34 @@ impl Kept {
         }
     }
 
+    /// What is not done of the part that begins at `start` becomes parts of its own, which end here.
+    pub(crate) fn split(&self, start: u64, ends: impl Iterator<Item = u64>) {
+        let (mut state, _) = self.parts();
+        let Some(index) = state.parts.iter().position(|part| part.start == start) else {
+            return;
+        };
+        let behind = state.parts.split_off(index + 1);
+        let Some(whole) = state.parts.pop_back() else {
+            return;
+        };
+        let mut begin = whole.done;
+        if begin > start {
+            state.parts.push_back(KeptPart {
+                end: begin,
+                ..whole
+            });
+        }
+        for end in ends {
+            state.parts.push_back(KeptPart {
+                start: begin,
+                done: begin,
+                end,
+            });
+            begin = end;
+        }
+        state.parts.extend(behind);
+    }
+
     fn release(&self, state: &mut KeptParts, read: u64) {
         if state.frozen {
             return;
@@ -215,6 +243,29 @@ mod tests {
         assert_eq!((head(&kept), kept.held()), (56, 8));
         let _ = kept.done(16, 64);
         assert_eq!((head(&kept), kept.held()), (64, 0));
+    }
+
+    #[test]
+    fn the_pieces_of_a_part_are_done_in_any_order() {
+        let (_, ring) = test_ring(4096);
+        let kept = Kept::new(ring);
+        kept.add(0..16);
+        kept.add(16..32);
+        kept.extend(64);
+        kept.add(64..80);
+        let _ = kept.done(16, 24);
+        kept.split(16, [40, 56, 64].into_iter());
+        let _ = kept.done(40, 56);
+        let _ = kept.done(64, 80);
+        assert_eq!(head(&kept), 0);
+        let _ = kept.done(0, 16);
+        assert_eq!(head(&kept), 24, "what was done before is");
+        let _ = kept.done(56, 64);
+        assert_eq!(head(&kept), 24);
+        let _ = kept.done(24, 40);
+        assert_eq!((head(&kept), kept.held()), (80, 0));
+        kept.split(24, [40].into_iter());
+        assert_eq!(kept.done(24, 40), Wake::NotNeeded, "there is no such part");
     }
 
     #[test]

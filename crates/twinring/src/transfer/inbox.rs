@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::holder_thread::HolderThread;
 use super::incoming::{Event, Incoming, ReceiveMode, timed_out, too_long};
 use super::link_state::LinkState;
+use super::overtaken::RingPlace;
 use super::session::Session;
 use crate::error::{End, Error, ErrorKind, Result};
 use crate::frame::Reader;
@@ -133,8 +134,11 @@ impl Inbox {
             current.take_returned();
         }
         let held = self.session.kept.held();
-        // What comes again is held by nobody.
-        if held > self.session.incoming_ring().capacity() / 2 && current.overtaken.is_empty() {
+        // What comes again is held by nobody; and once the connection has ended, nobody waits for room.
+        if held > self.session.incoming_ring().capacity() / 2
+            && current.overtaken.is_empty()
+            && self.session.end().is_none()
+        {
             return Err(self.link.named(too_much_held(held)));
         }
         let mode = ReceiveMode::InPlace(message);
@@ -160,19 +164,24 @@ impl Inbox {
     /// A message that was given back to this side, and is received again, is done.
     #[inline]
     pub(crate) fn end_hold(&self, current: &mut Current<'_>) {
-        if let Some((start, end)) = current.hold.take() {
+        if let Some(RingPlace {
+            start: Some(start),
+            end,
+        }) = current.before.take()
+        {
             self.done(start, end);
         }
     }
 
     /// The next message, waiting for it, and then others that are known to be there, one after the other
-    /// in `bytes`; `ends` has where each ends in `bytes`, and in the ring. They are kept in the ring.
+    /// in `bytes`; `ends` has where each ends in `bytes`, and in the ring. Returns where they are kept in the ring from,
+    /// if they are.
     pub(crate) fn recv_batch(
         &self,
         bytes: &mut Vec<u8>,
         ends: &mut Vec<(usize, u64)>,
         deadline: Deadline,
-    ) -> Result<Option<u64>> {
+    ) -> Result<Option<Option<u64>>> {
         let mut current = self.begin(deadline)?;
         let received = self.collect(&mut current, bytes, ends, deadline);
         current.wake_peer();
@@ -186,14 +195,18 @@ impl Inbox {
         bytes: &mut Vec<u8>,
         ends: &mut Vec<(usize, u64)>,
         deadline: Deadline,
-    ) -> Result<Option<u64>> {
+    ) -> Result<Option<Option<u64>>> {
         let first = self.next_message(current, ReceiveMode::Pending(bytes), deadline)?;
         if first.is_none() {
             return Ok(None);
         }
         let Some(first) = current.frame.take() else {
             // It has been received before, and is kept in the ring or no longer there.
-            let (start, end) = current.hold.take().unwrap_or_default();
+            let nowhere = RingPlace {
+                start: None,
+                end: 0,
+            };
+            let RingPlace { start, end } = current.before.take().unwrap_or(nowhere);
             ends.push((bytes.len(), end));
             return Ok(Some(start));
         };
@@ -217,16 +230,18 @@ impl Inbox {
             ends.push((bytes.len(), end));
         }
         self.session.kept.extend(end);
-        Ok(Some(place.start))
+        Ok(Some(Some(place.start)))
     }
 
-    /// These messages of a batch were not taken: they come again. Each with where it is kept in the ring.
-    pub(crate) fn take_back(&self, messages: impl Iterator<Item = (Vec<u8>, u64, u64)>) {
-        let returned = &self.session.returned;
-        returned.put(messages.map(|(message, start, end)| {
-            let hold = (start != end).then_some((start, end));
-            (message, hold)
-        }));
+    /// These messages, the last ones of a batch that is kept from `start` on, if it is, were not taken: they come
+    /// again.
+    pub(crate) fn take_back(&self, start: Option<u64>, messages: Vec<(Vec<u8>, RingPlace)>) {
+        if let Some(start) = start {
+            // From now on each is taken by itself.
+            let ends = messages.iter().map(|(_, place)| place.end);
+            self.session.kept.split(start, ends);
+        }
+        self.session.returned.put(messages.into_iter());
         // A receiver may have the ring for as long as it waits for the peer: it is called.
         match self.current.lock(Deadline::Now) {
             Some(mut current) => current.take_returned(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::net;
 use super::options::Wait;
-use super::overtaken::Overtaken;
+use super::overtaken::{Overtaken, RingPlace};
 use super::session::{Session, Woken, fault_end};
 use super::spinner::Spinner;
 use super::wait::{Failure, HasFrame, wait};
@@ -34,8 +34,8 @@ pub(crate) struct Incoming {
     pub(crate) frame: Option<Frame>,
     /// The peer broke the protocol: nothing more is read.
     broken: bool,
-    /// What was received last had been received before: where it is kept in the ring.
-    pub(crate) hold: Option<(u64, u64)>,
+    /// What was received last had been received before: where it was in the ring.
+    pub(crate) before: Option<RingPlace>,
     /// Everything has been read; this is how the direction ended.
     over: Option<End>,
 }
@@ -101,7 +101,7 @@ impl Incoming {
             lent: false,
             frame: None,
             broken: false,
-            hold: None,
+            before: None,
             over: None,
         }
     }
@@ -169,13 +169,13 @@ impl Incoming {
 
     #[cold]
     fn pop_overtaken(&mut self) -> Option<Vec<u8>> {
-        while let Some((message, hold)) = self.overtaken.pop() {
+        while let Some((message, place)) = self.overtaken.pop() {
             if self.overtaken.is_empty() {
                 self.session.set_overtaken(false);
             }
             // What is still in the ring goes back to its sender once this side has ended the connection.
-            if hold.is_none() || self.may_release() {
-                self.hold = hold;
+            if place.start.is_none() || self.may_release() {
+                self.before = Some(place);
                 return Some(message);
             }
         }
@@ -185,8 +185,11 @@ impl Incoming {
     /// What was received and not taken comes first again.
     #[cold]
     pub(crate) fn take_returned(&mut self) {
-        for (message, hold) in self.session.returned.take().into_iter().rev() {
-            self.overtaken.put_back(message, hold);
+        for (message, place) in self.session.returned.take().into_iter().rev() {
+            if place.start.is_none() {
+                self.session.set_overtaken(true);
+            }
+            self.overtaken.put_back(message, place);
         }
     }
 
@@ -347,7 +350,9 @@ impl Incoming {
         Ok(match self.reader.piece(frame)? {
             Piece::Whole if begun => {
                 let (memory, span) = (self.reader.memory(), self.reader.span(frame));
-                self.overtaken.push(memory, span).map_err(Failure::Call)?;
+                let end = self.reader.end_of(frame);
+                let kept = self.overtaken.push(memory, span, end);
+                kept.map_err(Failure::Call)?;
                 self.session.set_overtaken(true);
                 self.give_back(frame);
                 Event::Again

@@ -47,6 +47,7 @@ pub(crate) use options::Options;
 pub use options::{DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_MESSAGE, DEFAULT_RING_CAPACITY, Wait};
 pub(crate) use outbox::{Outbox, give_back};
 pub(crate) use outgoing::{Reserved, admit};
+pub(crate) use overtaken::RingPlace;
 pub(crate) use owner::{Owner, Share};
 pub(crate) use send::{send, send_batch};
 pub(crate) use session::{Ended, Parts, Session};

@@ -14,7 +14,7 @@ use crate::frame::{Untaken, max_claim};
 use crate::os::event::Deadline;
 use crate::ring::Producer;
 use crate::segment::layout::{GOODBYE_NONE, RECEIVING_SEALED, SENDING_ABANDONED, SENDING_FINISHED};
-use crate::sync::{Aside, FairLock, FairLockGuard, Visit};
+use crate::sync::{Aside, FairLock, FairLockGuard, Visit, pause};
 
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -106,9 +106,13 @@ impl Outbox {
     fn wait_for_lane(&self, deadline: Deadline) -> Result<Lane<'_>> {
         loop {
             // Whoever fills a reservation need not notice the end, and may take as long as it likes.
-            let ended = self.session.end().filter(|_| self.lane.is_aside());
-            if let Some(ended) = ended {
-                return Err(Error::ended(ended.sending.clone()));
+            if self.lane.is_aside() {
+                if let Some(ended) = self.session.end() {
+                    return Err(Error::ended(ended.sending.clone()));
+                }
+                if self.session.is_stopped() {
+                    return Err(self.session.why_no_more());
+                }
             }
             self.reservation_holder.check("a reservation")?;
             let turn = Deadline::first([deadline, Deadline::after(LANE_TURN)]);
@@ -336,6 +340,12 @@ impl Outbox {
                     ErrorKind::Unsupported,
                     "what the peer has not taken it may still take: the connection has not ended",
                 ));
+            }
+            // The driver sets the end before it forbids to send: what is sent in between would be lost.
+            let mut tries = 0;
+            while self.session.end().is_some() && !self.session.is_mute() {
+                pause(tries);
+                tries += 1;
             }
             // A sender that has not seen yet that the peer stops may be about to publish.
             drop(self.visit_lane(deadline)?);

@@ -9,13 +9,18 @@ use crate::segment::{RingMemory, Span};
 /// Once they have this many bytes in all, no more are kept.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// Where a message is kept in the ring, if it is: the part that it belongs to, and its end.
-pub(crate) type Hold = Option<(u64, u64)>;
+/// Where a message was in the ring.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RingPlace {
+    /// Where it begins, if it is still kept there.
+    pub(crate) start: Option<u64>,
+    pub(crate) end: u64,
+}
 
-/// Whole messages in memory of our own, oldest first.
+/// Whole messages in memory of our own, in the order of their places.
 #[derive(Debug, Default)]
 pub(crate) struct Overtaken {
-    messages: VecDeque<(Vec<u8>, Hold)>,
+    messages: VecDeque<(Vec<u8>, RingPlace)>,
     bytes: usize,
 }
 
@@ -25,8 +30,8 @@ impl Overtaken {
         self.messages.is_empty()
     }
 
-    /// Keeps a copy of the message.
-    pub(crate) fn push(&mut self, memory: &RingMemory, span: Span) -> Result<()> {
+    /// Keeps a copy of the message, which ends there in the ring.
+    pub(crate) fn push(&mut self, memory: &RingMemory, span: Span, end: u64) -> Result<()> {
         if self.bytes >= MAX_BYTES {
             return Err(Error::new(
                 ErrorKind::Held,
@@ -50,29 +55,27 @@ impl Overtaken {
         message.resize(len, 0);
         span.read(memory, 0, &mut message);
         self.bytes += taken_by(&message);
-        self.messages.push_back((message, None));
+        self.messages
+            .push_back((message, RingPlace { start: None, end }));
         Ok(())
     }
 
     #[inline]
-    pub(crate) fn pop(&mut self) -> Option<(Vec<u8>, Hold)> {
-        let (message, hold) = self.messages.pop_front()?;
+    pub(crate) fn pop(&mut self) -> Option<(Vec<u8>, RingPlace)> {
+        let (message, place) = self.messages.pop_front()?;
         self.bytes -= taken_by(&message);
-        Some((message, hold))
+        Some((message, place))
     }
 
-    /// A message that was received and not taken comes first again.
-    pub(crate) fn put_back(&mut self, message: Vec<u8>, hold: Hold) {
+    /// A message that was received and not taken comes again, before all that were behind it.
+    pub(crate) fn put_back(&mut self, message: Vec<u8>, place: RingPlace) {
         self.bytes += taken_by(&message);
-        // Behind those of an earlier batch.
-        let end = |hold: &Hold| hold.map_or(0, |(_, end)| end);
-        let before = |other: &Hold| other.is_some() && end(other) < end(&hold);
-        let earlier = self.messages.iter().take_while(|(_, other)| before(other));
-        let at = earlier.count();
-        self.messages.insert(at, (message, hold));
+        let before = |(_, other): &(Vec<u8>, RingPlace)| other.end < place.end;
+        let at = self.messages.partition_point(before);
+        self.messages.insert(at, (message, place));
     }
 }
 
 fn taken_by(message: &[u8]) -> usize {
-    message.len() + size_of::<(Vec<u8>, Hold)>()
+    message.len() + size_of::<(Vec<u8>, RingPlace)>()
 }

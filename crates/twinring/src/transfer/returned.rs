@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::overtaken::Hold;
+use super::overtaken::RingPlace;
 
 /// Left here by whoever drops a batch, who must not wait for a receiver that waits for the peer.
 #[derive(Debug, Default)]
 pub(crate) struct Returned {
     any: AtomicBool,
     /// Oldest first.
-    messages: Mutex<VecDeque<(Vec<u8>, Hold)>>,
+    messages: Mutex<VecDeque<(Vec<u8>, RingPlace)>>,
 }
 
 impl Returned {
@@ -22,14 +22,14 @@ impl Returned {
         self.any.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn put(&self, messages: impl Iterator<Item = (Vec<u8>, Hold)>) {
+    pub(crate) fn put(&self, messages: impl Iterator<Item = (Vec<u8>, RingPlace)>) {
         // A panic while it is held, for lack of memory, has changed nothing but its length.
         let mut all = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
         all.extend(messages);
         self.any.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn take(&self) -> VecDeque<(Vec<u8>, Hold)> {
+    pub(crate) fn take(&self) -> VecDeque<(Vec<u8>, RingPlace)> {
         let mut all = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
         self.any.store(false, Ordering::Relaxed);
         std::mem::take(&mut all)
