@@ -107,10 +107,11 @@
 //! Within one connection each message arrives at most once, whole or not at all, and in the order
 //! in which its thread sent it. When [`Connection::send`] returns `Ok`, the message is committed: either the
 //! peer takes it, even if the sender's process dies right after, or it is among what
-//! [`take_unread`](Connection::take_unread) gives back after the end; never both, and never neither; but of a message longer than a frame (32 KiB, or a quarter of the
-//! ring) that it had taken in part, only that there was one ([`Unread::partial`]), and what has
-//! [overtaken a stream](RecvStream) counts as taken before it is received. Nothing
-//! is carried over to the next connection.
+//! [`take_unread`](Connection::take_unread) gives back after the end. Never neither; but of a message longer than a
+//! frame (32 KiB, or a quarter of the ring) that it had taken in part, only that there was one ([`Unread::partial`]),
+//! and what has [overtaken a stream](RecvStream) counts as taken before it is received. Never both, unless the peer
+//! goes while it holds a view or a batch: then what it has received behind that comes back as well. Nothing is carried
+//! over to the next connection.
 //!
 //! # Threads
 //! Messages do not pass through a background thread: the thread that calls `send` or `recv` works on the

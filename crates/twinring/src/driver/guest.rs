@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::arrivals::Arrivals;
 use super::core::{Core, FinishGuard};
@@ -24,6 +24,11 @@ use crate::transfer::{Name, Options};
 const RETRY_FIRST: Duration = Duration::from_millis(1);
 /// The longest pause while there is a host that is busy, or does not let us in.
 const RETRY_HOST: Duration = Duration::from_millis(100);
+/// The longest pause while there is one that has not taken the last call. There is no queue for calls on Windows:
+/// whoever tries often is let in sooner.
+const RETRY_CALL: Duration = Duration::from_millis(10);
+/// After so long, calls that are not taken are worth telling.
+const UNTAKEN: Duration = Duration::from_secs(1);
 /// The longest pause while there is none. Mostly a new one is reported; of another user's host on Windows there are no
 /// reports, but the pause is never longer than the host has been missing.
 const RETRY_NO_HOST: Duration = Duration::from_secs(1);
@@ -71,6 +76,8 @@ pub(super) struct Guest {
     /// `None` while a job has it.
     endpoint: Option<GuestEndpoint>,
     pause: Duration,
+    /// Since when the host has not taken our calls.
+    untaken: Option<Instant>,
     /// A change was reported while a job looked, which may have seen it or not.
     changed: bool,
     /// Too much of earlier connections was unread at the last look: look again whenever notified.
@@ -100,6 +107,7 @@ impl Guest {
             phase: Phase::Looking(Deadline::Now),
             endpoint: Some(endpoint),
             pause: RETRY_FIRST,
+            untaken: None,
             changed: false,
             full: false,
             core: core.clone(),
@@ -191,13 +199,15 @@ impl Guest {
                 self.look_again(RETRY_NO_HOST);
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                if self.pause >= RETRY_HOST {
+                let since = *self.untaken.get_or_insert_with(Instant::now);
+                if since.elapsed() > UNTAKEN {
                     self.core.failed(untaken());
                 }
-                self.look_again(RETRY_HOST);
+                return self.look_again(RETRY_CALL);
             }
             Err(e) => self.no_luck(system_error("cannot reach the host", e)),
         }
+        self.untaken = None;
     }
 
     fn knock(&mut self, channel: Channel) {

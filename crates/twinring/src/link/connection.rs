@@ -279,7 +279,8 @@ impl Connection {
 
     /// How much of what was sent the peer has taken: what `recv` has returned to its program, the messages
     /// of a [`Batch`] that it has [taken](Batch::take), those whose `on_message` has returned, and views that
-    /// it has dropped. It looks at each message that is still waiting, so it is not for each message.
+    /// it has dropped; in order: what is done behind a view or a batch that is still held counts with that. It looks at
+    /// each message that is still waiting, so it is not for each message.
     ///
     /// # Errors
     /// [`TimedOut`](crate::ErrorKind::TimedOut) if another thread is sending all the time;

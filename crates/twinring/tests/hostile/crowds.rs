@@ -1,5 +1,10 @@
 //! Guests that call and then do nothing, or too many of them.
 
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
 use crate::common::{Place, Side, Watchdog, connected, until};
 use crate::victim::{Victim, answer};
 use crate::wire::{BUSY, HELLO, LONG, PACKET, PROTOCOL, REFUSE, Stranger, WAIT, knock, u32_at};
@@ -34,6 +39,34 @@ fn the_silent_make_room() {
         }
     }
     victim.serves(&place, Side::Guest);
+}
+
+/// Nor do those that come again and again, faster than the host lets them go.
+#[test]
+fn those_that_come_again_and_again() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let mut victim = Victim::start(&place, Side::Host, LONG);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut held = VecDeque::new();
+                while !over.load(Ordering::Relaxed) {
+                    held.extend(Stranger::try_connect(&place));
+                    if held.len() > MOST {
+                        held.pop_front();
+                    }
+                    thread::sleep(Duration::from_micros(500));
+                }
+            });
+        }
+        thread::sleep(Duration::from_millis(500));
+        for _ in 0..3 {
+            victim.serves(&place, Side::Guest);
+        }
+        over.store(true, Ordering::Relaxed);
+    });
 }
 
 /// Nor do those that knock and never answer HELLO; they are asked one after the other.

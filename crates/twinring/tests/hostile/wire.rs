@@ -100,14 +100,14 @@ impl Stranger {
     }
 
     #[cfg(unix)]
-    fn try_connect(place: &Place) -> io::Result<Stranger> {
+    pub(crate) fn try_connect(place: &Place) -> io::Result<Stranger> {
         let stream = std::os::unix::net::UnixStream::connect(socket_path(place))?;
         stream.set_read_timeout(Some(crate::common::LIMIT))?;
         Ok(Stranger(stream))
     }
 
     #[cfg(windows)]
-    fn try_connect(place: &Place) -> io::Result<Stranger> {
+    pub(crate) fn try_connect(place: &Place) -> io::Result<Stranger> {
         let user = twinring::User::current()?;
         let name = format!("twinring-1-{user}-{}", key(place));
         let open = |pipe| File::options().read(true).write(true).open(pipe);
