@@ -1,0 +1,370 @@
+//! Starts a side as some account, and follows what it says.
+
+use std::fmt;
+use std::os::windows::io::OwnedHandle;
+use std::os::windows::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use windows_service::service::ServiceSidType;
+use windows_sys::Win32::System::Threading::CREATE_NO_WINDOW;
+
+use crate::args::Role;
+use crate::context::Context;
+use crate::proof::OrSkip;
+use crate::side::{self, Line, Order};
+use crate::system::calls::{command_line, ends_within, kill};
+use crate::system::service::{Service, service_sid};
+use crate::system::task::{Logon, Principal, Task};
+use crate::system::token;
+use crate::undo::{self, Undo};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// As whom a side runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Account {
+    Own,
+    /// Ourselves at low integrity, as sandboxed programs are.
+    Low,
+    /// Ourselves, not elevated, while we are.
+    NotElevated,
+    /// Ourselves, logged on anew without a password.
+    S4u,
+    /// The temporary user.
+    User,
+    System,
+    LocalService,
+    /// Services under the service manager: as SYSTEM,
+    SystemService,
+    /// as LocalService with the service's SID restricting it,
+    RestrictedService,
+    /// and as an account of the service's own.
+    VirtualService,
+}
+
+impl Account {
+    pub(crate) const ALL: [Account; 10] = [
+        Account::Own,
+        Account::Low,
+        Account::NotElevated,
+        Account::S4u,
+        Account::User,
+        Account::System,
+        Account::LocalService,
+        Account::SystemService,
+        Account::RestrictedService,
+        Account::VirtualService,
+    ];
+
+    /// Part of names.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Account::Own => "own",
+            Account::Low => "low",
+            Account::NotElevated => "limited",
+            Account::S4u => "s4u",
+            Account::User => "user",
+            Account::System => "system",
+            Account::LocalService => "localservice",
+            Account::SystemService => "service",
+            Account::RestrictedService => "restricted",
+            Account::VirtualService => "virtual",
+        }
+    }
+
+    pub(crate) fn is_task(self) -> bool {
+        use Account::{LocalService, NotElevated, S4u, System};
+        matches!(self, NotElevated | S4u | System | LocalService)
+    }
+
+    pub(crate) fn is_service(self) -> bool {
+        use Account::{RestrictedService, SystemService, VirtualService};
+        matches!(self, SystemService | RestrictedService | VirtualService)
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Account::Own => "this user",
+            Account::Low => "this user at low integrity",
+            Account::NotElevated => "this user, not elevated",
+            Account::S4u => "this user, by an S4U logon",
+            Account::User => "the temporary user",
+            Account::System => "SYSTEM",
+            Account::LocalService => "LocalService",
+            Account::SystemService => "a service as SYSTEM",
+            Account::RestrictedService => "a service as LocalService with a restricted SID",
+            Account::VirtualService => "a service with an account of its own (NT SERVICE\\...)",
+        })
+    }
+}
+
+/// What keeps the side, and ends with it.
+enum Holder {
+    Process { process: OwnedHandle, _undo: Undo },
+    Task(#[expect(dead_code, reason = "dropped, it ends the task")] Task),
+    Service(#[expect(dead_code, reason = "dropped, it ends the service")] Service),
+}
+
+fn kept(process: OwnedHandle) -> anyhow::Result<Holder> {
+    let killed = process.try_clone()?;
+    let undo = undo::at_the_end("a process of a proof", move || {
+        if !ends_within(&killed, Duration::ZERO) {
+            kill(&killed);
+            ends_within(&killed, Duration::from_secs(5));
+        }
+        Ok(())
+    });
+    Ok(Holder::Process {
+        process,
+        _undo: undo,
+    })
+}
+
+/// A side that runs.
+pub(crate) struct Side {
+    account: Account,
+    log: PathBuf,
+    holder: Holder,
+    pub(crate) runs_as: String,
+}
+
+/// Where a side will run.
+pub(crate) struct Stage<'a> {
+    context: &'a Context,
+    account: Account,
+    program: PathBuf,
+    folder: PathBuf,
+    /// The user that it will be for its peers.
+    pub(crate) sid: String,
+    /// Whom they have to let in for that, with commas between them.
+    pub(crate) accounts: String,
+}
+
+impl<'a> Stage<'a> {
+    pub(crate) fn new(context: &'a Context, account: Account) -> anyhow::Result<Stage<'a>> {
+        Stage::with_program(context, account, &context.program)
+    }
+
+    /// Of another build of this program.
+    pub(crate) fn with_program(
+        context: &'a Context,
+        account: Account,
+        program: &Path,
+    ) -> anyhow::Result<Stage<'a>> {
+        let sid = match account {
+            Account::User => context.user()?.sid.clone(),
+            Account::System | Account::SystemService => "S-1-5-18".to_owned(),
+            Account::LocalService | Account::RestrictedService => "S-1-5-19".to_owned(),
+            Account::VirtualService => service_sid(&context.plan.job(account))?,
+            _ => context.facts.token.user.clone(),
+        };
+        let accounts = match account {
+            // What it may write to has to name both.
+            Account::RestrictedService => {
+                format!("{sid},{}", service_sid(&context.plan.job(account))?)
+            }
+            _ => sid.clone(),
+        };
+        let may_write = |sid: &str| format!("(A;OICI;0x1301bf;;;{sid})");
+        let writers = match account {
+            Account::User
+            | Account::LocalService
+            | Account::RestrictedService
+            | Account::VirtualService => accounts.split(',').map(may_write).collect(),
+            // The label comes after the list.
+            Account::Low => may_write(&sid) + "S:(ML;OICI;NW;;;LW)",
+            Account::NotElevated | Account::S4u => may_write(&sid),
+            _ => String::new(),
+        };
+        let folder = context.new_folder(account.word(), &writers)?;
+        let program = match account {
+            // A program from a file of low integrity runs at low integrity; the copy inherits it from the folder.
+            Account::Low => {
+                let copy = folder.join("windows-proof.exe");
+                std::fs::copy(program, &copy)?;
+                copy
+            }
+            _ => program.to_owned(),
+        };
+        Ok(Stage {
+            context,
+            account,
+            program,
+            folder,
+            sid,
+            accounts,
+        })
+    }
+
+    /// What the side must say of itself, or it would prove something else.
+    fn must_be(&self) -> String {
+        match self.account {
+            Account::Own | Account::User => format!("user {} ", self.sid),
+            Account::Low => token::low(),
+            Account::NotElevated => "token: Limited".to_owned(),
+            _ => format!("user {} in session 0", self.sid),
+        }
+    }
+
+    /// A host or guest of the link `name`.
+    pub(crate) fn start(self, role: Role, name: &str, access: &str) -> anyhow::Result<Side> {
+        let role = match role {
+            Role::Host => "host",
+            Role::Guest => "guest",
+        };
+        let command = match self.account.is_service() {
+            true => "service",
+            false => "side",
+        };
+        self.run(&[command, "--role", role, "--name", name, "--access", access])
+    }
+
+    /// Tries what a stranger could do with a pipe.
+    pub(crate) fn try_pipe(self, pipe: &str) -> anyhow::Result<String> {
+        let side = self.run(&["try-pipe", "--pipe", pipe])?;
+        let open = side.wait_for("open: ")?;
+        let instance = side.wait_for("instance: ")?;
+        Ok(format!("{}, {}", open.text, instance.text))
+    }
+
+    fn run(self, arguments: &[&str]) -> anyhow::Result<Side> {
+        let log = self.folder.join("said.log");
+        let path = log.display().to_string();
+        let arguments: Vec<String> = arguments
+            .iter()
+            .chain(&["--log", &path])
+            .map(|argument| (*argument).to_owned())
+            .collect();
+        let holder = self.begin(&arguments);
+        let holder = match self.account {
+            Account::Own | Account::Low => holder?,
+            account => holder.or_skip(&format!("cannot start a program as {account}"))?,
+        };
+        let mut side = Side {
+            account: self.account,
+            log,
+            holder,
+            runs_as: String::new(),
+        };
+        let first = side.wait_for("runs as ");
+        side.runs_as = match self.account {
+            Account::Own | Account::Low => first?,
+            account => first.or_skip(&format!("no program runs as {account}"))?,
+        }
+        .text;
+        let must_be = self.must_be();
+        ensure!(
+            side.runs_as.contains(&must_be),
+            "a side that was to be {must_be:?} {}",
+            side.runs_as
+        );
+        Ok(side)
+    }
+
+    fn begin(&self, arguments: &[String]) -> anyhow::Result<Holder> {
+        let context = self.context;
+        let job = context.plan.job(self.account);
+        let service = |account: Option<&str>, sid| {
+            let service = Service::create(&job, account, sid, &self.program, arguments)?;
+            service.start()?;
+            Ok(Holder::Service(service))
+        };
+        let task = |sid: &str, logon| {
+            let principal = Principal {
+                sid: sid.to_owned(),
+                logon,
+            };
+            let arguments = command_line(arguments)?;
+            Task::start(&job, &principal, &self.program, &arguments, &self.folder).map(Holder::Task)
+        };
+        let own = &context.facts.token.user;
+        match self.account {
+            Account::Own | Account::Low => {
+                let child = Command::new(&self.program)
+                    .args(arguments)
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null())
+                    .creation_flags(CREATE_NO_WINDOW)
+                    .spawn()
+                    .context("cannot start this program")?;
+                kept(child.into())
+            }
+            Account::User => {
+                let program = self.program.display().to_string();
+                let line = command_line(&[&[program][..], arguments].concat())?;
+                let process = context.user()?.start(&self.program, &line)?;
+                kept(process)
+            }
+            Account::NotElevated => task(own, Logon::Limited),
+            Account::S4u => task(own, Logon::S4u),
+            Account::System => task("S-1-5-18", Logon::Service),
+            Account::LocalService => task("S-1-5-19", Logon::Service),
+            Account::SystemService => service(None, ServiceSidType::Unrestricted),
+            Account::RestrictedService => service(
+                Some(r"NT AUTHORITY\LocalService"),
+                ServiceSidType::Restricted,
+            ),
+            Account::VirtualService => service(
+                Some(&format!(r"NT SERVICE\{job}")),
+                ServiceSidType::Unrestricted,
+            ),
+        }
+    }
+}
+
+impl Side {
+    /// The next line that begins like this, of all that it has said.
+    pub(crate) fn wait_for(&self, begin: &str) -> anyhow::Result<Line> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let lines = side::lines(&self.log);
+            if let Some(line) = lines.iter().find(|line| line.text.starts_with(begin)) {
+                return Ok(line.clone());
+            }
+            if Instant::now() > end {
+                let texts: Vec<&str> = lines.iter().map(|line| &*line.text).collect();
+                bail!(
+                    "{} has not said \"{begin}...\" within {PATIENCE:?}, but: {texts:?}",
+                    self.account
+                );
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Whether it has said something that begins like this.
+    pub(crate) fn has_said(&self, begin: &str) -> bool {
+        side::lines(&self.log)
+            .iter()
+            .any(|line| line.text.starts_with(begin))
+    }
+
+    /// Ends it in this way; the line that it says right before.
+    pub(crate) fn order(&self, order: Order) -> anyhow::Result<Line> {
+        side::give(&self.log, order)?;
+        self.wait_for(&order.said())
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        // It leaves by itself also if we may not end it. That it cannot be told is no harm: it has ended.
+        let _ = side::give(&self.log, Order::Leave);
+        match &self.holder {
+            Holder::Process { process, .. } => {
+                // Else it is killed.
+                ends_within(process, Duration::from_secs(5));
+            }
+            // Ended by the system when they are removed.
+            Holder::Task(_) | Holder::Service(_) => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What is proved, in the order in which it is done.
+
+mod build;
+mod crash;
+mod elevation;
+mod meeting;
+mod one_user;
+mod pipes;
+mod services;
+mod two_users;
+
+use crate::proof::{Proof, Rights, UnderWine};
+
+use Rights::{Administrator, Any};
+use UnderWine::{CannotShow, Runs};
+
+const ONE_USER: UnderWine = CannotShow("it has one user, who may do everything");
+
+pub(crate) const ALL: &[Proof] = &[
+    proof("build", Any, Runs, build::build),
+    proof("test-suite", Any, Runs, build::tests),
+    proof("kill loop", Any, Runs, build::kills),
+    proof("demo and figures", Any, Runs, build::demo),
+    proof("two processes of one user", Any, Runs, one_user::meet),
+    proof("32 bit with 64 bit", Any, Runs, one_user::both_widths),
+    proof(
+        "a process that fails fast is reported as crashed",
+        Any,
+        Runs,
+        crash::fail_fast,
+    ),
+    proof(
+        "Ctrl-Break ends the command well",
+        Any,
+        CannotShow("it passes the event to nobody here: there is no console"),
+        crash::ctrl_break,
+    ),
+    proof(
+        "a second first instance of a pipe is refused",
+        Any,
+        CannotShow("it ignores FILE_FLAG_FIRST_PIPE_INSTANCE"),
+        pipes::second_first_instance,
+    ),
+    proof(
+        "nobody comes over the network",
+        Any,
+        CannotShow("it has no such way"),
+        pipes::network,
+    ),
+    proof(
+        "a host cannot act as its guest",
+        Any,
+        CannotShow("it does not limit impersonation"),
+        pipes::impersonation,
+    ),
+    proof(
+        "a guest refuses a host that is no service",
+        Any,
+        Runs,
+        pipes::squatter,
+    ),
+    proof(
+        "a sandboxed program of the same user is kept out",
+        Any,
+        CannotShow("it does not enforce integrity levels"),
+        one_user::low_integrity,
+    ),
+    proof(
+        "elevated with not elevated",
+        Administrator,
+        CannotShow("it has no elevation"),
+        elevation::elevated_and_not,
+    ),
+    proof(
+        "one user in two logon sessions (S4U)",
+        Administrator,
+        ONE_USER,
+        elevation::s4u,
+    ),
+    proof(
+        "a pipe of one user is closed to another",
+        Administrator,
+        ONE_USER,
+        two_users::closed,
+    ),
+    proof(
+        "two users who cannot open each other",
+        Administrator,
+        ONE_USER,
+        two_users::meet,
+    ),
+    proof(
+        "SYSTEM and a user, across sessions",
+        Administrator,
+        ONE_USER,
+        services::system,
+    ),
+    proof(
+        "LocalService and a user",
+        Administrator,
+        ONE_USER,
+        services::local_service,
+    ),
+    proof(
+        "a service under the service manager and a user",
+        Administrator,
+        ONE_USER,
+        services::managed,
+    ),
+    proof(
+        "a service with a restricted SID and a user",
+        Administrator,
+        ONE_USER,
+        services::restricted,
+    ),
+    proof(
+        "a service with an account of its own and a user",
+        Administrator,
+        ONE_USER,
+        services::virtual_account,
+    ),
+];
+
+const fn proof(
+    name: &'static str,
+    rights: Rights,
+    under_wine: UnderWine,
+    show: fn(&crate::context::Context) -> anyhow::Result<String>,
+) -> Proof {
+    Proof {
+        name,
+        rights,
+        under_wine,
+        show,
+    }
+}

@@ -1,0 +1,134 @@
+//! One side of a link, in a process of its own: it says in a file what happens, and takes orders by another.
+//!
+//! Files, because the accounts of a proof have nothing else in common: no console, no session, no handles.
+
+mod log;
+mod orders;
+mod service;
+
+use std::fs::File;
+use std::io;
+use std::time::Duration;
+
+use anyhow::ensure;
+use twinring::{Access, Connection, Error, Link, User};
+use windows_sys::Win32::System::Threading::PROCESS_DUP_HANDLE;
+
+use crate::args::{Role, SideArgs, TryPipeArgs};
+use crate::system::calls::open_process;
+use crate::system::pipe;
+use crate::system::token::Token;
+
+pub(crate) use log::{Line, Log, lines};
+pub(crate) use orders::{Order, give};
+pub(crate) use service::run_as_service;
+
+/// No side is left behind, whatever happens to the proof.
+const LIFE: Duration = Duration::from_secs(150);
+
+/// Lengths of the messages that a guest sends and gets back: within a frame, and in chunks.
+const LENGTHS: [usize; 5] = [0, 1, 64, 5000, 200_000];
+const MESSAGES: usize = 1000;
+
+/// A host sends back what comes. A guest sends messages, looks whether they come back, and waits for the end.
+pub(crate) fn run(args: &SideArgs) -> anyhow::Result<()> {
+    let log = Log::create(&args.log)?;
+    log.say(format_args!("runs as {}", Token::of_this_process()?));
+    orders::obey(&args.log, &log);
+    if let Err(e) = talk(args, &log) {
+        log.say(format_args!("failed: {e:#}"));
+    }
+    Ok(())
+}
+
+fn talk(args: &SideArgs, log: &Log) -> anyhow::Result<()> {
+    let builder = match args.role {
+        Role::Host => Link::host(&args.name),
+        Role::Guest => Link::guest(&args.name),
+    };
+    let errors = log.clone();
+    let link = builder
+        .access(parse_access(&args.access)?)
+        .on_error(move |e| errors.say(said(e)))
+        .open()?;
+    log.say("opened");
+    loop {
+        let conn = link.within(LIFE).next()?;
+        log.say(format_args!("connected to {}", conn.peer()));
+        // Which of the ways this connection took: see os/endpoint/windows/offer.rs.
+        let may_open = match open_process(conn.peer().pid, PROCESS_DUP_HANDLE) {
+            Ok(_) => "yes".to_owned(),
+            Err(e) => format!("no ({e})"),
+        };
+        log.say(format_args!("may take handles of its peer: {may_open}"));
+        let ended = match args.role {
+            Role::Host => echo(&conn),
+            Role::Guest => exchange(&conn, log),
+        };
+        match ended {
+            Ok(()) => log.say("ended Finished"),
+            Err(e) => match e.downcast_ref::<Error>().and_then(Error::end) {
+                Some(end) => log.say(format_args!("ended {end:?}")),
+                None => return Err(e),
+            },
+        }
+    }
+}
+
+fn said(e: &Error) -> String {
+    format!("error {:?}: {e}", e.kind())
+}
+
+fn echo(conn: &Connection) -> anyhow::Result<()> {
+    let mut message = Vec::new();
+    while conn.recv_into(&mut message)?.is_some() {
+        conn.send(&message)?;
+    }
+    Ok(())
+}
+
+fn exchange(conn: &Connection, log: &Log) -> anyhow::Result<()> {
+    let mut bytes = 0;
+    for number in 0..MESSAGES {
+        let message = vec![number as u8; LENGTHS[number % LENGTHS.len()]];
+        conn.send(&message)?;
+        ensure!(
+            conn.recv()?.as_ref() == Some(&message),
+            "message {number} came back as another one"
+        );
+        bytes += message.len();
+    }
+    log.say(format_args!("exchanged {MESSAGES} messages, {bytes} bytes"));
+    while conn.recv()?.is_some() {}
+    Ok(())
+}
+
+fn parse_access(text: &str) -> anyhow::Result<Access> {
+    Ok(match text {
+        "same" => Access::SameUser,
+        "service" => Access::Service,
+        users => {
+            let users: Result<Vec<User>, _> = users.split(',').map(str::parse).collect();
+            Access::Users(users?)
+        }
+    })
+}
+
+/// Tries to open a pipe, and to add an instance of it.
+pub(crate) fn try_pipe(args: &TryPipeArgs) -> anyhow::Result<()> {
+    let log = Log::create(&args.log)?;
+    log.say(format_args!("runs as {}", Token::of_this_process()?));
+    let opened = pipe::open(".", &args.pipe).map(drop::<File>);
+    log.say(format_args!("open: {}", outcome(opened)));
+    let added = pipe::instance(&args.pipe, false, None).map(drop);
+    log.say(format_args!("instance: {}", outcome(added)));
+    Ok(())
+}
+
+fn outcome(result: io::Result<()>) -> String {
+    match result.as_ref().map_err(io::Error::raw_os_error) {
+        Ok(()) => "done".to_owned(),
+        Err(Some(code)) => format!("error {code}"),
+        Err(None) => "failed".to_owned(),
+    }
+}

@@ -1,0 +1,133 @@
+//! Named pipes without the library: what a stranger would do with them.
+
+use std::fs::File;
+use std::io;
+use std::os::windows::io::{AsRawHandle, OwnedHandle};
+use std::ptr;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use windows_sys::Win32::Foundation::{ERROR_PIPE_BUSY, ERROR_PIPE_CONNECTED};
+use windows_sys::Win32::Security::{
+    RevertToSelf, SECURITY_IMPERSONATION_LEVEL, TOKEN_QUERY, TokenImpersonationLevel,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_READ_DATA, FILE_WRITE_DATA, OPEN_EXISTING,
+    PIPE_ACCESS_DUPLEX,
+};
+use windows_sys::Win32::System::Pipes::{
+    ConnectNamedPipe, CreateNamedPipeW, ImpersonateNamedPipeClient, PIPE_TYPE_BYTE,
+};
+use windows_sys::Win32::System::Threading::{GetCurrentThread, OpenThreadToken};
+
+use super::calls::{ok, own, wide};
+use super::security::Descriptor;
+use super::token::information;
+
+/// The name of the pipe of a host of this user, without `\\.\pipe\`: see docs/format.md.
+pub(crate) fn name_of(user: &str, link: &str) -> String {
+    format!(
+        "twinring-1-{user}-{:032x}",
+        xxhash_rust::xxh3::xxh3_128(link.as_bytes())
+    )
+}
+
+/// Adds an instance of a pipe. Without an access list it gets the one of the process.
+pub(crate) fn instance(
+    name: &str,
+    first: bool,
+    access: Option<&Descriptor>,
+) -> io::Result<OwnedHandle> {
+    let first = if first {
+        FILE_FLAG_FIRST_PIPE_INSTANCE
+    } else {
+        0
+    };
+    let attributes = access.map(Descriptor::attributes);
+    let attributes = attributes.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: a zero-terminated string, and attributes that live as long as the call, or NULL; the handle is new.
+    unsafe {
+        own(CreateNamedPipeW(
+            wide(format!(r"\\.\pipe\{name}")).as_ptr(),
+            PIPE_ACCESS_DUPLEX | first,
+            PIPE_TYPE_BYTE,
+            255,
+            512,
+            512,
+            0,
+            attributes,
+        ))
+    }
+}
+
+/// Opens a pipe of the machine `server` to read and write, without a word about impersonation.
+pub(crate) fn open(server: &str, name: &str) -> io::Result<File> {
+    for _ in 0..100 {
+        // SAFETY: a zero-terminated string, and NULL; the handle is new.
+        let opened = unsafe {
+            own(CreateFileW(
+                wide(format!(r"\\{server}\pipe\{name}")).as_ptr(),
+                FILE_READ_DATA | FILE_WRITE_DATA,
+                0,
+                ptr::null(),
+                OPEN_EXISTING,
+                0,
+                ptr::null_mut(),
+            ))
+        };
+        match opened {
+            // A host makes the next instance right after a guest has come.
+            Err(e) if e.raw_os_error() == Some(ERROR_PIPE_BUSY as i32) => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => return Ok(File::from(other?)),
+        }
+    }
+    Err(io::Error::from_raw_os_error(ERROR_PIPE_BUSY as i32))
+}
+
+/// Waits until somebody has connected to the instance.
+pub(crate) fn wait_for_caller(pipe: OwnedHandle, name: &str) -> anyhow::Result<File> {
+    let (tell, told) = mpsc::channel();
+    let waiting = std::thread::spawn(move || {
+        // SAFETY: a live handle, which was made for calls that wait.
+        let connected = ok(unsafe { ConnectNamedPipe(pipe.as_raw_handle(), ptr::null_mut()) });
+        let _ = tell.send(());
+        match connected {
+            Err(e) if e.raw_os_error() != Some(ERROR_PIPE_CONNECTED as i32) => Err(e),
+            _ => Ok(File::from(pipe)),
+        }
+    });
+    let came = told.recv_timeout(Duration::from_secs(30)).is_ok();
+    if !came {
+        // The thread has to come back: we call ourselves.
+        let _ = open(".", name);
+    }
+    let pipe = waiting.join().expect("the thread has no way to panic");
+    anyhow::ensure!(came, "nobody came within 30 seconds");
+    Ok(pipe?)
+}
+
+/// As far as the server of a pipe may act as its client, from which it has read something.
+pub(crate) fn impersonation_level(pipe: &File) -> io::Result<SECURITY_IMPERSONATION_LEVEL> {
+    // SAFETY: live handles and a constant, and room for the result, which is a new handle. The thread becomes itself
+    // again before anything else happens.
+    let token = unsafe {
+        ok(ImpersonateNamedPipeClient(pipe.as_raw_handle()))?;
+        let mut token = ptr::null_mut();
+        let opened = ok(OpenThreadToken(
+            GetCurrentThread(),
+            TOKEN_QUERY,
+            1,
+            &mut token,
+        ));
+        if RevertToSelf() == 0 {
+            std::process::abort();
+        }
+        opened?;
+        own(token)?
+    };
+    let answer = information(&token, TokenImpersonationLevel)?;
+    // SAFETY: the call filled in a number of this type.
+    Ok(unsafe { *answer.as_ptr().cast::<SECURITY_IMPERSONATION_LEVEL>() })
+}

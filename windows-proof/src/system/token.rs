@@ -1,0 +1,127 @@
+//! What a token says: whose it is, how much it may do.
+
+use std::fmt;
+use std::io;
+use std::os::windows::io::{AsRawHandle, OwnedHandle};
+
+use windows_sys::Win32::Foundation::ERROR_INSUFFICIENT_BUFFER;
+use windows_sys::Win32::Security::{
+    GetTokenInformation, TOKEN_ELEVATION, TOKEN_ELEVATION_TYPE, TOKEN_INFORMATION_CLASS,
+    TOKEN_MANDATORY_LABEL, TOKEN_QUERY, TOKEN_USER, TokenElevation, TokenElevationType,
+    TokenElevationTypeFull, TokenElevationTypeLimited, TokenIntegrityLevel, TokenSessionId,
+    TokenUser,
+};
+use windows_sys::Win32::System::SystemServices::SECURITY_MANDATORY_LOW_RID;
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
+
+use super::calls::{ok, own};
+use super::security::sid_text;
+
+/// Of this process.
+#[derive(Clone, Debug)]
+pub(crate) struct Token {
+    pub(crate) user: String,
+    pub(crate) session: u32,
+    pub(crate) is_elevated: bool,
+    pub(crate) elevation: Elevation,
+    /// The last number of the integrity level.
+    integrity: u32,
+}
+
+/// Whether the user has two tokens, and which one this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Elevation {
+    /// One token only: an ordinary user, or no User Account Control.
+    Single,
+    Full,
+    Limited,
+}
+
+impl Token {
+    pub(crate) fn of_this_process() -> io::Result<Token> {
+        let mut token = std::ptr::null_mut();
+        // SAFETY: the constant for this process, and room for the result, which is a new handle.
+        let token = unsafe {
+            ok(OpenProcessToken(
+                GetCurrentProcess(),
+                TOKEN_QUERY,
+                &mut token,
+            ))?;
+            own(token)?
+        };
+        let user = information(&token, TokenUser)?;
+        let label = information(&token, TokenIntegrityLevel)?;
+        let elevation = information(&token, TokenElevation)?;
+        let kind = information(&token, TokenElevationType)?;
+        let session = information(&token, TokenSessionId)?;
+        // SAFETY: the calls filled in these structures, whose SIDs are within the answers.
+        let (user, label, is_elevated, kind, session) = unsafe {
+            (
+                sid_text((*user.as_ptr().cast::<TOKEN_USER>()).User.Sid)?,
+                sid_text((*label.as_ptr().cast::<TOKEN_MANDATORY_LABEL>()).Label.Sid)?,
+                (*elevation.as_ptr().cast::<TOKEN_ELEVATION>()).TokenIsElevated != 0,
+                *kind.as_ptr().cast::<TOKEN_ELEVATION_TYPE>(),
+                *session.as_ptr().cast::<u32>(),
+            )
+        };
+        let integrity = label
+            .rsplit('-')
+            .next()
+            .and_then(|level| level.parse().ok());
+        Ok(Token {
+            user,
+            session,
+            is_elevated,
+            elevation: match kind {
+                kind if kind == TokenElevationTypeFull => Elevation::Full,
+                kind if kind == TokenElevationTypeLimited => Elevation::Limited,
+                _ => Elevation::Single,
+            },
+            integrity: integrity.unwrap_or_default(),
+        })
+    }
+}
+
+/// Of a process of low integrity, as [`Token`] shows it.
+pub(crate) fn low() -> String {
+    format!("integrity {SECURITY_MANDATORY_LOW_RID:#x}")
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "user {} in session {}, integrity {:#x}, elevated: {}, token: {:?}",
+            self.user, self.session, self.integrity, self.is_elevated, self.elevation
+        )
+    }
+}
+
+/// What a token says about one class: a structure of the system's, aligned for any of them, followed by what it
+/// points to.
+pub(crate) fn information(
+    token: &OwnedHandle,
+    class: TOKEN_INFORMATION_CLASS,
+) -> io::Result<Vec<u64>> {
+    let mut answer = vec![0u64; 32];
+    loop {
+        let mut written = 0;
+        // SAFETY: a live handle, and room for the number of bytes given.
+        let got = ok(unsafe {
+            GetTokenInformation(
+                token.as_raw_handle(),
+                class,
+                answer.as_mut_ptr().cast(),
+                (answer.len() * 8) as u32,
+                &mut written,
+            )
+        });
+        match got {
+            Ok(()) => return Ok(answer),
+            Err(e) if e.raw_os_error() == Some(ERROR_INSUFFICIENT_BUFFER as i32) => {
+                answer.resize((written as usize).div_ceil(8).max(answer.len() + 1), 0);
+            }
+            Err(e) => return Err(e),
+        }
+    }
+}
