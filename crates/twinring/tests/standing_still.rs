@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{
-    Child, LIMIT, Parent, Place, Random, Side, Watchdog, connected, freeze, labelled, peers,
-    read_label, rounds, thaw,
+    Child, LIMIT, Parent, Place, Random, Side, Watchdog, connected, freeze, labelled,
+    longest_pause, peers, read_label, rounds, thaw,
 };
 use twinring::{By, Connection, End, ErrorKind};
 
@@ -213,7 +213,7 @@ fn comer(parent: &'static Parent) {
 
 /// From the first system call of the handshake to its end, at random.
 fn somewhere_in_the_handshake(random: &mut Random) -> Duration {
-    Duration::from_micros(random.below(rounds(2000, 20_000)) as u64)
+    Duration::from_micros(random.below(longest_pause(2000, 20_000)) as u64)
 }
 
 /// A guest that is frozen in its handshake holds up nobody. One that is frozen once it is

@@ -32,6 +32,7 @@ mod times;
 #[cfg(unix)]
 mod users;
 mod watchdog;
+mod wine;
 
 pub(crate) use asleep::until_asleep;
 pub(crate) use audit::{AUDITED, count, slope};
@@ -55,6 +56,7 @@ pub(crate) use times::{Times, between, microseconds};
 #[cfg(unix)]
 pub(crate) use users::{ALICE, BOB, are_there_other_users, of_user, start_as};
 pub(crate) use watchdog::{LIMIT, Watchdog};
+pub(crate) use wine::is_wine;
 
 use std::time::{Duration, Instant};
 
@@ -72,9 +74,15 @@ macro_rules! peers {
 }
 pub(crate) use peers;
 
-/// A count for Linux, and a smaller one for Wine, where a process takes 150 ms to start.
-pub(crate) fn rounds(linux: usize, wine: usize) -> usize {
-    if cfg!(windows) { wine } else { linux }
+/// A count, and a smaller one for Wine, where a process takes 150 ms to start.
+pub(crate) fn rounds(usual: usize, wine: usize) -> usize {
+    if is_wine() { wine } else { usual }
+}
+
+/// The longest pause of a kind in microseconds. Windows takes longer than Linux to start a process and for a
+/// handshake, Wine longer still.
+pub(crate) fn longest_pause(linux: usize, windows: usize) -> usize {
+    if cfg!(windows) { windows } else { linux }
 }
 
 /// Waits until something is so.

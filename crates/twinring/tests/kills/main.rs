@@ -30,7 +30,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{
-    AUDITED, Place, Random, Side, Times, Watchdog, amount_or, between, peers, rounds, slope,
+    AUDITED, Place, Random, Side, Times, Watchdog, amount_or, between, longest_pause, peers,
+    rounds, slope,
 };
 use ledger::Deeds;
 use moment::{How, Moment};
@@ -107,9 +108,9 @@ impl Kills {
 fn pause(moment: Moment, random: &mut Random) {
     let most = match moment {
         // From the start to the middle of a conversation.
-        Moment::Any => rounds(8000, 300_000),
+        Moment::Any => longest_pause(8000, 300_000),
         // Over all of the handshake.
-        Moment::Opening => rounds(1500, 20_000),
+        Moment::Opening => longest_pause(1500, 20_000),
         Moment::Talking => 3000,
         _ if random.one_in(2) => 0,
         _ => 200,
