@@ -21,6 +21,8 @@ use crate::system::task::{Logon, Principal, Task};
 use crate::system::token;
 use crate::undo::{self, Undo};
 
+const NO_SID: &str = "cannot find out the SID of a service";
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// As whom a side runs.
@@ -31,7 +33,7 @@ pub(crate) enum Account {
     Low,
     /// Ourselves, not elevated, while we are.
     NotElevated,
-    /// Ourselves, logged on anew without a password.
+    /// Ourselves, logged on anew without a password, not elevated.
     S4u,
     /// The temporary user.
     User,
@@ -92,7 +94,7 @@ impl fmt::Display for Account {
             Account::Own => "this user",
             Account::Low => "this user at low integrity",
             Account::NotElevated => "this user, not elevated",
-            Account::S4u => "this user, by an S4U logon",
+            Account::S4u => "this user, by an S4U logon, not elevated",
             Account::User => "the temporary user",
             Account::System => "SYSTEM",
             Account::LocalService => "LocalService",
@@ -160,13 +162,14 @@ impl<'a> Stage<'a> {
             Account::User => context.user()?.sid.clone(),
             Account::System | Account::SystemService => "S-1-5-18".to_owned(),
             Account::LocalService | Account::RestrictedService => "S-1-5-19".to_owned(),
-            Account::VirtualService => service_sid(&context.plan.job(account))?,
+            Account::VirtualService => service_sid(&context.plan.job(account)).or_skip(NO_SID)?,
             _ => context.facts.token.user.clone(),
         };
         let accounts = match account {
             // What it may write to has to name both.
             Account::RestrictedService => {
-                format!("{sid},{}", service_sid(&context.plan.job(account))?)
+                let service = service_sid(&context.plan.job(account)).or_skip(NO_SID)?;
+                format!("{sid},{service}")
             }
             _ => sid.clone(),
         };
@@ -305,15 +308,14 @@ impl<'a> Stage<'a> {
             Account::S4u => task(own, Logon::S4u),
             Account::System => task("S-1-5-18", Logon::Service),
             Account::LocalService => task("S-1-5-19", Logon::Service),
-            Account::SystemService => service(None, ServiceSidType::Unrestricted),
+            Account::SystemService => service(None, ServiceSidType::None),
             Account::RestrictedService => service(
                 Some(r"NT AUTHORITY\LocalService"),
                 ServiceSidType::Restricted,
             ),
-            Account::VirtualService => service(
-                Some(&format!(r"NT SERVICE\{job}")),
-                ServiceSidType::Unrestricted,
-            ),
+            Account::VirtualService => {
+                service(Some(&format!(r"NT SERVICE\{job}")), ServiceSidType::None)
+            }
         }
     }
 }

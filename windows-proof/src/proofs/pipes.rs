@@ -12,6 +12,15 @@ use crate::proof::OrSkip;
 use crate::system::pipe;
 use crate::system::security::Descriptor;
 
+/// The access list of the pipe of a host for its own user. What an administrator makes would by default be the group's,
+/// whose pipes a guest does not trust.
+fn as_twinring(context: &Context) -> std::io::Result<Descriptor> {
+    let own = &context.facts.token.user;
+    Descriptor::parse(&format!(
+        "O:{own}D:P(A;;GA;;;{own})(A;;GA;;;SY)S:(ML;;NRNW;;;ME)"
+    ))
+}
+
 pub(super) fn second_first_instance(context: &Context) -> anyhow::Result<String> {
     let name = context.new_name("pipe");
     let _first = pipe::instance(&name, true, None).context("the first instance")?;
@@ -27,9 +36,9 @@ pub(super) fn second_first_instance(context: &Context) -> anyhow::Result<String>
 }
 
 pub(super) fn network(context: &Context) -> anyhow::Result<String> {
-    // That this way leads to pipes at all, shown with a pipe that does not mind.
+    // That this way leads to pipes at all, shown with a pipe that differs in nothing but this.
     let open = context.new_name("pipe");
-    let _instance = pipe::instance(&open, true, None)?;
+    let _instance = pipe::instance(&open, true, Some(&as_twinring(context)?))?;
     pipe::open("127.0.0.1", &open).or_skip("this machine serves no pipes to the network")?;
 
     let name = context.new_name("link");
@@ -47,12 +56,12 @@ pub(super) fn network(context: &Context) -> anyhow::Result<String> {
 /// The guest is one of the library; its host is this program, which tries to act as it.
 pub(super) fn impersonation(context: &Context) -> anyhow::Result<String> {
     let own = &context.facts.token.user;
-    // Owned by the user: a guest trusts no pipe of the group of administrators.
-    let access = Descriptor::parse(&format!("O:{own}D:P(A;;GA;;;{own})"))?;
+    let access = as_twinring(context)?;
 
     let control = context.new_name("pipe");
     let instance = pipe::instance(&control, true, Some(&access))?;
-    pipe::open(".", &control)?.write_all(&[1])?;
+    let mut client = pipe::open(".", &control)?;
+    client.write_all(&[1])?;
     let mut caller = pipe::wait_for_caller(instance, &control)?;
     caller.read_exact(&mut [0])?;
     let level = pipe::impersonation_level(&caller).context("the control")?;

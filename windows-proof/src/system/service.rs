@@ -46,7 +46,9 @@ impl Service {
         let service = manager.create_service(&info, ServiceAccess::CHANGE_CONFIG)?;
         let removed = name.to_owned();
         let undo = undo::at_the_end(format!("service {name}"), move || remove(&removed));
-        service.set_config_service_sid_info(sid)?;
+        if sid != ServiceSidType::None {
+            service.set_config_service_sid_info(sid)?;
+        }
         Ok(Service {
             name: name.to_owned(),
             _undo: undo,

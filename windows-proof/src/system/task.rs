@@ -20,7 +20,7 @@ pub(crate) enum Logon {
     Service,
     /// The user's own, in the user's session, not elevated.
     Limited,
-    /// A new one, without a password, in session 0; elevated if the user can be.
+    /// A new one, without a password, in session 0, not elevated.
     S4u,
 }
 
@@ -77,7 +77,7 @@ fn describe(principal: &Principal, program: &str, arguments: &str) -> String {
         Logon::Limited => {
             "<LogonType>InteractiveToken</LogonType><RunLevel>LeastPrivilege</RunLevel>"
         }
-        Logon::S4u => "<LogonType>S4U</LogonType><RunLevel>HighestAvailable</RunLevel>",
+        Logon::S4u => "<LogonType>S4U</LogonType><RunLevel>LeastPrivilege</RunLevel>",
     };
     let sid = &principal.sid;
     let (program, arguments) = (escaped(program), escaped(arguments));
