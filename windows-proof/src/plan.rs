@@ -75,7 +75,7 @@ impl Plan {
             .into());
         say("\nIt would prove:".into());
         for proof in proofs::ALL {
-            say(match proof.is_left_out(facts) {
+            say(match proof.is_left_out(facts, args.skip_tests) {
                 None => format!("  {}", proof.name),
                 Some(why) => format!("  SKIP {}: {why}", proof.name),
             });

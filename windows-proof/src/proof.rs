@@ -15,6 +15,8 @@ pub(crate) struct Proof {
     pub(crate) name: &'static str,
     pub(crate) rights: Rights,
     pub(crate) under_wine: UnderWine,
+    /// Takes long, and is left out if that is asked for.
+    pub(crate) is_test: bool,
     /// The evidence, or what is wrong; [`Skip`] if it could not be done.
     pub(crate) show: fn(&Context) -> anyhow::Result<String>,
 }
@@ -62,7 +64,10 @@ impl<T, E: Into<anyhow::Error>> OrSkip<T> for Result<T, E> {
 
 impl Proof {
     /// Why it will not even be tried here.
-    pub(crate) fn is_left_out(&self, facts: &Facts) -> Option<String> {
+    pub(crate) fn is_left_out(&self, facts: &Facts, skip_tests: bool) -> Option<String> {
+        if self.is_test && skip_tests {
+            return Some("--skip-tests".to_owned());
+        }
         if let (Some(_), UnderWine::CannotShow(why)) = (&facts.wine, self.under_wine) {
             return Some(format!("Wine cannot show it: {why}"));
         }
@@ -73,9 +78,9 @@ impl Proof {
     }
 
     fn run(&self, context: &Context) -> (Verdict, String) {
-        match self.is_left_out(&context.facts) {
+        match self.is_left_out(&context.facts, context.skip_tests) {
             None => self.try_it(context),
-            Some(why) if context.try_all => {
+            Some(why) if context.try_all && !self.is_test => {
                 let (verdict, evidence) = self.try_it(context);
                 let tried = format!("{why}; tried all the same: {verdict:?}, {evidence}");
                 (Verdict::Skip, tried)

@@ -72,9 +72,6 @@ pub(super) fn build(context: &Context) -> anyhow::Result<String> {
 }
 
 pub(super) fn tests(context: &Context) -> anyhow::Result<String> {
-    if context.skip_tests {
-        return skip("--skip-tests");
-    }
     let began = Instant::now();
     let text = cargo(
         context,
@@ -91,9 +88,6 @@ pub(super) fn tests(context: &Context) -> anyhow::Result<String> {
 }
 
 pub(super) fn kills(context: &Context) -> anyhow::Result<String> {
-    if context.skip_tests {
-        return skip("--skip-tests");
-    }
     let kills = context.kills.to_string();
     let text = cargo(
         context,
