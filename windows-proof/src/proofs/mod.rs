@@ -42,6 +42,12 @@ pub(crate) const ALL: &[Proof] = &[
         pipes::second_first_instance,
     ),
     proof(
+        "pipes below ProtectedPrefix are for the privileged",
+        Any,
+        CannotShow("it lets everybody make them"),
+        pipes::protected,
+    ),
+    proof(
         "nobody comes over the network",
         Any,
         CannotShow("it has no such way"),

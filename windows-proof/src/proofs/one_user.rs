@@ -82,7 +82,7 @@ pub(super) fn low_integrity(context: &Context) -> anyhow::Result<String> {
     let name = context.new_name("link");
     let host = Stage::new(context, Account::Own)?.start(Role::Host, &name, "same")?;
     host.wait_for("opened")?;
-    let pipe = pipe::name_of(&context.facts.token.user, &name);
+    let pipe = pipe::name_of_host(&context.facts.token, &name);
 
     // The control first: at our own level, both ways in are open.
     let control = Stage::new(context, Account::Own)?.try_pipe(&pipe)?;

@@ -35,6 +35,25 @@ pub(super) fn second_first_instance(context: &Context) -> anyhow::Result<String>
     Ok("error 5; a second instance that does not ask to be the first is made".into())
 }
 
+/// A stranger can take any other name before the host does.
+pub(super) fn protected(context: &Context) -> anyhow::Result<String> {
+    let name = context.new_name("pipe");
+    let made = pipe::instance(&pipe::protected(&name), true, None);
+    if context.facts.token.is_elevated {
+        made.context("an elevated process")?;
+        let link = context.new_name("link");
+        let host = Stage::new(context, Account::Own)?.start(Role::Host, &link, "same")?;
+        host.wait_for("opened")?;
+        pipe::open(".", &pipe::name_of_host(&context.facts.token, &link))
+            .context("the host's pipe")?;
+        return Ok("an elevated process makes them, and so does an elevated host".into());
+    }
+    let code = made.err().map(|e| e.raw_os_error());
+    ensure!(code == Some(Some(5)), "{code:?} in place of error 5");
+    pipe::instance(&name, true, None).context("the control, without the prefix")?;
+    Ok("error 5 for a process that is not elevated; without the prefix it makes one".into())
+}
+
 pub(super) fn network(context: &Context) -> anyhow::Result<String> {
     // That this way leads to pipes at all, shown with a pipe that differs in nothing but this.
     let open = context.new_name("pipe");
@@ -44,7 +63,7 @@ pub(super) fn network(context: &Context) -> anyhow::Result<String> {
     let name = context.new_name("link");
     let host = Stage::new(context, Account::Own)?.start(Role::Host, &name, "same")?;
     host.wait_for("opened")?;
-    let pipe = pipe::name_of(&context.facts.token.user, &name);
+    let pipe = pipe::name_of_host(&context.facts.token, &name);
     let refused = match pipe::open("127.0.0.1", &pipe) {
         Ok(_) => anyhow::bail!("a client from the network was let in"),
         Err(e) => e,

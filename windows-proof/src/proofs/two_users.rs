@@ -16,8 +16,10 @@ pub(super) fn closed(context: &Context) -> anyhow::Result<String> {
         host.wait_for("opened")?;
         anyhow::Ok(host)
     };
-    let tries =
-        |account, name: &str| Stage::new(context, account)?.try_pipe(&pipe::name_of(own, name));
+    let tries = |account, name: &str| {
+        let pipe = pipe::name_of_host(&context.facts.token, name);
+        Stage::new(context, account)?.try_pipe(&pipe)
+    };
 
     let shut = context.new_name("link");
     let _host = host(&shut, "same")?;

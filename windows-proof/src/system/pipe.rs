@@ -22,7 +22,7 @@ use windows_sys::Win32::System::Threading::{GetCurrentThread, OpenThreadToken};
 
 use super::calls::{ok, own, wide};
 use super::security::Descriptor;
-use super::token::information;
+use super::token::{Token, information};
 
 /// The name of the pipe of a host of this user, without `\\.\pipe\`: see docs/format.md.
 pub(crate) fn name_of(user: &str, link: &str) -> String {
@@ -30,6 +30,20 @@ pub(crate) fn name_of(user: &str, link: &str) -> String {
         "twinring-1-{user}-{:032x}",
         xxhash_rust::xxh3::xxh3_128(link.as_bytes())
     )
+}
+
+/// As [`name_of`], of a host that runs with this token: where only the privileged may create pipes, if it is.
+pub(crate) fn name_of_host(token: &Token, link: &str) -> String {
+    let name = name_of(&token.user, link);
+    match token.is_elevated {
+        true => protected(&name),
+        false => name,
+    }
+}
+
+/// The name below the prefix that is for administrators.
+pub(crate) fn protected(name: &str) -> String {
+    format!(r"ProtectedPrefix\Administrators\{name}")
 }
 
 /// Adds an instance of a pipe. Without an access list it gets the one of the process.
