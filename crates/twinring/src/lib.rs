@@ -120,7 +120,7 @@
 //! | name | how many | what for, and for how long |
 //! |---|---|---|
 //! | `twinring` | one for a process | finds peers, does handshakes, notices when peers go; while there are links |
-//! | `twinring-job` | one for each slow step: allocating the memory of a connection, looking into a [directory](Builder::directory), removing what hosts have left behind that were killed | only that, some milliseconds; longer if a directory does not answer |
+//! | `twinring-job` | one for each slow step: allocating the memory of a connection, looking into a [directory](Builder::directory), removing what hosts have left behind that were killed, asking the program about a peer ([`admit`](Builder::admit)) | only that, some milliseconds; longer if a directory or the program does not answer |
 //! | `twinring-calls` | one for each link with callbacks | runs them; while the link is open, and until a running callback has returned |
 //! | `twinring-claim` | one for a process, on Windows | holds the names of its hosts; while there are any |
 //!
@@ -175,7 +175,7 @@ pub use self::{
         Batch, Builder, Connection, Connections, Link, RecvHalf, RecvStream, Reservation, SendHalf,
         SendStream, Status, Unread, View,
     },
-    os::process::{Access, ParseUserError, Peer, User},
+    os::process::{Access, Integrity, ParseUserError, Peer, User},
     transfer::{
         DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_MESSAGE, DEFAULT_RING_CAPACITY, MAX_NAME_LEN, Taken,
         Timeout, Wait,

@@ -217,6 +217,11 @@ fn the_peer_is_who_it_is() {
             .started
             .expect("the system tells when a process was started");
         assert!(started > before - slack && started < SystemTime::now() + slack);
+        let executable = peer.executable.as_ref().expect("and which program it is");
+        let own = std::env::current_exe().unwrap();
+        assert_eq!(executable.file_name(), own.file_name());
+        assert_eq!(peer.integrity.is_some(), cfg!(windows));
+        assert_eq!(peer.elevated.is_some(), cfg!(windows));
         match link.status() {
             Status::Connected(told) => assert_eq!((told.peer(), told.id()), (peer, conn.id())),
             other => panic!("{other}"),

@@ -222,6 +222,7 @@ impl Guest {
             return false;
         };
         let link = &self.core.link;
+        task.ask(link);
         let before = task.handshake.place();
         let Poll::Ready(outcome) = task.handshake.poll(link.name.as_str(), &link.options) else {
             let place = task.handshake.place().filter(|_| before.is_none());
@@ -304,6 +305,10 @@ impl LinkTask for Guest {
         self.look();
         let waits = self.shake_hands();
         if let (true, Phase::Handshaking(task)) = (waits, &mut self.phase) {
+            if task.ask(&self.core.link) {
+                // The job notifies the driver.
+                return NextStep::Wait(task.handshake.deadline());
+            }
             let rest = match task.handshake.place() {
                 Some(_) => task.sleep(&self.registration).map(|()| Rest::Watched),
                 None => task.rest(task.handshake.steps(), &self.registration),

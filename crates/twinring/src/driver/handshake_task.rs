@@ -1,15 +1,19 @@
 //! A handshake as the driver runs it: how it waits for the peer.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::registration::Registration;
+use super::threads::Job;
 use super::token::EventKind;
 use crate::error::Result;
+use crate::handshake::Admitting;
 use crate::os::endpoint::Channel;
 use crate::os::event::Watched;
 use crate::os::has_one_processor;
 use crate::os::system_error;
+use crate::transfer::LinkState;
 
 pub(super) struct HandshakeTask<H> {
     pub(super) handshake: H,
@@ -17,6 +21,8 @@ pub(super) struct HandshakeTask<H> {
     /// How far the handshake has come, and until when to look at it without waiting.
     spinning: Option<(u32, Instant)>,
     watched: Option<Watched<Channel>>,
+    /// The program is asked about the peer.
+    asking: Option<Job<bool>>,
 }
 
 /// How long to look at a peer without waiting: as long as its work takes, and its waking up if it
@@ -38,6 +44,7 @@ impl<H> HandshakeTask<H> {
             channel,
             spinning: None,
             watched: None,
+            asking: None,
         }
     }
 
@@ -83,6 +90,29 @@ impl<H> HandshakeTask<H> {
                 self.watched = Some(registration.watch(&self.channel, source, kind)?);
                 Ok(())
             }
+        }
+    }
+
+    /// Asks the program about the peer, if that is to be done now, and passes its answer on. Returns whether the
+    /// handshake waits for the answer, and not for the peer.
+    pub(super) fn ask(&mut self, link: &LinkState) -> bool
+    where
+        H: Admitting,
+    {
+        let (Some(admit), Some(peer)) = (&link.options.admit, self.handshake.awaits_decision())
+        else {
+            return false;
+        };
+        let job = self.asking.get_or_insert_with(|| {
+            let (admit, peer) = (admit.clone(), peer.clone());
+            Job::start(&link.driver, move || admit.ask(&peer))
+        });
+        match job.poll() {
+            Poll::Ready(admitted) => {
+                self.handshake.decided(admitted.unwrap_or(false));
+                false
+            }
+            Poll::Pending => true,
         }
     }
 

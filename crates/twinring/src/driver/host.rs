@@ -273,8 +273,15 @@ impl Host {
             }
             self.check_guest();
             let link = &self.core.link;
+            task.ask(link);
             let handshake = &mut task.handshake;
             let polled = handshake.poll(link.name.as_str(), &link.options, &mut self.slot);
+            if polled.is_pending() && task.ask(link) {
+                // The job notifies the driver.
+                self.handshakes.push(task);
+                continue;
+            }
+            let handshake = &mut task.handshake;
             let steps = handshake.steps();
             let outcome = match polled {
                 // The job notifies the driver.

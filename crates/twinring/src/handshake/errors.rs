@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::error::{Error, ErrorKind};
+use crate::os::process::Peer;
 use crate::os::{memory_error, system_error};
 
 /// What came with a packet cannot be taken.
@@ -22,6 +23,14 @@ pub(super) fn unidentified(e: io::Error) -> Error {
         io::ErrorKind::ConnectionReset => broken_off(e),
         _ => system_error("cannot tell who the other side is", e),
     }
+}
+
+/// The program does not want it.
+pub(super) fn unadmitted(peer: &Peer) -> Error {
+    Error::new(
+        ErrorKind::AccessDenied,
+        format!("{peer} is not admitted by this program"),
+    )
 }
 
 pub(super) fn unoffered(e: io::Error) -> Error {

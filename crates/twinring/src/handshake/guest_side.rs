@@ -4,8 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 
+use super::Admitting;
 use super::act::{Act, not_asked, refusal};
-use super::errors::{Stop, broken_off, stopped, too_late, unidentified, unusable, wrong};
+use super::errors::{
+    Stop, broken_off, stopped, too_late, unadmitted, unidentified, unusable, wrong,
+};
 use super::guest::{GuestMachine, GuestState};
 use super::memory::new_event;
 use crate::error::{Error, ErrorKind, Result};
@@ -23,6 +26,8 @@ pub(crate) struct GuestHandshake {
     /// Counts what the machine has asked for.
     steps: u32,
     identity: Option<(Process, Peer)>,
+    /// What the program has decided about the host.
+    admitted: Option<bool>,
     over: Option<LocalEvent>,
     offered: Option<Handover>,
     mapped: Option<Mapped>,
@@ -42,6 +47,7 @@ impl GuestHandshake {
             state: GuestState::Identify,
             steps: 0,
             identity: None,
+            admitted: None,
             over: None,
             offered: None,
             mapped: None,
@@ -93,8 +99,22 @@ impl GuestHandshake {
         let channel = &self.channel;
         loop {
             match (machine.next(), &mut self.identity) {
-                (Act::Identify, identity) => {
-                    let (_, peer) = identity.insert(channel.identify().map_err(unidentified)?);
+                (Act::Identify, None) => {
+                    self.identity = Some(channel.identify().map_err(unidentified)?);
+                    // Not a step: it may be one for the program first.
+                    continue;
+                }
+                (Act::Identify, Some((process, peer))) => {
+                    if options.admit.is_some() && options.access.trusts(peer) {
+                        match self.admitted {
+                            Some(true) => {}
+                            Some(false) => return Err(unadmitted(peer).into()),
+                            None => {
+                                process.complete(peer);
+                                return Err(Stop::Pending);
+                            }
+                        }
+                    }
                     machine.identified(peer)?;
                 }
                 (Act::Send(message), _) => {
@@ -162,6 +182,18 @@ impl GuestHandshake {
             peer_max_message: host.max_message,
             over,
         })
+    }
+}
+
+impl Admitting for GuestHandshake {
+    fn awaits_decision(&self) -> Option<&Peer> {
+        let (_, peer) = self.identity.as_ref()?;
+        let asks = matches!(self.state, GuestState::Identify) && self.admitted.is_none();
+        asks.then_some(peer)
+    }
+
+    fn decided(&mut self, admitted: bool) {
+        self.admitted = Some(admitted);
     }
 }
 

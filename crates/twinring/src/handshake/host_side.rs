@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::Admitting;
 use super::act::{Act, not_asked, refusal};
-use super::errors::{Stop, broken_off, stopped, unidentified, unoffered, unusable, wrong};
+use super::errors::{
+    Stop, broken_off, stopped, unadmitted, unidentified, unoffered, unusable, wrong,
+};
 use super::host::{HostMachine, HostState, Turn};
 use super::memory::NewMemory;
 use crate::error::{Error, ErrorKind, Result};
@@ -50,6 +53,8 @@ pub(crate) struct HostHandshake {
     /// From its KNOCK on.
     ticket: Option<Ticket>,
     identity: Option<(Process, Peer)>,
+    /// What the program has decided about the guest.
+    admitted: Option<bool>,
     made: Option<Made>,
     /// The slot is kept for this guest, which is being welcomed.
     welcoming: bool,
@@ -78,6 +83,7 @@ impl HostHandshake {
             since: Instant::now(),
             ticket: None,
             identity: None,
+            admitted: None,
             made: None,
             welcoming: false,
             sending: false,
@@ -96,6 +102,7 @@ impl HostHandshake {
             since: Instant::now(),
             ticket: None,
             identity: None,
+            admitted: None,
             made: None,
             welcoming: false,
             sending: false,
@@ -222,10 +229,24 @@ impl HostHandshake {
     ) -> Result<(), Stop> {
         loop {
             match (machine.next(), &mut self.identity, &self.made) {
-                (Act::Identify, identity, _) => {
-                    let found = self.channel.identify().map_err(unidentified)?;
-                    let (process, peer) = identity.insert(found);
-                    machine.identified(peer, options.access.lets_in(process, peer))?;
+                (Act::Identify, None, _) => {
+                    self.identity = Some(self.channel.identify().map_err(unidentified)?);
+                    // Not a step: it may be one for the program first.
+                    continue;
+                }
+                (Act::Identify, Some((process, peer)), _) => {
+                    let let_in = options.access.lets_in(process, peer);
+                    if let_in && options.admit.is_some() {
+                        match self.admitted {
+                            Some(true) => {}
+                            Some(false) => return Err(unadmitted(peer).into()),
+                            None => {
+                                process.complete(peer);
+                                return Err(Stop::Pending);
+                            }
+                        }
+                    }
+                    machine.identified(peer, let_in)?;
                 }
                 (Act::Receive, ..) => {
                     let (packet, handover) = self.channel.receive().map_err(stopped)?;
@@ -358,6 +379,18 @@ impl HostHandshake {
             peer_max_message: ready.max_message(),
             over: made.over,
         })
+    }
+}
+
+impl Admitting for HostHandshake {
+    fn awaits_decision(&self) -> Option<&Peer> {
+        let (_, peer) = self.identity.as_ref()?;
+        let asks = matches!(self.state, HostState::Identify) && self.refusing.is_none();
+        (asks && self.admitted.is_none()).then_some(peer)
+    }
+
+    fn decided(&mut self, admitted: bool) {
+        self.admitted = Some(admitted);
     }
 }
 

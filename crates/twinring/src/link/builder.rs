@@ -10,9 +10,9 @@ use super::status::Status;
 use crate::driver::{Callbacks, open};
 use crate::error::{Error, Result};
 use crate::os::memory::Pages;
-use crate::os::process::Access;
+use crate::os::process::{Access, Peer};
 use crate::segment::Side;
-use crate::transfer::{Name, Options, Wait};
+use crate::transfer::{Admit, Name, Options, Wait};
 
 /// Options for opening a link; made by [`Link::host`] and [`Link::guest`].
 ///
@@ -212,6 +212,28 @@ impl Builder {
     /// ```
     pub fn access(mut self, access: Access) -> Builder {
         self.options.access = access;
+        self
+    }
+
+    /// Asks the program about each process that [`access`](Builder::access) allows, before it is connected: `false`
+    /// refuses it, and so does a panic. A host is asked about its guests, a guest about its host; the other side gets
+    /// [`AccessDenied`](crate::ErrorKind::AccessDenied). `f` runs on a thread of its own, and may take as long as
+    /// the handshake ([`handshake_timeout`](Builder::handshake_timeout)); others are connected meanwhile, so it may
+    /// be called for several peers at once, and for one after the link has been closed.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let host = Link::host(&name)
+    ///     .admit(|peer| peer.pid == std::process::id())
+    ///     .open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// # guest.within(Duration::from_secs(5)).next()?;
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn admit(mut self, f: impl Fn(&Peer) -> bool + Send + Sync + 'static) -> Builder {
+        self.options.admit = Some(Admit::new(f));
         self
     }
 

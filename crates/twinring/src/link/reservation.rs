@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::capacity_to_claim;
 use crate::os::event::Deadline;
 use crate::sync::Aside;
-use crate::transfer::{Outbox, Owner, Reserved, admit, give_back};
+use crate::transfer::{Outbox, Owner, Reserved, checked_len, give_back};
 
 /// Room in the ring for one message, which is assembled right there: what is written to it goes
 /// where the peer will read it, without a buffer in between. Made by
@@ -62,7 +62,7 @@ impl Reservation {
 #[inline(always)]
 fn reserve(outbox: &Outbox, most: usize, deadline: Deadline) -> Result<(Reserved, Aside)> {
     // Before any wait: it will not fit later either.
-    admit(&outbox.session, Some(most))?;
+    checked_len(&outbox.session, Some(most))?;
     let limit = outbox.max_reservation();
     if most > limit {
         return Err(too_long(most, limit));

@@ -21,8 +21,9 @@ use windows_sys::Win32::Security::Authorization::{
 };
 use windows_sys::Win32::Security::{
     GetTokenInformation, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
-    SECURITY_ATTRIBUTES, SID_AND_ATTRIBUTES, TOKEN_GROUPS, TOKEN_INFORMATION_CLASS,
-    TOKEN_MANDATORY_LABEL, TOKEN_QUERY, TokenIntegrityLevel, TokenRestrictedSids,
+    SECURITY_ATTRIBUTES, SID_AND_ATTRIBUTES, TOKEN_ELEVATION, TOKEN_GROUPS,
+    TOKEN_INFORMATION_CLASS, TOKEN_MANDATORY_LABEL, TOKEN_QUERY, TokenElevation,
+    TokenIntegrityLevel, TokenRestrictedSids,
 };
 use windows_sys::Win32::System::LibraryLoader::{
     GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GET_MODULE_HANDLE_EX_FLAG_PIN, GetModuleHandleExW,
@@ -356,14 +357,24 @@ pub(in crate::os) fn restricting_services(token: &OwnedHandle) -> Vec<String> {
 
 /// Whether this process runs at medium integrity or above, as all but sandboxed ones do.
 fn is_medium() -> io::Result<bool> {
-    let answer = token_information(&own_token()?, TokenIntegrityLevel)?;
+    let level = integrity(&own_token()?)?;
+    Ok(level.is_some_and(|level| level >= SECURITY_MANDATORY_MEDIUM_RID as u32))
+}
+
+/// The number of a token's integrity level.
+pub(in crate::os) fn integrity(token: &OwnedHandle) -> io::Result<Option<u32>> {
+    let answer = token_information(token, TokenIntegrityLevel)?;
     // SAFETY: the call filled in this structure, whose SID is within `answer`.
     let label = unsafe { sid_text((*answer.as_ptr().cast::<TOKEN_MANDATORY_LABEL>()).Label.Sid) }?;
-    let level = label
-        .rsplit('-')
-        .next()
-        .and_then(|level| level.parse().ok());
-    Ok(level.is_some_and(|level: u32| level >= SECURITY_MANDATORY_MEDIUM_RID as u32))
+    let level = label.rsplit('-').next();
+    Ok(level.and_then(|level| level.parse().ok()))
+}
+
+/// Whether a token is elevated.
+pub(in crate::os) fn is_elevated(token: &OwnedHandle) -> io::Result<bool> {
+    let answer = token_information(token, TokenElevation)?;
+    // SAFETY: the call filled in this structure.
+    Ok(unsafe { (*answer.as_ptr().cast::<TOKEN_ELEVATION>()).TokenIsElevated } != 0)
 }
 
 /// Who owns a new object, and who may use it.

@@ -10,6 +10,7 @@
 //! `link_state` belongs to the link; everything else to one connection: `duplex` is all of it, `session`
 //! what both directions share, `owner` what the program holds of it.
 
+mod admit;
 mod duplex;
 mod holder_thread;
 mod inbox;
@@ -33,6 +34,7 @@ mod taken;
 mod timeout;
 mod wait;
 
+pub(crate) use admit::Admit;
 pub(crate) use duplex::Duplex;
 pub(crate) use inbox::{InPlace, News, release};
 pub(crate) use incoming::{Event, ReceiveMode, too_long};
@@ -46,7 +48,7 @@ pub(crate) use notify::NotifyDriver;
 pub(crate) use options::Options;
 pub use options::{DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_MESSAGE, DEFAULT_RING_CAPACITY, Wait};
 pub(crate) use outbox::{Outbox, give_back};
-pub(crate) use outgoing::{Reserved, admit};
+pub(crate) use outgoing::{Reserved, checked_len};
 pub(crate) use overtaken::RingPlace;
 pub(crate) use owner::{Owner, Share};
 pub(crate) use send::{send, send_batch};

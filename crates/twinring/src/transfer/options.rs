@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::admit::Admit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::endpoint::RendezvousOptions;
 use crate::os::memory::Pages;
@@ -55,6 +56,8 @@ pub(crate) struct Options {
     pub(crate) max_stream: u64,
     pub(crate) wait: Wait,
     pub(crate) access: Access,
+    /// The program decides about each peer that the access lets in.
+    pub(crate) admit: Option<Admit>,
     pub(crate) handshake_timeout: Duration,
     pub(crate) directory: Option<PathBuf>,
     pub(crate) pages: Pages,
@@ -75,6 +78,7 @@ impl Options {
             max_stream: u64::MAX,
             wait: Wait::default(),
             access: Access::default(),
+            admit: None,
             handshake_timeout: DEFAULT_HANDSHAKE_TIMEOUT,
             directory: None,
             pages: Pages::Reserved,

@@ -306,7 +306,7 @@ impl Outgoing {
 
 /// Checks that a message of this length may be sent on this connection, and returns the length.
 #[inline]
-pub(crate) fn admit(session: &Session, len: Option<usize>) -> Result<usize> {
+pub(crate) fn checked_len(session: &Session, len: Option<usize>) -> Result<usize> {
     let most = session.peer_max_message;
     match len {
         Some(len) if len as u64 <= most => Ok(len),

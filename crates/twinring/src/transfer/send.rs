@@ -3,7 +3,7 @@
 use super::duplex::Duplex;
 use super::large::LargeMessage;
 use super::outbox::give_back;
-use super::outgoing::{Outgoing, admit};
+use super::outgoing::{Outgoing, checked_len};
 use super::session::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Part, Payload};
@@ -31,7 +31,7 @@ fn send_message<P: Payload + ?Sized>(
     let mut lane = outbox.take_lane_again(deadline)?;
     let session: &Session = &outbox.session;
     outbox.check_mute(session)?;
-    let len = admit(session, payload.len())?;
+    let len = checked_len(session, payload.len())?;
     if len <= lane.writer.max_payload() {
         lane.put(Part::Whole, payload, 0..len, deadline)?;
         give_back(lane);

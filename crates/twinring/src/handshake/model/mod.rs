@@ -56,6 +56,9 @@ impl Terms {
                 user: User::current().unwrap(),
                 started: None,
                 session: None,
+                executable: None,
+                integrity: None,
+                elevated: None,
             },
             knock: Message::Knock {
                 versions: VERSIONS,

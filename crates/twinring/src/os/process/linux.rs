@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -38,6 +39,11 @@ impl Process {
                 .filter(|_| pidfd.is_none())
                 .and_then(|_| started(cred.pid)),
             session: None,
+            executable: pid
+                .filter(|_| pidfd.is_none())
+                .and_then(|_| executable(cred.pid)),
+            integrity: None,
+            elevated: None,
         };
         // If the connection is still open, the pid, in case it was looked up by number just now, had not
         // been given to another process in between.
@@ -50,7 +56,11 @@ impl Process {
     pub(crate) fn complete(&self, peer: &mut Peer) {
         if self.pidfd.is_some() && peer.pid != 0 {
             // While the process has not ended, the pid is its own.
-            peer.started = started(peer.pid as i32).filter(|_| !self.has_ended());
+            let pid = peer.pid as i32;
+            let (started, executable) = (started(pid), executable(pid));
+            if !self.has_ended() {
+                (peer.started, peer.executable) = (started, executable);
+            }
         }
     }
 
@@ -94,6 +104,11 @@ fn socket_option<T: Copy>(socket: &OwnedFd, option: libc::c_int) -> io::Result<T
     }
     // SAFETY: the kernel wrote all of it, and T is plain integers (ucred or int).
     Ok(unsafe { value.assume_init() })
+}
+
+/// The program that the process runs, by /proc; `None` where that hides it.
+fn executable(pid: i32) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/exe")).ok()
 }
 
 /// When the process was started, by /proc: field 22 of `stat`, in clock ticks since boot. Exact to about a

@@ -2,9 +2,12 @@
 //!
 //! Type-checked but never run: none of the machines on which this project is tested is a Mac.
 
+use std::ffi::OsString;
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::kqueue::{Event, EventFilter, EventFlags, ProcessEvents, kevent, kqueue};
@@ -38,6 +41,9 @@ impl Process {
             user: User(uid),
             started: started(raw),
             session: None,
+            executable: executable(raw),
+            integrity: None,
+            elevated: None,
         };
         // If the connection is still open, the pid had not been given to another process before it was
         // registered with the kqueue.
@@ -78,6 +84,15 @@ fn peer_user(socket: &OwnedFd) -> io::Result<UserId> {
         0 => Ok(uid),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// The program that the process runs.
+fn executable(pid: libc::pid_t) -> Option<PathBuf> {
+    let mut path = vec![0; libc::PROC_PIDPATHINFO_MAXSIZE as usize];
+    // SAFETY: `path` has room for the number of bytes given.
+    let len = unsafe { libc::proc_pidpath(pid, path.as_mut_ptr().cast(), path.len() as u32) };
+    path.truncate(usize::try_from(len).ok().filter(|len| *len > 0)?);
+    Some(PathBuf::from(OsString::from_vec(path)))
 }
 
 fn peer_pid(socket: &OwnedFd) -> io::Result<Pid> {

@@ -63,6 +63,6 @@ pub(crate) fn as_itself<T: Send>(f: impl FnOnce() -> T + Send) -> std::io::Resul
     Ok(f())
 }
 
-pub use peer::Peer;
+pub use peer::{Integrity, Peer};
 pub(crate) use per_process::PerProcess;
 pub use user::{ParseUserError, User};

@@ -1,6 +1,7 @@
 //! The process at the other end.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::user::User;
@@ -26,6 +27,50 @@ pub struct Peer {
     /// Windows: the session it runs in: 0 for services, 1 and up for logged-on users.
     /// `None` elsewhere.
     pub session: Option<u32>,
+    /// The program file that it runs, if the system says so: not of another user's process, unless this one may look
+    /// at it. For people, logs and a first look; it proves nothing, for a program can be made to run other code.
+    pub executable: Option<PathBuf>,
+    /// Windows: its integrity level, if its token is open to this process; a host's guests show theirs always.
+    /// `None` elsewhere.
+    pub integrity: Option<Integrity>,
+    /// Windows: whether it runs elevated, as administrator; known as the integrity level is. `None` elsewhere.
+    pub elevated: Option<bool>,
+}
+
+/// How far Windows trusts a process: one may not change what has a higher level.
+///
+/// ```
+/// use twinring::Integrity;
+///
+/// assert!(Integrity::Low < Integrity::Medium);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Integrity {
+    /// Less than low.
+    Untrusted,
+    /// Sandboxed, as the pages of browsers.
+    Low,
+    /// An ordinary program.
+    Medium,
+    /// Elevated.
+    High,
+    /// A service of the system, or more.
+    System,
+}
+
+impl Integrity {
+    /// Of a level's number (SECURITY_MANDATORY_..._RID): those between two names are the lower one.
+    #[cfg(windows)]
+    pub(super) fn of(level: u32) -> Integrity {
+        match level {
+            0..0x1000 => Integrity::Untrusted,
+            0x1000..0x2000 => Integrity::Low,
+            0x2000..0x3000 => Integrity::Medium,
+            0x3000..0x4000 => Integrity::High,
+            _ => Integrity::System,
+        }
+    }
 }
 
 impl fmt::Display for Peer {

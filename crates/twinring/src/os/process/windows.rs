@@ -1,9 +1,12 @@
 //! Windows: a process handle, and users as SIDs.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::os::windows::ffi::OsStringExt;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::panic::resume_unwind;
+use std::path::PathBuf;
 use std::ptr;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -25,16 +28,17 @@ use windows_sys::Win32::System::RemoteDesktop::ProcessIdToSessionId;
 use windows_sys::Win32::System::Threading::{
     GetCurrentProcess, GetCurrentThread, GetProcessId, GetProcessTimes, OpenProcess,
     OpenThreadToken, PROCESS_DUP_HANDLE, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE,
+    QueryFullProcessImageNameW,
 };
 use windows_sys::core::BOOL;
 
 use super::account::{UserId, token_user};
-use super::{Peer, User};
+use super::{Integrity, Peer, User};
 use crate::error::{Error, ErrorKind};
 use crate::os::event::{Deadline, Source, wait};
 use crate::os::windows::{
-    groups, is_code, is_end_of_pipe, keep_code, may_be_denied, ok, own, owner, process_token,
-    restricting_services, status,
+    groups, integrity, is_code, is_elevated, is_end_of_pipe, keep_code, may_be_denied, ok, own,
+    owner, process_token, restricting_services, status,
 };
 
 /// The group of users who are logged on at the machine or by remote desktop.
@@ -93,6 +97,8 @@ struct Caller {
     services: Vec<String>,
     /// Is in the group INTERACTIVE.
     is_local: bool,
+    integrity: Option<Integrity>,
+    elevated: Option<bool>,
 }
 
 /// A function that returns a number about a pipe.
@@ -143,6 +149,8 @@ impl Process {
                 user: UserId(owner(pipe)?),
                 services: Vec::new(),
                 is_local: false,
+                integrity: None,
+                elevated: None,
             })
         })
     }
@@ -175,6 +183,9 @@ impl Process {
             .and_then(|handle| process_token(handle.as_raw_handle()).ok())
             .and_then(|token| token_caller(&token).ok());
         let started = handle.as_ref().and_then(started);
+        let executable = handle.as_ref().and_then(executable);
+        let integrity = by_process.as_ref().and_then(|caller| caller.integrity);
+        let elevated = by_process.as_ref().and_then(|caller| caller.elevated);
         // A process that has ended stays open to us for a while, and its pid is free only afterwards:
         // if the pipe is still connected and this process alive, it was never another's. (Unless
         // the pipe was passed on before its process ended, which shows in the users.)
@@ -203,6 +214,9 @@ impl Process {
             user: User(caller.user.clone()),
             started,
             session,
+            executable,
+            integrity: caller.integrity.or(integrity),
+            elevated: caller.elevated.or(elevated),
         };
         let process = Process {
             handle,
@@ -416,7 +430,22 @@ fn token_caller(token: &OwnedHandle) -> io::Result<Caller> {
         user: token_user(token)?,
         services: restricting_services(token),
         is_local: groups.iter().any(|group| group == INTERACTIVE),
+        integrity: integrity(token).ok().flatten().map(Integrity::of),
+        elevated: is_elevated(token).ok(),
     })
+}
+
+/// The program that the process runs.
+fn executable(process: &OwnedHandle) -> Option<PathBuf> {
+    // The longest path that the system has.
+    let mut path = vec![0; 32_768];
+    let mut len = path.len() as u32;
+    // SAFETY: a live handle, and room for the number of characters given.
+    ok("QueryFullProcessImageNameW", || unsafe {
+        QueryFullProcessImageNameW(process.as_raw_handle(), 0, path.as_mut_ptr(), &mut len)
+    })
+    .ok()?;
+    Some(PathBuf::from(OsString::from_wide(&path[..len as usize])))
 }
 
 fn started(process: &OwnedHandle) -> Option<SystemTime> {
@@ -504,6 +533,8 @@ mod tests {
                 user: UserId(String::new()),
                 services: Vec::new(),
                 is_local: false,
+                integrity: None,
+                elevated: None,
             },
             role: Role::Guest,
         };

@@ -241,7 +241,7 @@ fn a_caller_is_as_local_as_its_token_says() {
 }
 
 #[test]
-fn the_session_is_known() {
+fn the_session_the_program_and_its_rights_are_known() {
     let place = place(&key());
     let host = host(&place);
     let (ours, theirs) = connected(&place, &host);
@@ -256,6 +256,13 @@ fn the_session_is_known() {
         assert_eq!(peer.session, Some(session));
         let text = peer.to_string();
         assert!(text.ends_with(&format!(" in session {session}")), "{text}");
+        let executable = peer.executable.unwrap().canonicalize().unwrap();
+        let own = std::env::current_exe().unwrap().canonicalize().unwrap();
+        assert_eq!(executable, own);
+        let token = crate::os::windows::own_token().unwrap();
+        let elevated = crate::os::windows::is_elevated(&token).unwrap();
+        assert_eq!(peer.elevated, Some(elevated));
+        assert!(peer.integrity >= Some(process::Integrity::Medium));
     }
 }
 

@@ -1,0 +1,139 @@
+//! The program decides who is connected.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{LIMIT, Log, Parent, Place, Side, Watchdog, connected, peers, until};
+use twinring::ErrorKind;
+
+peers!(knocks);
+
+/// Says each error, and when it is connected.
+fn knocks(parent: &'static Parent) {
+    let link = parent
+        .builder()
+        .on_error(|e| parent.say(format!("{:?} {e}", e.kind())))
+        .open()
+        .unwrap();
+    while let Ok(conn) = link.next() {
+        parent.say("connected");
+        let _ = conn.recv();
+    }
+}
+
+#[test]
+fn one_is_admitted_and_another_is_not() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let wanted = Arc::new(AtomicU32::new(0));
+        let errors = Log::new();
+        let link = place
+            .builder(side)
+            .admit({
+                let wanted = wanted.clone();
+                move |peer| peer.pid == wanted.load(Ordering::Relaxed)
+            })
+            .on_error({
+                let errors = errors.clone();
+                move |e| errors.push(format!("{:?} {e}", e.kind()))
+            })
+            .open()
+            .unwrap();
+        let mut stranger = place.start("knocks", side.opposite());
+        let who = format!("process {}", stranger.pid());
+        until("the stranger is refused", || {
+            errors.lines().iter().any(|line| {
+                line.starts_with("AccessDenied")
+                    && line.contains(&who)
+                    && line.contains("not admitted")
+            })
+        });
+        if side == Side::Host {
+            stranger.wait_for_line(|line| line.starts_with("AccessDenied"));
+        }
+        assert!(
+            stranger
+                .lines_so_far()
+                .iter()
+                .all(|line| line != "connected")
+        );
+        stranger.kill();
+
+        let mut friend = place.start("knocks", side.opposite());
+        wanted.store(friend.pid(), Ordering::Relaxed);
+        friend.wait_for_line(|line| line == "connected");
+        assert_eq!(connected(&link).peer().pid, friend.pid());
+    }
+}
+
+/// Neither the other links of the process, nor another guest.
+#[test]
+fn a_slow_decision_holds_up_nobody() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let asked = Arc::new(AtomicU32::new(0));
+    let host = place
+        .host()
+        .handshake_timeout(LIMIT)
+        .admit({
+            let asked = asked.clone();
+            move |_| {
+                // The first one is asked about for long.
+                if asked.fetch_add(1, Ordering::Relaxed) == 0 {
+                    thread::sleep(Duration::from_secs(3));
+                }
+                true
+            }
+        })
+        .open()
+        .unwrap();
+    let begun = Instant::now();
+    let _first = place.start("knocks", Side::Guest);
+    until("the program is asked", || {
+        asked.load(Ordering::Relaxed) == 1
+    });
+    let mut second = place.start("knocks", Side::Guest);
+    second.expect("connected");
+    assert_eq!(connected(&host).peer().pid, second.pid());
+    let other = Place::new();
+    let (host, guest) = (other.host().open().unwrap(), other.guest().open().unwrap());
+    drop((connected(&host), connected(&guest)));
+    assert!(begun.elapsed() < Duration::from_secs(3));
+}
+
+#[test]
+fn a_panic_is_a_no_and_so_is_no_answer() {
+    let _watchdog = Watchdog::new(120);
+    for (panics, kind) in [
+        (true, ErrorKind::AccessDenied),
+        (false, ErrorKind::TimedOut),
+    ] {
+        let place = Place::new();
+        let errors = Log::new();
+        let _host = place
+            .host()
+            .handshake_timeout(Duration::from_millis(200))
+            .admit(move |_| {
+                if panics {
+                    // Without the text of a panic, which nobody should worry about.
+                    std::panic::resume_unwind(Box::new("on purpose"));
+                }
+                thread::sleep(Duration::from_secs(2));
+                true
+            })
+            .on_error({
+                let errors = errors.clone();
+                move |e| errors.push(format!("{:?}", e.kind()))
+            })
+            .open()
+            .unwrap();
+        let mut guest = place.start("knocks", Side::Guest);
+        errors.wait_for_last(&format!("{kind:?}"));
+        assert!(guest.lines_so_far().iter().all(|line| line != "connected"));
+    }
+}
