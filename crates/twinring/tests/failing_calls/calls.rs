@@ -62,6 +62,8 @@ impl Call {
             libc::SYS_fstat => ("fstat", &[EIO, ENOMEM]),
             libc::SYS_newfstatat => ("newfstatat", &[EIO, ENOMEM]),
             libc::SYS_statx => ("statx", &[EIO, ENOMEM]),
+            libc::SYS_readlink => ("readlink", &[EIO, ENOMEM]),
+            libc::SYS_readlinkat => ("readlinkat", &[EIO, ENOMEM]),
             libc::SYS_fstatfs => ("fstatfs", &[EIO]),
             libc::SYS_mkdirat => ("mkdirat", &[EIO, ENOSPC]),
             libc::SYS_unlinkat => ("unlinkat", &[EIO]),

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 use nix::libc::{self, user_regs_struct};
 use nix::sys::ptrace::{self, Options};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
@@ -14,6 +14,16 @@ pub(crate) struct Process {
     leader: Pid,
     /// The thread to let go on before the next event.
     stopped: Option<Pid>,
+}
+
+/// A test that panics must not wait for a child whose threads nobody reaps.
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = kill(self.leader, Signal::SIGKILL);
+            while !matches!(self.next(), Event::End) {}
+        }
+    }
 }
 
 /// What a child has come to. The thread stands still until the next event is asked for.
