@@ -122,6 +122,8 @@
 //! | `twinring` | one for a process | finds peers, does handshakes, notices when peers go; while there are links |
 //! | `twinring-job` | one for each slow step: allocating the memory of a connection, looking into a [directory](Builder::directory), removing what hosts have left behind that were killed, asking the program about a peer ([`admit`](Builder::admit)) | only that, some milliseconds; longer if a directory or the program does not answer |
 //! | `twinring-calls` | one for each link with callbacks | runs them; while the link is open, and until a running callback has returned |
+//! | `twinring-open` | one, on Windows, for a link that is opened by a thread that acts as another user | opens it as the process; until it is open |
+//! | `twinring-probe` | one, on Windows, for a link that is dropped and whose name is not free after half a second | shows whether threads can start; at once, or as soon as they can |
 //! | `twinring-claim` | one for a process, on Windows | holds the names of its hosts; while there are any |
 //!
 //! Everything may be dropped anywhere: also at the end of a thread, by a `thread_local`; and on Windows in `DllMain`, when

@@ -1,14 +1,17 @@
 //! The program decides who is connected.
 
 mod common;
+#[path = "hostile/wire.rs"]
+mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::{LIMIT, Log, Parent, Place, Side, Watchdog, connected, peers, until};
 use twinring::ErrorKind;
+use wire::Stranger;
 
 peers!(knocks);
 
@@ -71,29 +74,38 @@ fn one_is_admitted_and_another_is_not() {
     }
 }
 
+/// Opens when it is dropped.
+struct Gate(Arc<AtomicBool>);
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Neither the other links of the process, nor another guest.
 #[test]
 fn a_slow_decision_holds_up_nobody() {
     let _watchdog = Watchdog::new(120);
     let place = Place::new();
     let asked = Arc::new(AtomicU32::new(0));
+    let gate = Gate(Arc::default());
     let host = place
         .host()
         .handshake_timeout(LIMIT)
         .admit({
-            let asked = asked.clone();
+            let (asked, open) = (asked.clone(), gate.0.clone());
             move |_| {
-                // The first one is asked about for long.
+                // The first one is asked about until the test is over.
                 if asked.fetch_add(1, Ordering::Relaxed) == 0 {
-                    thread::sleep(Duration::from_secs(3));
+                    until("the test is over", || open.load(Ordering::Relaxed));
                 }
                 true
             }
         })
         .open()
         .unwrap();
-    let begun = Instant::now();
-    let _first = place.start("knocks", Side::Guest);
+    let mut first = place.start("knocks", Side::Guest);
     until("the program is asked", || {
         asked.load(Ordering::Relaxed) == 1
     });
@@ -103,7 +115,49 @@ fn a_slow_decision_holds_up_nobody() {
     let other = Place::new();
     let (host, guest) = (other.host().open().unwrap(), other.guest().open().unwrap());
     drop((connected(&host), connected(&guest)));
-    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert!(first.lines_so_far().is_empty());
+}
+
+/// However many come, and go again before it has answered: no more than 8 are asked about at once, and the others
+/// have their turn.
+#[test]
+fn the_program_is_not_asked_about_any_number() {
+    const MOST: u32 = 8;
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let asked = Arc::new(AtomicU32::new(0));
+    let gate = Gate(Arc::default());
+    let host = place
+        .host()
+        .handshake_timeout(LIMIT)
+        .admit({
+            let (asked, open) = (asked.clone(), gate.0.clone());
+            move |_| {
+                asked.fetch_add(1, Ordering::Relaxed);
+                until("the gate is open", || open.load(Ordering::Relaxed));
+                true
+            }
+        })
+        .open()
+        .unwrap();
+    let some = |count| {
+        (0..count)
+            .map(|_| Stranger::connect(&place))
+            .collect::<Vec<_>>()
+    };
+    drop(some(4));
+    let strangers = some(20);
+    until("the program is asked", || {
+        asked.load(Ordering::Relaxed) >= MOST
+    });
+    thread::sleep(Duration::from_millis(100));
+    assert_eq!(asked.load(Ordering::Relaxed), MOST);
+    drop(strangers);
+    drop(gate);
+    let mut guest = place.start("knocks", Side::Guest);
+    guest.expect("connected");
+    assert_eq!(connected(&host).peer().pid, guest.pid());
+    assert!(asked.load(Ordering::Relaxed) > MOST);
 }
 
 #[test]

@@ -73,8 +73,8 @@ impl Core {
 
     /// Ends the link, and its connections with this cause; waits until the name is free. The driver waits
     /// for nothing but the system, so neither does this, unless one of the link's own senders is copying from
-    /// slow memory, or the link's directory is slow; not beyond the deadline. Returns whether it is free. Does nothing in a
-    /// forked child: the link is the parent's.
+    /// slow memory, or the link's directory is slow; not beyond the deadline. Returns whether it is free. Does
+    /// nothing in a forked child: the link is the parent's.
     pub(crate) fn close(&self, cause: Option<&Cause>, deadline: Deadline) -> bool {
         if self.link.is_forked() {
             return true;

@@ -103,16 +103,20 @@ impl<H> HandshakeTask<H> {
         else {
             return false;
         };
-        let job = self.asking.get_or_insert_with(|| {
-            let (admit, peer) = (admit.clone(), peer.clone());
-            Job::start(&link.driver, move || admit.ask(&peer))
-        });
-        match job.poll() {
-            Poll::Ready(admitted) => {
+        if self.asking.is_none() {
+            // An answer to another question notifies the driver.
+            let Some(question) = admit.question() else {
+                return true;
+            };
+            let peer = peer.clone();
+            self.asking = Some(Job::start(&link.driver, move || question.ask(&peer)));
+        }
+        match self.asking.as_ref().map(Job::poll) {
+            Some(Poll::Ready(admitted)) => {
                 self.handshake.decided(admitted.unwrap_or(false));
                 false
             }
-            Poll::Pending => true,
+            _ => true,
         }
     }
 

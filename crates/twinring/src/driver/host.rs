@@ -274,8 +274,8 @@ impl Host {
             self.check_guest();
             let link = &self.core.link;
             task.ask(link);
-            let handshake = &mut task.handshake;
-            let polled = handshake.poll(link.name.as_str(), &link.options, &mut self.slot);
+            let (name, options) = (link.name.as_str(), &link.options);
+            let polled = task.handshake.poll(name, options, &mut self.slot);
             if polled.is_pending() && task.ask(link) {
                 // The job notifies the driver.
                 self.handshakes.push(task);

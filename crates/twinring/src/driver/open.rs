@@ -53,7 +53,7 @@ pub(crate) fn open<C: From<Arc<Share>> + 'static>(
 }
 
 fn itself<T: Send>(f: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    as_itself(f).map_err(|e| system_error("cannot tell whom this thread acts for", e))?
+    as_itself(f).map_err(|e| system_error("cannot start a thread that acts for this process", e))?
 }
 
 fn make_core<C: From<Arc<Share>> + 'static>(

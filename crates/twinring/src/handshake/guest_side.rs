@@ -4,11 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::Admitting;
 use super::act::{Act, not_asked, refusal};
-use super::errors::{
-    Stop, broken_off, stopped, too_late, unadmitted, unidentified, unusable, wrong,
-};
+use super::admission::{Admission, Admitting};
+use super::errors::{Stop, broken_off, stopped, too_late, unidentified, unusable, wrong};
 use super::guest::{GuestMachine, GuestState};
 use super::memory::new_event;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,8 +24,7 @@ pub(crate) struct GuestHandshake {
     /// Counts what the machine has asked for.
     steps: u32,
     identity: Option<(Process, Peer)>,
-    /// What the program has decided about the host.
-    admitted: Option<bool>,
+    admission: Admission,
     over: Option<LocalEvent>,
     offered: Option<Handover>,
     mapped: Option<Mapped>,
@@ -47,7 +44,7 @@ impl GuestHandshake {
             state: GuestState::Identify,
             steps: 0,
             identity: None,
-            admitted: None,
+            admission: Admission::default(),
             over: None,
             offered: None,
             mapped: None,
@@ -105,15 +102,8 @@ impl GuestHandshake {
                     continue;
                 }
                 (Act::Identify, Some((process, peer))) => {
-                    if options.admit.is_some() && options.access.trusts(peer) {
-                        match self.admitted {
-                            Some(true) => {}
-                            Some(false) => return Err(unadmitted(peer).into()),
-                            None => {
-                                process.complete(peer);
-                                return Err(Stop::Pending);
-                            }
-                        }
+                    if options.access.trusts(peer) {
+                        self.admission.check(options, process, peer)?;
                     }
                     machine.identified(peer)?;
                 }
@@ -188,12 +178,12 @@ impl GuestHandshake {
 impl Admitting for GuestHandshake {
     fn awaits_decision(&self) -> Option<&Peer> {
         let (_, peer) = self.identity.as_ref()?;
-        let asks = matches!(self.state, GuestState::Identify) && self.admitted.is_none();
+        let asks = matches!(self.state, GuestState::Identify) && self.admission.is_open();
         asks.then_some(peer)
     }
 
     fn decided(&mut self, admitted: bool) {
-        self.admitted = Some(admitted);
+        self.admission.decide(admitted);
     }
 }
 

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::Admitting;
 use super::act::{Act, not_asked, refusal};
-use super::errors::{
-    Stop, broken_off, stopped, unadmitted, unidentified, unoffered, unusable, wrong,
-};
+use super::admission::{Admission, Admitting};
+use super::errors::{Stop, broken_off, stopped, unidentified, unoffered, unusable, wrong};
 use super::host::{HostMachine, HostState, Turn};
 use super::memory::NewMemory;
 use crate::error::{Error, ErrorKind, Result};
@@ -53,8 +51,7 @@ pub(crate) struct HostHandshake {
     /// From its KNOCK on.
     ticket: Option<Ticket>,
     identity: Option<(Process, Peer)>,
-    /// What the program has decided about the guest.
-    admitted: Option<bool>,
+    admission: Admission,
     made: Option<Made>,
     /// The slot is kept for this guest, which is being welcomed.
     welcoming: bool,
@@ -83,7 +80,7 @@ impl HostHandshake {
             since: Instant::now(),
             ticket: None,
             identity: None,
-            admitted: None,
+            admission: Admission::default(),
             made: None,
             welcoming: false,
             sending: false,
@@ -102,7 +99,7 @@ impl HostHandshake {
             since: Instant::now(),
             ticket: None,
             identity: None,
-            admitted: None,
+            admission: Admission::default(),
             made: None,
             welcoming: false,
             sending: false,
@@ -236,15 +233,8 @@ impl HostHandshake {
                 }
                 (Act::Identify, Some((process, peer)), _) => {
                     let let_in = options.access.lets_in(process, peer);
-                    if let_in && options.admit.is_some() {
-                        match self.admitted {
-                            Some(true) => {}
-                            Some(false) => return Err(unadmitted(peer).into()),
-                            None => {
-                                process.complete(peer);
-                                return Err(Stop::Pending);
-                            }
-                        }
+                    if let_in {
+                        self.admission.check(options, process, peer)?;
                     }
                     machine.identified(peer, let_in)?;
                 }
@@ -386,11 +376,11 @@ impl Admitting for HostHandshake {
     fn awaits_decision(&self) -> Option<&Peer> {
         let (_, peer) = self.identity.as_ref()?;
         let asks = matches!(self.state, HostState::Identify) && self.refusing.is_none();
-        (asks && self.admitted.is_none()).then_some(peer)
+        (asks && self.admission.is_open()).then_some(peer)
     }
 
     fn decided(&mut self, admitted: bool) {
-        self.admitted = Some(admitted);
+        self.admission.decide(admitted);
     }
 }
 

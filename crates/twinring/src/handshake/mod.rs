@@ -7,6 +7,7 @@
 //! possible order.
 
 mod act;
+mod admission;
 mod errors;
 mod guest;
 mod guest_side;
@@ -17,21 +18,11 @@ mod memory;
 mod model;
 mod packet;
 
-use crate::os::process::Peer;
-
 pub(crate) use act::{crowded, queued};
+pub(crate) use admission::Admitting;
 pub(crate) use guest_side::GuestHandshake;
 pub(crate) use host::Turn;
 pub(crate) use host_side::{GuestSlot, HostHandshake, Ticket};
 pub(crate) use memory::{NewMemory, make_memory, may_make_ahead};
 #[cfg(fuzzing)]
 pub(crate) use packet::{Message, agree};
-
-/// A side that asks the program about its peer, if its options say so.
-pub(crate) trait Admitting {
-    /// The peer, if the program has to decide about it now.
-    fn awaits_decision(&self) -> Option<&Peer>;
-
-    /// What it has decided: to be followed by a poll.
-    fn decided(&mut self, admitted: bool);
-}

@@ -216,10 +216,13 @@ impl Builder {
     }
 
     /// Asks the program about each process that [`access`](Builder::access) allows, before it is connected: `false`
-    /// refuses it, and so does a panic. A host is asked about its guests, a guest about its host; the other side gets
-    /// [`AccessDenied`](crate::ErrorKind::AccessDenied). `f` runs on a thread of its own, and may take as long as
-    /// the handshake ([`handshake_timeout`](Builder::handshake_timeout)); others are connected meanwhile, so it may
-    /// be called for several peers at once, and for one after the link has been closed.
+    /// refuses it, and so does a panic. A host is asked about its guests, which get
+    /// [`AccessDenied`](crate::ErrorKind::AccessDenied) if they are refused; a guest about its host, which is told
+    /// nothing at all. The side that refuses gets the same error by [`on_error`](Builder::on_error).
+    ///
+    /// `f` runs on a thread of its own, and may take as long as the handshake
+    /// ([`handshake_timeout`](Builder::handshake_timeout)). Others are connected meanwhile: it may be called for up to 8
+    /// peers at once, and still run when its peer has gone or the link has been closed.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -174,7 +174,11 @@ pub(crate) fn allowed_processors() -> Option<usize> {
 pub(crate) fn threads_can_start() -> bool {
     let (tell, told) = mpsc::channel();
     // Whoever asks may have given up by then.
-    let start = || thread::Builder::new().spawn(move || tell.send(()));
+    let start = || {
+        thread::Builder::new()
+            .name("twinring-probe".to_owned())
+            .spawn(move || tell.send(()))
+    };
     let started = keep_code().and_then(|()| start());
     started.is_ok() && told.recv_timeout(Duration::from_millis(500)).is_ok()
 }

@@ -83,8 +83,8 @@ impl Outbox {
         Ok(lane)
     }
 
-    /// Whether this side may still begin to send. `session` is this connection's: a caller that needs it for more loads it
-    /// once.
+    /// Whether this side may still begin to send. `session` is this connection's: a caller that needs it for more
+    /// loads it once.
     #[inline(always)]
     pub(crate) fn check_mute(&self, session: &Session) -> Result<()> {
         match session.is_mute() {

@@ -328,8 +328,8 @@ pub(in crate::os) fn this_session() -> io::Result<u32> {
     Ok(session)
 }
 
-/// Whether this thread acts as another user.
-fn is_impersonating() -> io::Result<bool> {
+/// Whether this thread acts as another user, or may do so: the system does not show every token.
+fn may_impersonate() -> bool {
     let mut token = ptr::null_mut();
     // SAFETY: the call returns a constant that stands for this thread; room for the result. The token is opened in
     // the process's own name (TRUE).
@@ -340,22 +340,23 @@ fn is_impersonating() -> io::Result<bool> {
         Ok(()) => {
             // SAFETY: the call above has just made this handle for us.
             drop(unsafe { OwnedHandle::from_raw_handle(token) });
-            Ok(true)
+            true
         }
-        Err(e) if is_code(&e, &[ERROR_NO_TOKEN]) => Ok(false),
-        Err(e) => Err(e),
+        Err(e) => !is_code(&e, &[ERROR_NO_TOKEN]),
     }
 }
 
 /// As [`super::as_itself`].
 pub(crate) fn as_itself<T: Send>(f: impl FnOnce() -> T + Send) -> io::Result<T> {
-    if !is_impersonating()? {
+    if !may_impersonate() {
         return Ok(f());
     }
     keep_code()?;
     // A new thread has the process's token.
     thread::scope(|scope| {
-        let thread = thread::Builder::new().spawn_scoped(scope, f)?;
+        let thread = thread::Builder::new()
+            .name("twinring-open".to_owned())
+            .spawn_scoped(scope, f)?;
         Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
     })
 }
@@ -498,7 +499,7 @@ mod tests {
     #[test]
     fn a_thread_that_acts_as_another_user_opens_nothing_itself() {
         use windows_sys::Win32::Security::{ImpersonateSelf, SecurityImpersonation};
-        let here = || (thread::current().id(), is_impersonating().unwrap());
+        let here = || (thread::current().id(), may_impersonate());
         let me = thread::current().id();
         assert_eq!(as_itself(here).unwrap(), (me, false));
         // SAFETY: a plain number; the thread gets a token, a copy of its process's, until it is taken away below.
@@ -506,10 +507,10 @@ mod tests {
             ImpersonateSelf(SecurityImpersonation)
         })
         .unwrap();
-        assert!(is_impersonating().unwrap());
+        assert!(may_impersonate());
         let (thread, impersonating) = as_itself(here).unwrap();
         assert!(thread != me && !impersonating);
-        assert!(is_impersonating().unwrap(), "the caller goes on as before");
+        assert!(may_impersonate(), "the caller goes on as before");
         // SAFETY: ends what was begun above.
         assert_ne!(unsafe { RevertToSelf() }, 0);
     }
