@@ -181,11 +181,13 @@ impl Drop for NameClaim {
         if !self.is_tidy && leftovers::may_look() {
             leftovers::remove_some(&self.directory, &self.place.key, TIDY_IN_HASTE);
         }
-        // The lock is still held, so this is our own socket, if this is still the directory in which
-        // guests look. A killed host leaves it behind, which costs the next guest one refused
-        // connect.
+        // The lock is still held, so these are our own, if this is still the directory in which guests look. A
+        // killed host leaves its socket behind, which costs the next guest one refused connect.
         if !self.is_lost() {
             let _ = unlinkat(&self.directory, self.place.socket_name(), AtFlags::empty());
+            // Last: from then on it may be another host's name.
+            let lock = lock::name(&self.place.key);
+            let _ = unlinkat(&self.directory, lock, AtFlags::empty());
         }
         lock::unlock(&self.lock);
     }
