@@ -14,7 +14,7 @@ use common::{
 };
 use twinring::{Connection, ErrorKind, Timeout};
 
-peers!(batches, threads, stuffer, reader, taker);
+peers!(batches, threads, stuffer, reader, taker, holder);
 
 const RING: u64 = 4096;
 
@@ -396,6 +396,55 @@ fn what_was_not_taken_goes_back() {
                 let unread: Vec<_> = conn.take_unread().unwrap().collect();
                 assert_eq!(unread, all[taken..]);
                 assert_eq!(conn.take_unread().unwrap().count(), 0, "once");
+            }
+        }
+    }
+}
+
+/// Leaves a batch undone, receives its first message again, in place or as a stream, and reads all of it.
+fn holder(parent: &'static Parent) {
+    let conn = connect(parent);
+    parent.expect("go");
+    let mut batch = conn.recv_batch().unwrap().unwrap();
+    assert_eq!(batch.next_message(), Some(&b"one"[..]));
+    drop(batch);
+    let stream = parent.next_line() == "stream";
+    let view = if stream {
+        let mut stream = conn.recv_stream().unwrap().unwrap();
+        stream.next_chunk().unwrap().unwrap()
+    } else {
+        conn.recv_in_place().unwrap().unwrap()
+    };
+    assert_eq!(&view[..], b"one");
+    parent.say("held");
+    parent.expect("done");
+    drop(view);
+    parent.say("dropped");
+    parent.wait_for_the_end();
+}
+
+/// As when it came for the first time.
+#[test]
+fn what_comes_again_is_taken_when_its_view_is_dropped() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        for how in ["view", "stream"] {
+            for done in [false, true] {
+                let place = Place::new();
+                let (conn, mut child) = start(&place, "holder", side);
+                conn.send_batch(&["one", "two"]).unwrap();
+                child.say("go");
+                child.say(how);
+                child.expect("held");
+                if done {
+                    child.say("done");
+                    child.expect("dropped");
+                }
+                child.kill();
+                assert_eq!(ended(conn.flush()), CRASHED);
+                let unread: Vec<_> = conn.take_unread().unwrap().collect();
+                let all = [b"one", b"two"];
+                assert_eq!(unread, all[usize::from(done)..], "{how}");
             }
         }
     }

@@ -136,8 +136,9 @@ fn exactly_what_was_taken() {
             ("next", 0),
             ("take", 1),
             ("unbatch", 1),
-            ("view", 2),
-            ("recv", 3),
+            ("view", 1),
+            ("recv", 1),
+            ("drop first", 3),
         ];
         case(side, &lens, &steps);
     }

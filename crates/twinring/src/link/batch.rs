@@ -77,7 +77,8 @@ impl Batch {
         None
     }
 
-    /// All messages that the batch has given so far are done.
+    /// All messages that the batch has given so far are done. Once this side has ended the connection it is too
+    /// late, which is not told: their sender has got them back.
     pub fn take(&mut self) {
         if self.taken < self.given {
             self.taken = self.given;

@@ -325,7 +325,8 @@ impl Connection {
 
     /// Receives the next message; `None` once the peer has finished and this side has everything.
     ///
-    /// Several threads may receive at the same time; each message goes to one of them.
+    /// Several threads may receive at the same time; each message goes to one of them. While one of them holds a
+    /// [`Batch`], `None` is not final for the others: what it does not take comes again.
     ///
     /// # Errors
     /// [`Ended`](crate::ErrorKind::Ended), after the last message, each time: how the peer's direction ended,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use super::view::View;
+use super::view::{Hold, View};
 use crate::error::{End, Error, Result};
 use crate::frame::Frame;
 use crate::os::event::Deadline;
@@ -78,7 +78,11 @@ impl Remainder {
 /// A piece of the message that is being read.
 enum Here {
     /// In memory of our own: it had arrived before anyone asked for a stream. Read up to `at`.
-    Own { bytes: Vec<u8>, at: usize },
+    Own {
+        bytes: Vec<u8>,
+        at: usize,
+        hold: Option<Hold>,
+    },
     /// In the ring; `rest` is what is left of the frame.
     InRing { frame: Frame, rest: Span },
 }
@@ -113,15 +117,19 @@ impl RecvStream {
         }
         let duplex = &self.share.owner.duplex;
         Ok(self.piece.take().map(|piece| match piece {
-            Here::Own { mut bytes, at } => {
+            Here::Own {
+                mut bytes,
+                at,
+                hold,
+            } => {
                 bytes.drain(..at);
-                View::own(bytes)
+                View::own(bytes, hold)
             }
             Here::InRing { frame, rest } => {
                 let mut current = duplex.inbox.borrowed();
                 let place = current.reader.keep(frame, &duplex.session.kept);
                 release(current);
-                View::in_ring(duplex, rest, place)
+                View::in_ring(rest, Hold::new(duplex, place))
             }
         }))
     }
@@ -175,8 +183,9 @@ impl RecvStream {
                 Ok(event @ (Event::Copied | Event::Begun)) => {
                     self.rest = Remainder::after(matches!(event, Event::Copied));
                     let bytes = std::mem::take(&mut begun);
-                    self.piece = Some(Here::Own { bytes, at: 0 });
-                    inbox.end_hold(&mut current);
+                    let place = current.take_hold();
+                    let hold = place.map(|place| Hold::new(&owner.duplex, place));
+                    self.piece = Some(Here::Own { bytes, at: 0, hold });
                     break Ok(true);
                 }
                 Ok(Event::InRing { last }) => {
@@ -267,11 +276,19 @@ impl RecvStream {
     /// Returns the room of the piece, which has been read. `false` if its sender gets it back: this side has ended the
     /// connection meanwhile.
     fn give_back(&mut self) -> bool {
-        let Some(Here::InRing { frame, .. }) = self.piece.take() else {
+        let piece = self.piece.take();
+        if let None | Some(Here::Own { hold: None, .. }) = piece {
             return true;
-        };
+        }
         let mut current = self.share.owner.duplex.inbox.borrowed();
-        let taken = current.give_back_unless_sealed(frame);
+        let taken = match piece {
+            Some(Here::InRing { frame, .. }) => current.give_back_unless_sealed(frame),
+            held => {
+                let may = current.may_release();
+                drop(held);
+                may
+            }
+        };
         release(current);
         taken
     }
@@ -287,7 +304,7 @@ impl io::Read for RecvStream {
                 return Ok(0);
             }
             let (len, done) = match &mut self.piece {
-                Some(Here::Own { bytes, at }) => {
+                Some(Here::Own { bytes, at, .. }) => {
                     let len = to.len().min(bytes.len() - *at);
                     to[..len].copy_from_slice(&bytes[*at..][..len]);
                     *at += len;

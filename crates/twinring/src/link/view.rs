@@ -38,17 +38,39 @@ pub struct View {
 }
 
 enum Bytes {
-    /// It came in chunks, which were assembled here.
-    Own(Vec<u8>),
+    /// It came in chunks, which were assembled here, or had been received before.
+    Own(
+        Vec<u8>,
+        #[expect(dead_code, reason = "for its drop")] Option<Hold>,
+    ),
     /// It is still in the ring.
     InRing {
-        duplex: Arc<Duplex>,
+        hold: Hold,
         span: Span,
-        /// What is to be returned to the peer.
-        place: Range<u64>,
         /// Made at the first look.
         copy: OnceLock<Vec<u8>>,
     },
+}
+
+/// A place in the ring that is returned to the peer when this is dropped.
+pub(super) struct Hold {
+    duplex: Arc<Duplex>,
+    place: Range<u64>,
+}
+
+impl Hold {
+    #[inline(always)]
+    pub(super) fn new(duplex: &Arc<Duplex>, place: Range<u64>) -> Hold {
+        let duplex = duplex.clone();
+        Hold { duplex, place }
+    }
+}
+
+impl Drop for Hold {
+    #[inline]
+    fn drop(&mut self) {
+        self.duplex.inbox.done(self.place.start, self.place.end);
+    }
 }
 
 impl View {
@@ -57,26 +79,27 @@ impl View {
         let mut message = Vec::new();
         let received = duplex.inbox.recv_in_place(&mut message, deadline)?;
         Ok(received.map(|place| match place {
-            InPlace::InRing(place, span) => View::in_ring(duplex, span, place),
-            InPlace::InBuffer => View::own(message),
+            InPlace::InRing(place, span) => View::in_ring(span, Hold::new(duplex, place)),
+            InPlace::InBuffer(place) => {
+                View::own(message, place.map(|place| Hold::new(duplex, place)))
+            }
         }))
     }
 
     #[inline(always)]
-    pub(super) fn own(bytes: Vec<u8>) -> View {
+    pub(super) fn own(bytes: Vec<u8>, hold: Option<Hold>) -> View {
         View {
-            bytes: Bytes::Own(bytes),
+            bytes: Bytes::Own(bytes, hold),
         }
     }
 
-    /// Views a part of the ring; dropping the view returns its place.
+    /// Views a part of the ring.
     #[inline(always)]
-    pub(super) fn in_ring(duplex: &Arc<Duplex>, span: Span, place: Range<u64>) -> View {
+    pub(super) fn in_ring(span: Span, hold: Hold) -> View {
         View {
             bytes: Bytes::InRing {
-                duplex: duplex.clone(),
+                hold,
                 span,
-                place,
                 copy: OnceLock::new(),
             },
         }
@@ -86,7 +109,7 @@ impl View {
     #[allow(clippy::len_without_is_empty, reason = "the slice has both")]
     pub fn len(&self) -> usize {
         match &self.bytes {
-            Bytes::Own(bytes) => bytes.len(),
+            Bytes::Own(bytes, _) => bytes.len(),
             Bytes::InRing { span, .. } => span.len(),
         }
     }
@@ -100,10 +123,10 @@ impl View {
     #[inline]
     pub fn copy_to(&self, offset: usize, to: &mut [u8]) {
         match &self.bytes {
-            Bytes::Own(bytes) => to.copy_from_slice(&bytes[offset..][..to.len()]),
-            Bytes::InRing { duplex, span, .. } => {
-                check_forked(duplex);
-                span.read(duplex.session.incoming_ring(), offset, to);
+            Bytes::Own(bytes, _) => to.copy_from_slice(&bytes[offset..][..to.len()]),
+            Bytes::InRing { hold, span, .. } => {
+                check_forked(&hold.duplex);
+                span.read(hold.duplex.session.incoming_ring(), offset, to);
             }
         }
     }
@@ -124,10 +147,8 @@ impl Deref for View {
     #[inline]
     fn deref(&self) -> &[u8] {
         let (duplex, span, copy) = match &self.bytes {
-            Bytes::Own(bytes) => return bytes,
-            Bytes::InRing {
-                duplex, span, copy, ..
-            } => (duplex, span, copy),
+            Bytes::Own(bytes, _) => return bytes,
+            Bytes::InRing { hold, span, copy } => (&hold.duplex, span, copy),
         };
         check_forked(duplex);
         let ring = duplex.session.incoming_ring();
@@ -155,14 +176,5 @@ impl fmt::Debug for View {
         f.debug_struct("View")
             .field("len", &self.len())
             .finish_non_exhaustive()
-    }
-}
-
-impl Drop for View {
-    #[inline]
-    fn drop(&mut self) {
-        if let Bytes::InRing { duplex, place, .. } = &self.bytes {
-            duplex.inbox.done(place.start, place.end);
-        }
     }
 }

@@ -49,8 +49,9 @@ pub(crate) enum News {
 pub(crate) enum InPlace {
     /// There, and it has to be told to [`Session::kept`] when it is done.
     InRing(Range<u64>, Span),
-    /// It came in chunks, which were assembled in the buffer.
-    InBuffer,
+    /// In the buffer: it came in chunks, or had been received before. Then its place in the ring may have to be told
+    /// as well.
+    InBuffer(Option<Range<u64>>),
 }
 
 /// Steps between two looks at the clock; a step takes at most a chunk of a large message.
@@ -112,7 +113,9 @@ impl Inbox {
         let mut current = self.begin(deadline)?;
         let mode = ReceiveMode::Copied(message);
         let received = self.next_message(&mut current, mode, deadline);
-        self.end_hold(&mut current);
+        if let Some(place) = current.take_hold() {
+            self.done(place.start, place.end);
+        }
         release(current);
         match received {
             Ok(Some(_)) => Ok(true),
@@ -134,7 +137,7 @@ impl Inbox {
             current.take_returned();
         }
         let held = self.session.kept.held();
-        // What comes again is held by nobody; and once the connection has ended, nobody waits for room.
+        // What comes again needs no room; and once the connection has ended, nobody waits for room.
         if held > self.session.incoming_ring().capacity() / 2
             && current.overtaken.is_empty()
             && self.session.end().is_none()
@@ -149,28 +152,15 @@ impl Inbox {
                     let place = current.reader.keep(frame, &self.session.kept);
                     InPlace::InRing(place, span)
                 }
-                None => InPlace::InBuffer,
+                None => InPlace::InBuffer(current.take_hold()),
             })),
             Ok(None) => Ok(None),
             Err(e) => Err(self.link.named(e)),
         };
-        self.end_hold(&mut current);
         // The program may hold the message for long.
         current.wake_peer();
         release(current);
         received
-    }
-
-    /// A message that was given back to this side, and is received again, is done.
-    #[inline]
-    pub(crate) fn end_hold(&self, current: &mut Current<'_>) {
-        if let Some(RingPlace {
-            start: Some(start),
-            end,
-        }) = current.before.take()
-        {
-            self.done(start, end);
-        }
     }
 
     /// The next message, waiting for it, and then others that are known to be there, one after the other

@@ -1,5 +1,6 @@
 //! The incoming side of one connection: takes one frame at a time out of its ring, and waits for it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::net;
@@ -34,6 +35,8 @@ pub(crate) struct Incoming {
     pub(crate) frame: Option<Frame>,
     /// The peer broke the protocol: nothing more is read.
     broken: bool,
+    /// Its `sending` word before the last look at the ring, once there has been one.
+    before_seal: Option<u32>,
     /// What was received last had been received before: where it was in the ring.
     pub(crate) before: Option<RingPlace>,
     /// Everything has been read; this is how the direction ended.
@@ -101,6 +104,7 @@ impl Incoming {
             lent: false,
             frame: None,
             broken: false,
+            before_seal: None,
             before: None,
             over: None,
         }
@@ -182,6 +186,12 @@ impl Incoming {
         None
     }
 
+    /// What was received last had been received before, and is kept in the ring here until it is done.
+    pub(crate) fn take_hold(&mut self) -> Option<Range<u64>> {
+        let place = self.before.take()?;
+        Some(place.start?..place.end)
+    }
+
     /// What was received and not taken comes first again.
     #[cold]
     pub(crate) fn take_returned(&mut self) {
@@ -196,10 +206,7 @@ impl Incoming {
     /// The peer says that nothing more comes, or we want no more: what is there is all.
     #[cold]
     fn step_at_the_last(&mut self, mode: ReceiveMode<'_>) -> Result<Event, Failure> {
-        let words = self.session.incoming_ring().words();
-        // Before the last look: what it says is true of what that finds.
-        let sending = words.sending();
-        self.reader.seal()?;
+        let sending = self.seal()?;
         if let Some(frame) = self.reader.peek()? {
             return self.take(frame, mode);
         }
@@ -221,6 +228,15 @@ impl Incoming {
             self.session.notify_driver();
         }
         Ok(Event::Over)
+    }
+
+    /// Looks at the ring for the last time. Returns the peer's `sending` word before that: it is true of what was
+    /// found, and what it says later need not be.
+    fn seal(&mut self) -> Result<u32, Fault> {
+        let words = self.session.incoming_ring().words();
+        let sending = *self.before_seal.get_or_insert_with(|| words.sending());
+        self.reader.seal()?;
+        Ok(sending)
     }
 
     /// Like [`Incoming::step`], for a connection that is over or about to be.
@@ -246,12 +262,16 @@ impl Incoming {
         }
         let mut receiving = ended.receiving.clone();
         if !self.broken && !ended.local {
-            self.reader.seal()?;
+            let sending = self.seal()?;
             if let Some(frame) = self.reader.peek()? {
                 return self.take(frame, mode);
             }
             // What the direction said for itself still holds.
-            receiving = self.over.take().unwrap_or(receiving);
+            receiving = match (self.over.take(), self.session.stopping()) {
+                (Some(over), _) => over,
+                (None, Some(stopped)) if sending == SENDING_OPEN => stopped.clone(),
+                (None, _) => receiving,
+            };
         }
         self.over = Some(match receiving {
             End::Finished if self.reader.is_within_message() => fault_end(TORN),
@@ -266,7 +286,7 @@ impl Incoming {
     }
 
     /// Whether what has been read may still be returned to the peer.
-    fn may_release(&self) -> bool {
+    pub(crate) fn may_release(&self) -> bool {
         !self.session.end().is_some_and(|ended| ended.local)
     }
 
