@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use common::{LIMIT, Log, Parent, Place, Side, Watchdog, connected, peers, until};
+use common::{LIMIT, Log, Parent, Place, Side, Watchdog, connected, peers, rounds, until};
 use twinring::ErrorKind;
 use wire::Stranger;
 
-peers!(knocks);
+peers!(knocks, is_refused);
 
 /// Says each error, and when it is connected.
 fn knocks(parent: &'static Parent) {
@@ -160,6 +160,66 @@ fn the_program_is_not_asked_about_any_number() {
     assert!(asked.load(Ordering::Relaxed) > MOST);
 }
 
+/// The driver's thread, which all links wait for, neither calls the function nor drops it.
+#[test]
+fn the_function_may_have_links() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        // Without a guest, who drops the link last is a matter of chance.
+        for i in 0..20 {
+            let guests = i == 0;
+            let (place, inner) = (Place::new(), Place::new());
+            let host = inner.host().open().unwrap();
+            let guest = inner.guest().open().unwrap();
+            let conn = connected(&guest);
+            let asked = Arc::new(AtomicU32::new(0));
+            let link = place.builder(side).admit({
+                let asked = asked.clone();
+                move |_| {
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    host.name() == guest.name() && conn.send(b"asked").is_ok()
+                }
+            });
+            let link = link.open().unwrap();
+            if guests {
+                let mut child = place.start("knocks", side.opposite());
+                child.wait_for_line(|line| line == "connected");
+                assert!(asked.load(Ordering::Relaxed) > 0);
+            }
+            // Until then the driver is not asleep, and is done with the link late.
+            thread::sleep(Duration::from_millis(20));
+            drop(link);
+            // The name that the function had is free.
+            inner.host().open().unwrap();
+        }
+    }
+}
+
+/// A host that refuses hangs up at once: whatever the guest is doing then, it is told why.
+#[test]
+fn a_refusal_is_always_told() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let _host = place.host().admit(|_| false).open().unwrap();
+    let mut child = place.start("is_refused", Side::Guest);
+    child.wait_for_line(|line| line == "refused each time");
+    child.finish();
+}
+
+fn is_refused(parent: &'static Parent) {
+    for i in 0..rounds(300, 60) {
+        let (tell, told) = std::sync::mpsc::channel();
+        let link = parent.builder().on_error(move |e| {
+            let _ = tell.send(format!("{:?} {e}", e.kind()));
+        });
+        let _link = link.open().unwrap();
+        let error = told.recv_timeout(LIMIT).unwrap();
+        let refused = error.starts_with("AccessDenied") && error.contains("not admitted");
+        assert!(refused, "round {i}: {error}");
+    }
+    parent.say("refused each time");
+}
+
 #[test]
 fn a_panic_is_a_no_and_so_is_no_answer() {
     let _watchdog = Watchdog::new(120);
@@ -182,12 +242,18 @@ fn a_panic_is_a_no_and_so_is_no_answer() {
             })
             .on_error({
                 let errors = errors.clone();
-                move |e| errors.push(format!("{:?}", e.kind()))
+                move |e| errors.push(format!("{:?} {e}", e.kind()))
             })
             .open()
             .unwrap();
         let mut guest = place.start("knocks", Side::Guest);
-        errors.wait_for_last(&format!("{kind:?}"));
+        let kind = format!("{kind:?}");
+        let is_it =
+            |line: &str| line.starts_with(&kind) && (panics || line.contains("`admit` takes long"));
+        until("the host says it", || {
+            errors.lines().iter().any(|line| is_it(line))
+        });
+        guest.wait_for_line(is_it);
         assert!(guest.lines_so_far().iter().all(|line| line != "connected"));
     }
 }

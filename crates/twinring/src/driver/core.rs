@@ -84,7 +84,12 @@ impl Core {
             last.duplex.close(cause.clone());
         }
         self.arrivals.abandon();
-        self.link.wait_finished(deadline)
+        let free = self.link.wait_finished(deadline);
+        if let Some(admit) = &self.link.options.admit {
+            // Here, and not by the driver: it may have links itself, whose drop waits for the driver.
+            admit.end();
+        }
+        free
     }
 
     /// Tells all waiting calls, and the driver, that the link is closing.

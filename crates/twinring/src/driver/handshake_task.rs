@@ -105,15 +105,20 @@ impl<H> HandshakeTask<H> {
         };
         if self.asking.is_none() {
             // An answer to another question notifies the driver.
-            let Some(question) = admit.question() else {
+            let Some(question) = admit.question(peer) else {
                 return true;
             };
-            let peer = peer.clone();
-            self.asking = Some(Job::start(&link.driver, move || question.ask(&peer)));
+            match Job::start_on_thread(&link.driver, move || question.ask()) {
+                Ok(job) => self.asking = Some(job),
+                Err(e) => {
+                    self.handshake.decided(Err(e));
+                    return false;
+                }
+            }
         }
         match self.asking.as_ref().map(Job::poll) {
             Some(Poll::Ready(admitted)) => {
-                self.handshake.decided(admitted.unwrap_or(false));
+                self.handshake.decided(Ok(admitted.unwrap_or(false)));
                 false
             }
             _ => true,

@@ -14,7 +14,7 @@ use super::link_task::{LinkTask, NextStep, Readiness};
 use super::peer_watch::PeerWatch;
 use super::queue::GRACE;
 use super::registration::Registration;
-use super::threads::spawn;
+use super::threads::{JOB, spawn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handshake::{HostHandshake, crowded};
 use crate::os::endpoint::NameClaim;
@@ -402,7 +402,7 @@ impl LinkTask for Host {
             }
             if open.endpoint.is_slow() {
                 // Removing the socket may take long. Without a thread, the other links have to wait.
-                let _ = spawn("twinring-job", move || drop(open));
+                let _ = spawn(JOB, move || drop(open));
             }
         } else {
             self.watch_guest(ready);

@@ -23,6 +23,9 @@ pub(super) fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<()>
         })
 }
 
+/// The name of a thread for a job.
+pub(super) const JOB: &str = "twinring-job";
+
 /// Something slow, on a thread of its own.
 pub(super) struct Job<T>(Receiver<T>);
 
@@ -33,6 +36,42 @@ impl<T: Send + 'static> Job<T> {
         driver: &Arc<dyn NotifyDriver>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Job<T> {
+        let (work, job) = Job::new(driver, work);
+        // So that we can take it back if there is no thread.
+        let work = Arc::new(Mutex::new(Some(work)));
+        let take = |work: &Mutex<Option<_>>| {
+            let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
+            work.take()
+        };
+        let theirs = work.clone();
+        let started = spawn(JOB, move || {
+            if let Some(work) = take(&theirs) {
+                work();
+            }
+        });
+        let left = started.err().and_then(|_| take(&work));
+        if let Some(work) = left {
+            work();
+        }
+        job
+    }
+
+    /// As [`Job::start`], for what may take any time: never on this thread.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub(super) fn start_on_thread(
+        driver: &Arc<dyn NotifyDriver>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Job<T>> {
+        let (work, job) = Job::new(driver, work);
+        spawn(JOB, work).map(|()| job)
+    }
+
+    fn new(
+        driver: &Arc<dyn NotifyDriver>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> (impl FnOnce() + Send + 'static, Job<T>) {
         let (tell, told) = mpsc::channel();
         let driver = driver.clone();
         let work = move || {
@@ -44,23 +83,7 @@ impl<T: Send + 'static> Job<T> {
             drop(tell);
             driver.notify();
         };
-        // So that we can take it back if there is no thread.
-        let work = Arc::new(Mutex::new(Some(work)));
-        let take = |work: &Mutex<Option<_>>| {
-            let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
-            work.take()
-        };
-        let theirs = work.clone();
-        let started = spawn("twinring-job", move || {
-            if let Some(work) = take(&theirs) {
-                work();
-            }
-        });
-        let left = started.err().and_then(|_| take(&work));
-        if let Some(work) = left {
-            work();
-        }
-        Job(told)
+        (work, Job(told))
     }
 
     /// A job that is done already.

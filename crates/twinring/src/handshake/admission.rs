@@ -1,6 +1,7 @@
 //! The program's decision about a peer, for a side of a handshake. The driver asks for it: it may take long.
 
 use super::errors::{Stop, unadmitted};
+use crate::error::{Error, Result};
 use crate::os::process::{Peer, Process};
 use crate::transfer::Options;
 
@@ -9,13 +10,13 @@ pub(crate) trait Admitting {
     /// The peer, if the program has to decide about it now.
     fn awaits_decision(&self) -> Option<&Peer>;
 
-    /// What it has decided: to be followed by a poll.
-    fn decided(&mut self, admitted: bool);
+    /// What it has decided, or why it could not be asked: to be followed by a poll.
+    fn decided(&mut self, admitted: Result<bool>);
 }
 
 /// What the program has decided, once it has.
 #[derive(Default)]
-pub(super) struct Admission(Option<bool>);
+pub(super) struct Admission(Option<Result<bool>>);
 
 impl Admission {
     /// Whether this peer may be told anything. Pending while the program has not decided; by then everything is
@@ -26,10 +27,11 @@ impl Admission {
         process: &Process,
         peer: &mut Peer,
     ) -> Result<(), Stop> {
-        match self.0 {
+        match &self.0 {
             _ if options.admit.is_none() => Ok(()),
-            Some(true) => Ok(()),
-            Some(false) => Err(unadmitted(peer).into()),
+            Some(Ok(true)) => Ok(()),
+            Some(Ok(false)) => Err(unadmitted(peer).into()),
+            Some(Err(e)) => Err(Error::new(e.kind(), e.message()).into()),
             None => {
                 process.complete(peer);
                 Err(Stop::Pending)
@@ -41,7 +43,7 @@ impl Admission {
         self.0.is_none()
     }
 
-    pub(super) fn decide(&mut self, admitted: bool) {
+    pub(super) fn decide(&mut self, admitted: Result<bool>) {
         self.0 = Some(admitted);
     }
 }

@@ -2,7 +2,9 @@
 
 use std::io;
 
+use super::act::decoded;
 use crate::error::{Error, ErrorKind};
+use crate::os::endpoint::Channel;
 use crate::os::process::Peer;
 use crate::os::{memory_error, system_error};
 
@@ -23,6 +25,17 @@ pub(super) fn unidentified(e: io::Error) -> Error {
         io::ErrorKind::ConnectionReset => broken_off(e),
         _ => system_error("cannot tell who the other side is", e),
     }
+}
+
+/// The program has not decided before the handshake's deadline.
+pub(super) fn undecided(peer: &Peer) -> Error {
+    Error::new(
+        ErrorKind::TimedOut,
+        format!(
+            "this program has not decided in time whether {peer} is admitted: its `admit` takes long, or has not \
+             returned for others of that user"
+        ),
+    )
 }
 
 /// The program does not want it.
@@ -80,7 +93,16 @@ pub(super) fn stopped(e: io::Error) -> Stop {
     }
 }
 
-/// The guest's deadline has passed.
-pub(super) fn too_late() -> Error {
-    broken_off(io::ErrorKind::TimedOut.into())
+/// The channel of a guest does not go on. A host that refuses says so and hangs up at once: what it has said can still
+/// be read.
+pub(super) fn hung_up(channel: &Channel, e: io::Error) -> Stop {
+    if e.kind() == io::ErrorKind::WouldBlock {
+        return Stop::Pending;
+    }
+    // That it has hung up without reading what we sent is told once, instead of what it has said.
+    let heard = channel.receive().or_else(|_| channel.receive());
+    match heard.map(|(packet, _)| decoded(&packet)) {
+        Ok(Err(refused)) => refused.into(),
+        _ => broken_off(e).into(),
+    }
 }

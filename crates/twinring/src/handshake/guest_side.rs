@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use super::act::{Act, not_asked, refusal};
 use super::admission::{Admission, Admitting};
-use super::errors::{Stop, broken_off, stopped, too_late, unidentified, unusable, wrong};
+use super::errors::{Stop, broken_off, hung_up, undecided, unidentified, unusable, wrong};
 use super::guest::{GuestMachine, GuestState};
 use super::memory::new_event;
 use crate::error::{Error, ErrorKind, Result};
@@ -80,7 +80,10 @@ impl GuestHandshake {
         match worked {
             Ok(()) => Poll::Ready(Ok(())),
             Err(Stop::Pending) if !self.deadline.passed() => Poll::Pending,
-            Err(Stop::Pending) => Poll::Ready(Err(too_late())),
+            Err(Stop::Pending) => Poll::Ready(Err(match self.awaits_decision() {
+                Some(host) => undecided(host),
+                None => broken_off(io::ErrorKind::TimedOut.into()),
+            })),
             Err(Stop::Failed(e)) => {
                 if machine.refuses() {
                     // The host waits for an answer, and has room for it. It may have gone already;
@@ -108,7 +111,11 @@ impl GuestHandshake {
                     machine.identified(peer)?;
                 }
                 (Act::Send(message), _) => {
-                    channel.send(&message.encode(), None).map_err(stopped)?;
+                    let sent = channel.send(&message.encode(), None);
+                    sent.map_err(|e| {
+                        channel.reset();
+                        hung_up(channel, e)
+                    })?;
                     machine.sent();
                 }
                 // Meanwhile the host is at work.
@@ -117,7 +124,7 @@ impl GuestHandshake {
                     process.complete(peer);
                 }
                 (Act::ReceiveOffer, _) => {
-                    let (packet, handover) = channel.receive().map_err(stopped)?;
+                    let (packet, handover) = channel.receive().map_err(|e| hung_up(channel, e))?;
                     let waited = matches!(machine.state, GuestState::Wait(_));
                     machine.received(&packet)?;
                     if let GuestState::Wait(_) = machine.state {
@@ -131,7 +138,7 @@ impl GuestHandshake {
                     }
                 }
                 (Act::Receive, _) => {
-                    let (packet, handover) = channel.receive().map_err(stopped)?;
+                    let (packet, handover) = channel.receive().map_err(|e| hung_up(channel, e))?;
                     machine.received(&packet)?;
                     handover.none_expected().map_err(wrong)?;
                     if let GuestState::Wait(_) = machine.state {
@@ -182,7 +189,7 @@ impl Admitting for GuestHandshake {
         asks.then_some(peer)
     }
 
-    fn decided(&mut self, admitted: bool) {
+    fn decided(&mut self, admitted: Result<bool>) {
         self.admission.decide(admitted);
     }
 }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::act::{Act, not_asked, refusal};
 use super::admission::{Admission, Admitting};
-use super::errors::{Stop, broken_off, stopped, unidentified, unoffered, unusable, wrong};
+use super::errors::{
+    Stop, broken_off, stopped, undecided, unidentified, unoffered, unusable, wrong,
+};
 use super::host::{HostMachine, HostState, Turn};
 use super::memory::NewMemory;
 use crate::error::{Error, ErrorKind, Result};
@@ -202,7 +204,10 @@ impl HostHandshake {
             let e = match worked {
                 Ok(()) => return Poll::Ready(Ok(())),
                 Err(Stop::Pending) if !self.deadline.passed() => return Poll::Pending,
-                Err(Stop::Pending) => self.too_late(),
+                Err(Stop::Pending) => match self.awaits_decision() {
+                    Some(guest) => undecided(guest),
+                    None => self.too_late(),
+                },
                 Err(Stop::Failed(e)) => e,
             };
             if self.sending {
@@ -379,7 +384,7 @@ impl Admitting for HostHandshake {
         (asks && self.admission.is_open()).then_some(peer)
     }
 
-    fn decided(&mut self, admitted: bool) {
+    fn decided(&mut self, admitted: Result<bool>) {
         self.admission.decide(admitted);
     }
 }

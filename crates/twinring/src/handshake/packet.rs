@@ -96,6 +96,7 @@ pub(crate) enum Reason {
     AccessDenied = 6,
     OutOfHandles = 7,
     Os = 8,
+    TimedOut = 9,
 }
 
 impl Reason {
@@ -110,6 +111,7 @@ impl Reason {
             Reason::AccessDenied => ErrorKind::AccessDenied,
             Reason::OutOfHandles => ErrorKind::OutOfHandles,
             Reason::Os => ErrorKind::Os,
+            Reason::TimedOut => ErrorKind::TimedOut,
         }
     }
 
@@ -123,6 +125,7 @@ impl Reason {
             ErrorKind::OutOfMemory => Reason::OutOfMemory,
             ErrorKind::OutOfHandles => Reason::OutOfHandles,
             ErrorKind::Os => Reason::Os,
+            ErrorKind::TimedOut => Reason::TimedOut,
             _ => Reason::Protocol,
         }
     }
@@ -270,6 +273,7 @@ impl Message {
                     6 => Reason::AccessDenied,
                     7 => Reason::OutOfHandles,
                     8 => Reason::Os,
+                    9 => Reason::TimedOut,
                     _ => Reason::Protocol,
                 },
                 text,
@@ -422,6 +426,7 @@ mod tests {
             (Reason::AccessDenied, "access denied"),
             (Reason::OutOfHandles, "out of descriptors or handles"),
             (Reason::Os, "another error of the system"),
+            (Reason::TimedOut, "not decided in time"),
         ];
         let reasons = reasons.map(|(reason, name)| format!("{} {name}", reason as u32));
         let reasons = format!("REFUSE: reason: {}. WAIT: place", reasons.join(", "));

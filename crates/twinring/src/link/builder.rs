@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Link;
@@ -218,11 +219,20 @@ impl Builder {
     /// Asks the program about each process that [`access`](Builder::access) allows, before it is connected: `false`
     /// refuses it, and so does a panic. A host is asked about its guests, which get
     /// [`AccessDenied`](crate::ErrorKind::AccessDenied) if they are refused; a guest about its host, which is told
-    /// nothing at all. The side that refuses gets the same error by [`on_error`](Builder::on_error).
+    /// nothing at all. The side that refuses gets the same error by [`on_error`](Builder::on_error), which is no log of
+    /// refusals: of several of one kind in a row it tells the first. Log in `f` what you need to know.
     ///
-    /// `f` runs on a thread of its own, and may take as long as the handshake
-    /// ([`handshake_timeout`](Builder::handshake_timeout)). Others are connected meanwhile: it may be called for up to 8
-    /// peers at once, and still run when its peer has gone or the link has been closed.
+    /// `f` is asked each time that a peer comes: a guest that is refused comes again some ten times a second, one that
+    /// has to wait for its turn is asked about before it is queued, and one whose connection has ended is asked about
+    /// anew. So keep no record of peers in `f`; what it admits may still not be connected.
+    ///
+    /// It runs on a thread of its own, and may take as long as a handshake:
+    /// [`handshake_timeout`](Builder::handshake_timeout), of both sides, because the peer waits as well. After that both get
+    /// [`TimedOut`](crate::ErrorKind::TimedOut). Others are connected meanwhile. It may be called for up to 8 peers of one user
+    /// at once, and 64 in all, and may still run when its peer has gone or the link has been closed; further ones wait. A call
+    /// that never returns keeps its place for good: after 8 of them no peer of that user is connected any more.
+    ///
+    /// `f` may have links of its own. It is dropped when the link is closed, by the thread that closes it.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -236,7 +246,7 @@ impl Builder {
     /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn admit(mut self, f: impl Fn(&Peer) -> bool + Send + Sync + 'static) -> Builder {
-        self.options.admit = Some(Admit::new(f));
+        self.options.admit = Some(Arc::new(Admit::new(f)));
         self
     }
 

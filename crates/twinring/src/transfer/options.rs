@@ -1,6 +1,7 @@
 //! The options of a link.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::admit::Admit;
@@ -57,7 +58,7 @@ pub(crate) struct Options {
     pub(crate) wait: Wait,
     pub(crate) access: Access,
     /// The program decides about each peer that the access lets in.
-    pub(crate) admit: Option<Admit>,
+    pub(crate) admit: Option<Arc<Admit>>,
     pub(crate) handshake_timeout: Duration,
     pub(crate) directory: Option<PathBuf>,
     pub(crate) pages: Pages,

@@ -1,5 +1,6 @@
 //! The process whose calls fail.
 
+use std::thread;
 use std::time::Duration;
 
 use twinring::{Connection, ErrorKind, Link, Result, Wait};
@@ -67,6 +68,11 @@ fn open(parent: &'static Parent) -> (Link, Connection) {
             .builder()
             .ring_capacity(CAPACITY)
             .wait(Wait::Sleep)
+            .admit(|_| {
+                // That thread waits for nobody, whatever fails.
+                assert_ne!(thread::current().name(), Some("twinring"));
+                true
+            })
             .on_error(|e| parent.say(format!("on_error: {e:?}")))
             .open();
         match opened {

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::common::{Place, Side, Watchdog, connected, until};
 use crate::victim::{Victim, answer};
-use crate::wire::{BUSY, HELLO, LONG, PACKET, PROTOCOL, REFUSE, Stranger, WAIT, knock, u32_at};
+use crate::wire::{
+    BUSY, HELLO, LONG, PACKET, PROTOCOL, REFUSE, Stranger, TIMED_OUT, WAIT, knock, u32_at,
+};
 
 /// As many guests of one user may a host have, beside the one that is connected.
 const MOST: usize = 32;
@@ -32,7 +34,7 @@ fn the_silent_make_room() {
         twinring::User::current().unwrap()
     );
     let (reason, text) = silent[0].refusal();
-    assert_eq!(reason, PROTOCOL, "{text}");
+    assert_eq!(reason, TIMED_OUT, "{text}");
     for text in [told, text] {
         for part in [who.as_str(), "did not answer", "needed for others"] {
             assert!(text.contains(part), "{text:?} does not say {part:?}");

@@ -23,6 +23,7 @@ pub(crate) const WAIT: u32 = 6;
 pub(crate) const BUSY: u32 = 1;
 pub(crate) const VERSION: u32 = 2;
 pub(crate) const PROTOCOL: u32 = 4;
+pub(crate) const TIMED_OUT: u32 = 9;
 
 /// A packet of this kind, with nothing in it yet.
 pub(crate) fn packet(kind: u32) -> Packet {

@@ -51,15 +51,7 @@ impl Terms {
             ..Options::new(Side::Host)
         };
         Terms {
-            peer: Peer {
-                pid: 1,
-                user: User::current().unwrap(),
-                started: None,
-                session: None,
-                executable: None,
-                integrity: None,
-                elevated: None,
-            },
+            peer: Peer::new(1, User::current().unwrap()),
             knock: Message::Knock {
                 versions: VERSIONS,
                 pages: options.pages,

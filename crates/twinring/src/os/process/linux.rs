@@ -15,6 +15,7 @@ use crate::os::event::{Deadline, Source, wait};
 
 #[derive(Debug)]
 pub(crate) struct Process {
+    /// Without one, only the socket shows that the peer is gone.
     pidfd: Option<OwnedFd>,
 }
 
@@ -24,31 +25,24 @@ impl Process {
         let cred: libc::ucred = socket_option(socket, libc::SO_PEERCRED)?;
         // 0: the peer is in a PID namespace that we cannot see.
         let pid = Pid::from_raw(cred.pid);
-        let pidfd = match socket_option::<libc::c_int>(socket, libc::SO_PEERPIDFD) {
+        let mut peer = Peer::new(cred.pid.unsigned_abs(), User(cred.uid));
+        if let Ok(fd) = socket_option::<libc::c_int>(socket, libc::SO_PEERPIDFD) {
             // SAFETY: the kernel has just made this descriptor for us alone.
-            Ok(fd) => Some(unsafe { OwnedFd::from_raw_fd(fd) }),
-            // A kernel before 6.5. One before 5.3 has no pidfds at all, and then only the socket shows
-            // that the peer is gone.
-            Err(_) => pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()),
-        };
-        let peer = Peer {
-            pid: cred.pid.unsigned_abs(),
-            user: User(cred.uid),
-            // If there is a handle, `complete` does it.
-            started: pid
-                .filter(|_| pidfd.is_none())
-                .and_then(|_| started(cred.pid)),
-            session: None,
-            executable: pid
-                .filter(|_| pidfd.is_none())
-                .and_then(|_| executable(cred.pid)),
-            integrity: None,
-            elevated: None,
-        };
-        // If the connection is still open, the pid, in case it was looked up by number just now, had not
-        // been given to another process in between.
+            let pidfd = Some(unsafe { OwnedFd::from_raw_fd(fd) });
+            // `complete` does the rest.
+            return Ok((Process { pidfd }, peer));
+        }
+        // A kernel before 6.5, or a peer that has ended. A kernel before 5.3 has no pidfds at all.
+        let mut pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let here = pid.filter(|_| pidfd.is_none());
+        (peer.started, peer.executable) = (
+            here.and_then(|_| started(cred.pid)),
+            here.and_then(|_| executable(cred.pid)),
+        );
+        // As long as the connection was open, the pid, by which all of this was looked up, had not been given to
+        // another process. If it is not, what the peer has sent before can still be read.
         if wait(&[Source::HungUp(socket.as_fd())], Deadline::Now)?.is_some() {
-            return Err(io::ErrorKind::ConnectionReset.into());
+            (pidfd, peer.started, peer.executable) = (None, None, None);
         }
         Ok((Process { pidfd }, peer))
     }

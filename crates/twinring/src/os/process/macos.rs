@@ -37,13 +37,9 @@ impl Process {
         };
         let raw = pid.as_raw_pid();
         let peer = Peer {
-            pid: raw.unsigned_abs(),
-            user: User(uid),
             started: started(raw),
-            session: None,
             executable: executable(raw),
-            integrity: None,
-            elevated: None,
+            ..Peer::new(raw.unsigned_abs(), User(uid))
         };
         // If the connection is still open, the pid had not been given to another process before it was
         // registered with the kqueue.

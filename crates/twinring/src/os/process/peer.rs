@@ -37,6 +37,21 @@ pub struct Peer {
     pub elevated: Option<bool>,
 }
 
+impl Peer {
+    /// One of whom nothing else is known yet.
+    pub(crate) fn new(pid: u32, user: User) -> Peer {
+        Peer {
+            pid,
+            user,
+            started: None,
+            session: None,
+            executable: None,
+            integrity: None,
+            elevated: None,
+        }
+    }
+}
+
 /// How far Windows trusts a process: one may not change what has a higher level.
 ///
 /// ```

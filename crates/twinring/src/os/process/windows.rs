@@ -210,13 +210,12 @@ impl Process {
             (Err(e), None) => return Err(e),
         };
         let peer = Peer {
-            pid,
-            user: User(caller.user.clone()),
             started,
             session,
             executable,
             integrity: caller.integrity.or(integrity),
             elevated: caller.elevated.or(elevated),
+            ..Peer::new(pid, User(caller.user.clone()))
         };
         let process = Process {
             handle,
