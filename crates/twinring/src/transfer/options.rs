@@ -114,6 +114,6 @@ impl Options {
         {
             return wrong("directory is not an absolute path".into());
         }
-        Ok(())
+        self.access.check(self.side == Side::Host)
     }
 }
