@@ -1,24 +1,44 @@
 //! Which users a link may connect, as people write it.
 
-use twinring::{Access, ParseUserError, User};
+use std::fmt::Display;
+use std::io;
+
+use twinring::{Access, Group, User};
 
 pub(crate) const HELP: &str = "\
-Which users the link may connect, the same on both sides: `same` (this user only), `service` (a \
-host that is a service of the system, guests that are the users of this machine), or users by uid \
-or SID, with commas between them";
+Which users the link may connect, the same on both sides: `same` (this user only), `logon` (this \
+user in this logon session; Windows), `service` (a host that is a service of the system, guests \
+that are the users of this machine), users by name, uid or SID, with commas between them, or \
+USER:GROUP (a host that is this user, guests that are members of this group)";
 
 /// Parses what [`HELP`] describes.
 pub(crate) fn parse_access(text: &str) -> Result<Access, String> {
-    match text {
-        "same" => Ok(Access::SameUser),
-        "service" => Ok(Access::Service),
-        users => users
-            .split(',')
-            .map(str::parse)
-            .collect::<Result<Vec<User>, ParseUserError>>()
-            .map(Access::Users)
-            .map_err(|e| format!("{e}; write `same`, `service`, or users")),
+    match (text, text.split_once(':')) {
+        ("same", _) => Ok(Access::SameUser),
+        ("logon", _) => Ok(Access::LogonSession),
+        ("service", _) => Ok(Access::Service),
+        (_, Some((host, guests))) => user(host).and_then(|host| {
+            let guests = guests
+                .parse()
+                .or_else(|_| Group::named(guests))
+                .map_err(explained)?;
+            Ok(Access::Group { host, guests })
+        }),
+        (users, None) => {
+            let users: Result<_, _> = users.split(',').map(user).collect();
+            users.map(Access::Users)
+        }
     }
+    .map_err(|e| format!("{e}; write `same`, `logon`, `service`, users or USER:GROUP"))
+}
+
+fn user(text: &str) -> Result<User, String> {
+    let user: io::Result<User> = text.parse().or_else(|_| User::named(text));
+    user.map_err(explained)
+}
+
+fn explained(e: impl Display) -> String {
+    e.to_string()
 }
 
 #[cfg(test)]
@@ -28,15 +48,35 @@ mod tests {
     #[test]
     fn what_people_write() {
         assert_eq!(parse_access("same"), Ok(Access::SameUser));
+        assert_eq!(parse_access("logon"), Ok(Access::LogonSession));
         assert_eq!(parse_access("service"), Ok(Access::Service));
         let [one, two] = [User::system(), User::current().unwrap()];
         assert_eq!(
             parse_access(&format!("{one},{two}")),
-            Ok(Access::Users(vec![one, two]))
+            Ok(Access::Users(vec![one.clone(), two]))
         );
-        for wrong in ["", "everyone", "Service", "0;1", "same,"] {
+        let group = if cfg!(windows) { "S-1-5-32-545" } else { "7" };
+        let expected = Access::Group {
+            host: one.clone(),
+            guests: group.parse().unwrap(),
+        };
+        assert_eq!(parse_access(&format!("{one}:{group}")), Ok(expected));
+        for wrong in ["", "everyone", "Service", "0;1", "same,", ":", "same:same"] {
             let e = parse_access(wrong).unwrap_err();
             assert!(e.contains("`service`"), "{e}");
         }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn names_are_looked_up() {
+        let root = User::system();
+        assert_eq!(parse_access("root"), Ok(Access::Users(vec![root.clone()])));
+        let Ok(Access::Group { host, .. }) = parse_access("root:sys") else {
+            panic!("no group")
+        };
+        assert_eq!(host, root);
+        let e = parse_access("root:no such group").unwrap_err();
+        assert!(e.contains("no group named \"no such group\""), "{e}");
     }
 }

@@ -41,7 +41,12 @@ const BOTH_WAYS: [(&str, &str); 2] = [("listen", "connect"), ("connect", "listen
 fn a_link_for_others() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::new();
-    for (access, mode) in [("same", 0o700), ("service", 0o755), ("0,4711", 0o755)] {
+    for (access, mode) in [
+        ("same", 0o700),
+        ("service", 0o755),
+        ("0,4711", 0o755),
+        ("nobody", 0o755),
+    ] {
         let path = place.path(access);
         let args = ["--access", access, "--directory", path.to_str().unwrap()];
         let listen = place.start("listen", &args);

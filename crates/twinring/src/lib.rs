@@ -177,7 +177,7 @@ pub use self::{
         Batch, Builder, Connection, Connections, Link, RecvHalf, RecvStream, Reservation, SendHalf,
         SendStream, Status, Unread, View,
     },
-    os::process::{Access, Integrity, ParseUserError, Peer, User},
+    os::process::{Access, Group, Integrity, ParseGroupError, ParseUserError, Peer, User},
     transfer::{
         DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_MESSAGE, DEFAULT_RING_CAPACITY, MAX_NAME_LEN, Taken,
         Timeout, Wait,

@@ -94,7 +94,7 @@ impl<'a> GuestMachine<'a> {
                 ErrorKind::WrongOwner,
                 format!(
                     "the host of this name is {peer}, and only a host of {} is trusted; end that \
-                     process or, if it is the right one, name its user in this guest's Access::Users",
+                     process or, if it is the right one, name its user in this guest's access, as by Access::Users",
                     self.options.access.hosts_text()
                 ),
             ));

@@ -122,8 +122,8 @@ impl<'a> HostMachine<'a> {
             return Err(Error::new(
                 ErrorKind::WrongOwner,
                 format!(
-                    "{peer} wants to connect, which this host's access does not allow; to let that \
-                     user in, name it in the host's Access::Users"
+                    "{peer} wants to connect, which this host's access does not allow; {}",
+                    self.options.access.remedy()
                 ),
             ));
         }

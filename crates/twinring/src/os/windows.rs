@@ -12,24 +12,31 @@ use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{
     ERROR_ALREADY_EXISTS, ERROR_BROKEN_PIPE, ERROR_INSUFFICIENT_BUFFER, ERROR_NO_DATA,
-    ERROR_PIPE_NOT_CONNECTED, ERROR_SUCCESS, GENERIC_ALL, GetLastError, HANDLE,
+    ERROR_NONE_MAPPED, ERROR_PIPE_NOT_CONNECTED, ERROR_SUCCESS, GENERIC_ALL, GetLastError, HANDLE,
     INVALID_HANDLE_VALUE, LocalFree, NTSTATUS, RtlNtStatusToDosError, SetLastError,
 };
 use windows_sys::Win32::Security::Authorization::{
-    ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW,
-    ConvertStringSidToSidW, GetSecurityInfo, SDDL_REVISION_1, SE_KERNEL_OBJECT,
+    ConvertSecurityDescriptorToStringSecurityDescriptorW, ConvertSidToStringSidW,
+    ConvertStringSecurityDescriptorToSecurityDescriptorW, ConvertStringSidToSidW, GetSecurityInfo,
+    SDDL_REVISION_1, SE_KERNEL_OBJECT,
 };
 use windows_sys::Win32::Security::{
-    GetTokenInformation, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
-    SECURITY_ATTRIBUTES, SID_AND_ATTRIBUTES, TOKEN_ELEVATION, TOKEN_GROUPS,
-    TOKEN_INFORMATION_CLASS, TOKEN_MANDATORY_LABEL, TOKEN_QUERY, TokenElevation,
-    TokenIntegrityLevel, TokenRestrictedSids,
+    AccessCheck, DACL_SECURITY_INFORMATION, GENERIC_MAPPING, GROUP_SECURITY_INFORMATION,
+    GetTokenInformation, LABEL_SECURITY_INFORMATION, LookupAccountNameW,
+    OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
+    SACL_SECURITY_INFORMATION, SECURITY_ATTRIBUTES, SID_AND_ATTRIBUTES, SetKernelObjectSecurity,
+    TOKEN_ELEVATION, TOKEN_GROUPS, TOKEN_INFORMATION_CLASS, TOKEN_MANDATORY_LABEL, TOKEN_QUERY,
+    TokenElevation, TokenGroups, TokenIntegrityLevel, TokenRestrictedSids,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_ALL_ACCESS, FILE_GENERIC_EXECUTE, FILE_GENERIC_READ, FILE_GENERIC_WRITE,
+    FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_WRITE_DATA, SYNCHRONIZE,
 };
 use windows_sys::Win32::System::LibraryLoader::{
     GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GET_MODULE_HANDLE_EX_FLAG_PIN, GetModuleHandleExW,
 };
 use windows_sys::Win32::System::SystemServices::{
-    SE_GROUP_ENABLED, SE_GROUP_USE_FOR_DENY_ONLY, SECURITY_MANDATORY_MEDIUM_RID,
+    SE_GROUP_ENABLED, SE_GROUP_LOGON_ID, SE_GROUP_USE_FOR_DENY_ONLY, SECURITY_MANDATORY_MEDIUM_RID,
 };
 use windows_sys::Win32::System::Threading::{
     GetCurrentProcess, GetProcessAffinityMask, OpenProcessToken,
@@ -220,9 +227,18 @@ pub(in crate::os) unsafe fn sid_text(sid: PSID) -> io::Result<String> {
     ok("ConvertSidToStringSidW", || unsafe {
         ConvertSidToStringSidW(sid, &mut text)
     })?;
-    let _free = Local(text.cast());
+    // SAFETY: the call above made a zero-terminated string, for us.
+    unsafe { taken_text(text) }
+}
+
+/// The text that the system has allocated for us, which is freed.
+///
+/// # Safety
+/// `text` must be a zero-terminated string that is to be freed with LocalFree, once.
+unsafe fn taken_text(text: *const u16) -> io::Result<String> {
+    let _free = Local(text.cast_mut().cast());
     let mut len = 0;
-    // SAFETY: the call above made a zero-terminated string, which stays until `_free` is dropped.
+    // SAFETY: by the contract above; it stays until `_free` is dropped.
     let units = unsafe {
         while *text.add(len) != 0 {
             len += 1;
@@ -296,6 +312,49 @@ pub(in crate::os) fn own_token() -> io::Result<OwnedHandle> {
     process_token(unsafe { GetCurrentProcess() })
 }
 
+/// The account of this name, as its SID, and of which kind it is (SidType...); `None` if there is none.
+pub(in crate::os) fn account_named(name: &str) -> io::Result<Option<(String, i32)>> {
+    // Without a name the call answers with the machine's own domain.
+    if name.is_empty() || name.contains('\0') {
+        return Ok(None);
+    }
+    let name = wide(name);
+    let (mut sid, mut domain) = (vec![0u64; 16], vec![0u16; 256]);
+    loop {
+        let mut sid_len = (sid.len() * 8) as u32;
+        let mut domain_len = domain.len() as u32;
+        let mut kind = 0;
+        // SAFETY: a zero-terminated string, room for as many bytes and characters as said, and for the kind.
+        let found = ok("LookupAccountNameW", || unsafe {
+            LookupAccountNameW(
+                ptr::null(),
+                name.as_ptr(),
+                sid.as_mut_ptr().cast(),
+                &mut sid_len,
+                domain.as_mut_ptr(),
+                &mut domain_len,
+                &mut kind,
+            )
+        });
+        match found {
+            Ok(()) => {
+                // SAFETY: the call filled in a valid SID.
+                let sid = unsafe { sid_text(sid.as_mut_ptr().cast()) }?;
+                return Ok(Some((sid, kind)));
+            }
+            Err(e) if is_code(&e, &[ERROR_NONE_MAPPED]) => return Ok(None),
+            Err(e)
+                if is_code(&e, &[ERROR_INSUFFICIENT_BUFFER])
+                    && (sid_len as usize > sid.len() * 8 || domain_len as usize > domain.len()) =>
+            {
+                sid.resize((sid_len as usize).div_ceil(8).max(sid.len()), 0);
+                domain.resize((domain_len as usize).max(domain.len()), 0);
+            }
+            Err(e) => return Err(e),
+        }
+    }
+}
+
 /// What a token says about one class: a structure of the system's, aligned for any of them, followed
 /// by what it points to.
 pub(in crate::os) fn token_information(
@@ -330,6 +389,26 @@ pub(in crate::os) fn groups(
     token: &OwnedHandle,
     class: TOKEN_INFORMATION_CLASS,
 ) -> io::Result<Vec<String>> {
+    groups_that(token, class, |attributes| {
+        attributes & SE_GROUP_ENABLED != 0 && attributes & SE_GROUP_USE_FOR_DENY_ONLY == 0
+    })
+}
+
+/// The logon session of a token, as the SID that stands for it in access lists: the same for all that a user has
+/// started since logging on, elevated or not (the number of a session, its AuthenticationId, is not). `None` for the
+/// system itself.
+pub(in crate::os) fn logon(token: &OwnedHandle) -> io::Result<Option<String>> {
+    let mut logons = groups_that(token, TokenGroups, |attributes| {
+        attributes & SE_GROUP_LOGON_ID == SE_GROUP_LOGON_ID
+    })?;
+    Ok(logons.pop())
+}
+
+fn groups_that(
+    token: &OwnedHandle,
+    class: TOKEN_INFORMATION_CLASS,
+    counts: impl Fn(i32) -> bool,
+) -> io::Result<Vec<String>> {
     let answer = token_information(token, class)?;
     let groups = answer.as_ptr().cast::<TOKEN_GROUPS>();
     // SAFETY: the call filled in this structure, with as many entries at its end as it says, whose
@@ -340,10 +419,7 @@ pub(in crate::os) fn groups(
             (*groups).GroupCount as usize,
         )
     };
-    let counts = |group: &&SID_AND_ATTRIBUTES| {
-        let attributes = group.Attributes as i32;
-        attributes & SE_GROUP_ENABLED != 0 && attributes & SE_GROUP_USE_FOR_DENY_ONLY == 0
-    };
+    let counts = |group: &&SID_AND_ATTRIBUTES| counts(group.Attributes as i32);
     // SAFETY: as above.
     let text = |group: &SID_AND_ATTRIBUTES| unsafe { sid_text(group.Sid) };
     groups.iter().filter(counts).map(text).collect()
@@ -386,7 +462,7 @@ pub(in crate::os) struct AccessList(Local);
 
 impl AccessList {
     /// Owned by `owner`, who like the system itself may do everything with it. `more` says what others
-    /// may do: entries in SDDL that come before these. Nothing is inherited (`P`).
+    /// may do: entries in SDDL that come after these, and so deny these nothing. Nothing is inherited (`P`).
     ///
     /// The owner is named although it is us, because by default the objects of an elevated
     /// administrator belong to the group of administrators. The label keeps sandboxed processes,
@@ -404,7 +480,7 @@ impl AccessList {
         let services: String = services.iter().map(|service| all(service)).collect();
         let (user, system) = (all(owner), all("SY"));
         AccessList::parse(&format!(
-            "O:{owner}D:P{more}{user}{services}{system}{label}"
+            "O:{owner}D:P{user}{services}{system}{more}{label}"
         ))
     }
 
@@ -426,6 +502,82 @@ impl AccessList {
         Ok(AccessList(Local(descriptor)))
     }
 
+    /// The entries of the DACL, in SDDL; `None` if it has none, which would let everybody in.
+    pub(in crate::os) fn entries(&self) -> io::Result<Option<String>> {
+        let text = self.text(DACL_SECURITY_INFORMATION)?;
+        // "D:", flags of the list, and then the entries.
+        let entries = text.find('(').map_or("", |begin| &text[begin..]);
+        let none = !text.starts_with("D:") || text.contains("NO_ACCESS_CONTROL");
+        Ok((!none).then(|| entries.to_owned()))
+    }
+
+    /// Whether it says anything beside the DACL.
+    pub(in crate::os) fn says_more(&self) -> io::Result<bool> {
+        const MORE: u32 = OWNER_SECURITY_INFORMATION
+            | GROUP_SECURITY_INFORMATION
+            | SACL_SECURITY_INFORMATION
+            | LABEL_SECURITY_INFORMATION;
+        Ok(!self.text(MORE)?.is_empty())
+    }
+
+    fn text(&self, what: u32) -> io::Result<String> {
+        let mut text = ptr::null_mut();
+        // SAFETY: a valid descriptor, and room for the result; its length is not requested.
+        let convert = || unsafe {
+            ConvertSecurityDescriptorToStringSecurityDescriptorW(
+                self.0.0,
+                SDDL_REVISION_1,
+                what,
+                &mut text,
+                ptr::null_mut(),
+            )
+        };
+        ok(
+            "ConvertSecurityDescriptorToStringSecurityDescriptorW",
+            convert,
+        )?;
+        // SAFETY: the call above made a zero-terminated string, for us.
+        unsafe { taken_text(text) }
+    }
+
+    /// Whether it gives whom the token is about these rights. It must name an owner and a group; the token must be
+    /// one that stands for another process (an impersonation token).
+    pub(in crate::os) fn gives(&self, token: &OwnedHandle, rights: u32) -> io::Result<bool> {
+        let mapping = GENERIC_MAPPING {
+            GenericRead: FILE_GENERIC_READ,
+            GenericWrite: FILE_GENERIC_WRITE,
+            GenericExecute: FILE_GENERIC_EXECUTE,
+            GenericAll: FILE_ALL_ACCESS,
+        };
+        // Room for the privileges that were used, which are none: taking ownership is not asked for.
+        let mut privileges = [0u64; 32];
+        let mut len = size_of_val(&privileges) as u32;
+        let (mut granted, mut is_given) = (0, 0);
+        // SAFETY: a valid descriptor, a live handle, and room for the results, of the privileges as much as said.
+        ok("AccessCheck", || unsafe {
+            AccessCheck(
+                self.0.0,
+                token.as_raw_handle(),
+                rights,
+                &mapping,
+                privileges.as_mut_ptr().cast(),
+                &mut len,
+                &mut granted,
+                &mut is_given,
+            )
+        })?;
+        Ok(is_given != 0)
+    }
+
+    /// Puts its DACL in place of the one that the object has. The handle needs WRITE_DAC.
+    pub(in crate::os) fn replace(&self, object: BorrowedHandle<'_>) -> io::Result<()> {
+        let what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
+        // SAFETY: a live handle, and a valid descriptor.
+        ok("SetKernelObjectSecurity", || unsafe {
+            SetKernelObjectSecurity(object.as_raw_handle(), what, self.0.0)
+        })
+    }
+
     /// For a call that creates an object; valid for as long as `self`. Handles are not inheritable.
     pub(in crate::os) fn attributes(&self) -> SECURITY_ATTRIBUTES {
         SECURITY_ATTRIBUTES {
@@ -435,6 +587,11 @@ impl AccessList {
         }
     }
 }
+
+/// The rights to a pipe that a guest needs. Named one by one, because the general right to write
+/// includes that of adding instances.
+pub(in crate::os) const GUEST_RIGHTS: u32 =
+    FILE_READ_DATA | FILE_WRITE_DATA | FILE_READ_ATTRIBUTES | READ_CONTROL | SYNCHRONIZE;
 
 /// The right to read whom an object belongs to.
 pub(in crate::os) const READ_CONTROL: u32 = 0x2_0000;

@@ -115,6 +115,6 @@ impl Options {
         {
             return wrong("directory is not an absolute path".into());
         }
-        Ok(())
+        self.access.check(self.side == Side::Host)
     }
 }

@@ -7,6 +7,8 @@ mod common;
 mod credentials;
 #[cfg(unix)]
 mod crowds;
+#[cfg(unix)]
+mod groups;
 #[cfg(windows)]
 mod pipes;
 #[cfg(unix)]
@@ -42,15 +44,21 @@ use places::locker;
 #[cfg(unix)]
 use squatters::squatter;
 
-/// "same", "service", or users by their numbers.
+/// "same", "service", the host's user and its guests' group, as "1:2", or users by their numbers.
 fn access(text: &str) -> Access {
     match text {
         "same" => Access::SameUser,
         "service" => Access::Service,
-        users => {
-            let user = |text: &str| text.parse::<User>().unwrap();
-            Access::Users(users.split(',').map(user).collect())
-        }
+        users => match users.split_once(':') {
+            Some((host, guests)) => Access::Group {
+                host: host.parse().unwrap(),
+                guests: guests.parse().unwrap(),
+            },
+            None => {
+                let user = |text: &str| text.parse::<User>().unwrap();
+                Access::Users(users.split(',').map(user).collect())
+            }
+        },
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn directory(place: &Place, user: u32) -> std::path::PathBuf {
 
 /// Both are connected to the right one, and messages cross.
 #[track_caller]
-fn check_connected(host: &mut Child, of_host: u32, guest: &mut Child, of_guest: u32) {
+pub(crate) fn check_connected(host: &mut Child, of_host: u32, guest: &mut Child, of_guest: u32) {
     let who = |child: &Child, user| format!("process {} of user {user}", child.pid());
     let (host_is, guest_is) = (who(host, of_host), who(guest, of_guest));
     host.wait_for_line(|line| line == format!("connected to {guest_is}"));

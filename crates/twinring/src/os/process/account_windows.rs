@@ -1,12 +1,17 @@
-//! Windows: users are SIDs.
+//! Windows: users and groups are SIDs.
 
 use std::fmt;
 use std::io;
 use std::os::windows::io::OwnedHandle;
 
-use windows_sys::Win32::Security::{TOKEN_USER, TokenUser};
+use windows_sys::Win32::Security::{
+    SidTypeAlias, SidTypeComputer, SidTypeGroup, SidTypeUser, SidTypeWellKnownGroup, TOKEN_USER,
+    TokenUser,
+};
 
-use crate::os::windows::{canonical_sid, own_token, sid_text, token_information};
+use crate::os::windows::{account_named, canonical_sid, own_token, sid_text, token_information};
+
+pub(in crate::os) type GroupId = UserId;
 
 /// A SID in the system's own spelling.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +24,7 @@ impl fmt::Display for UserId {
 }
 
 pub(super) const USER_FORM: &str = "a security identifier such as S-1-5-18";
+pub(super) const GROUP_FORM: &str = "a security identifier such as S-1-5-32-545";
 
 pub(super) const LOCAL_USERS: &str = "the users who are logged on to this machine";
 
@@ -33,6 +39,39 @@ pub(super) fn current_user() -> io::Result<UserId> {
 
 pub(super) fn parse_user(text: &str) -> Option<UserId> {
     canonical_sid(text).map(UserId)
+}
+
+pub(super) fn parse_group(text: &str) -> Option<GroupId> {
+    parse_user(text)
+}
+
+pub(super) fn user_named(name: &str) -> io::Result<UserId> {
+    const USERS: [i32; 2] = [SidTypeUser, SidTypeComputer];
+    named("user", name, |sid, kind| {
+        // So the system calls its own accounts, and the virtual ones, those of services and of pools of IIS.
+        let is_own = service_users().iter().any(|user| user.0 == sid)
+            || ["S-1-5-80-", "S-1-5-82-"]
+                .iter()
+                .any(|it| sid.starts_with(it));
+        USERS.contains(&kind) || kind == SidTypeWellKnownGroup && is_own
+    })
+}
+
+pub(super) fn group_named(name: &str) -> io::Result<GroupId> {
+    const GROUPS: [i32; 3] = [SidTypeGroup, SidTypeAlias, SidTypeWellKnownGroup];
+    named("group", name, |_, kind| GROUPS.contains(&kind))
+}
+
+/// `is_one`: whether it is what is looked for, by its SID and its kind.
+fn named(kind: &str, name: &str, is_one: impl Fn(&str, i32) -> bool) -> io::Result<UserId> {
+    let none = |why: &str| io::Error::new(io::ErrorKind::NotFound, why);
+    match account_named(name)? {
+        Some((sid, found)) if is_one(&sid, found) => Ok(UserId(sid)),
+        Some(_) => Err(none(&format!("{name:?} is an account, but no {kind}"))),
+        None => Err(none(&format!(
+            "this machine knows no {kind} named {name:?}"
+        ))),
+    }
 }
 
 pub(super) fn token_user(token: &OwnedHandle) -> io::Result<UserId> {

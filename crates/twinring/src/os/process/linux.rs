@@ -10,19 +10,21 @@ use std::time::{Duration, SystemTime};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{Peer, User};
+use super::{Group, Peer, User};
 use crate::os::event::{Deadline, Source, wait};
 
 #[derive(Debug)]
 pub(crate) struct Process {
     /// Without one, only the socket shows that the peer is gone.
     pidfd: Option<OwnedFd>,
+    groups: Vec<u32>,
 }
 
 impl Process {
     /// The process that created the other end of `socket`.
     pub(in crate::os) fn of_socket(socket: &OwnedFd) -> io::Result<(Process, Peer)> {
         let cred: libc::ucred = socket_option(socket, libc::SO_PEERCRED)?;
+        let groups = peer_groups(socket, cred.gid)?;
         // 0: the peer is in a PID namespace that we cannot see.
         let pid = Pid::from_raw(cred.pid);
         let mut peer = Peer::new(cred.pid.unsigned_abs(), User(cred.uid));
@@ -44,7 +46,7 @@ impl Process {
         if wait(&[Source::HungUp(socket.as_fd())], Deadline::Now)?.is_some() {
             (pidfd, peer.started, peer.executable) = (None, None, None);
         }
-        Ok((Process { pidfd }, peer))
+        Ok((Process { pidfd, groups }, peer))
     }
 
     pub(crate) fn complete(&self, peer: &mut Peer) {
@@ -65,6 +67,10 @@ impl Process {
     /// A Unix socket can be reached only from this machine, and all its users are treated alike.
     pub(crate) fn is_local(&self) -> bool {
         true
+    }
+
+    pub(crate) fn is_in(&self, group: &Group) -> bool {
+        self.groups.contains(&group.0)
     }
 
     pub(crate) fn ended(&self) -> Source<'_> {
@@ -98,6 +104,39 @@ fn socket_option<T: Copy>(socket: &OwnedFd, option: libc::c_int) -> io::Result<T
     }
     // SAFETY: the kernel wrote all of it, and T is plain integers (ucred or int).
     Ok(unsafe { value.assume_init() })
+}
+
+/// The groups of the process that created the other end, as they were then: `first`, its effective one, and the
+/// supplementary ones. rustix does not have SO_PEERGROUPS.
+fn peer_groups(socket: &OwnedFd, first: u32) -> io::Result<Vec<u32>> {
+    let mut groups: Vec<libc::gid_t> = vec![0; 32];
+    loop {
+        let mut len = mem::size_of_val(&groups[..]) as libc::socklen_t;
+        // SAFETY: `groups` has room for the `len` bytes that the kernel may write.
+        let result = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &mut len,
+            )
+        };
+        let needed = len as usize / mem::size_of::<libc::gid_t>();
+        match io::Error::last_os_error() {
+            _ if result == 0 => {
+                groups.truncate(needed);
+                groups.push(first);
+                return Ok(groups);
+            }
+            e => match e.raw_os_error() {
+                Some(libc::ERANGE) if needed > groups.len() => groups.resize(needed, 0),
+                // A kernel before 4.13.
+                Some(libc::ENOPROTOOPT) => return Ok(vec![first]),
+                _ => return Err(e),
+            },
+        }
+    }
 }
 
 /// The program that the process runs, by /proc; `None` where that hides it.

@@ -15,20 +15,21 @@ use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::process::Pid;
 
 use super::account::UserId;
-use super::{Peer, User};
+use super::{Group, Peer, User};
 use crate::os::event::{Deadline, Source, wait};
 
 #[derive(Debug)]
 pub(crate) struct Process {
     /// Readable from the process's end on, because nobody ever reads the event from it.
     end: OwnedFd,
+    groups: Vec<u32>,
 }
 
 impl Process {
     /// The process that last used the other end of `socket`: the one that connected it or listens
     /// on it, unless it passed its end on.
     pub(in crate::os) fn of_socket(socket: &OwnedFd) -> io::Result<(Process, Peer)> {
-        let uid = peer_user(socket)?;
+        let (uid, groups) = peer_user(socket)?;
         let pid = peer_pid(socket)?;
         let end = match watch_end(pid) {
             // No such process, or one that has exited and is not reaped yet.
@@ -47,7 +48,7 @@ impl Process {
         if wait(&[Source::HungUp(socket.as_fd())], now)?.is_some() {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        Ok((Process { end }, peer))
+        Ok((Process { end, groups }, peer))
     }
 
     /// Nothing is missing.
@@ -65,20 +66,46 @@ impl Process {
         true
     }
 
+    pub(crate) fn is_in(&self, group: &Group) -> bool {
+        self.groups.contains(&group.0)
+    }
+
     pub(crate) fn ended(&self) -> Source<'_> {
         Source::Readable(self.end.as_fd())
     }
 }
 
-/// The effective user of the process at the other end, as it was when it connected or listened.
-fn peer_user(socket: &OwnedFd) -> io::Result<UserId> {
-    let mut uid: libc::uid_t = 0;
-    let mut gid: libc::gid_t = 0;
-    // SAFETY: the descriptor is open, and both pointers are to variables of the types that
-    // getpeereid writes.
-    match unsafe { libc::getpeereid(socket.as_raw_fd(), &mut uid, &mut gid) } {
-        0 => Ok(uid),
-        _ => Err(io::Error::last_os_error()),
+/// The effective user of the process at the other end, as it was when it connected or listened, and its groups: the
+/// effective one first, and no more than 16, of which the kernel itself knows no more.
+fn peer_user(socket: &OwnedFd) -> io::Result<(UserId, Vec<u32>)> {
+    let mut cred = MaybeUninit::<libc::xucred>::zeroed();
+    let mut len = mem::size_of::<libc::xucred>() as libc::socklen_t;
+    // SAFETY: the descriptor is open, and `cred` has room for the `len` bytes that the kernel may write.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_LOCAL,
+            libc::LOCAL_PEERCRED,
+            cred.as_mut_ptr().cast(),
+            &mut len,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it was zeroed, and is plain integers.
+    let cred = unsafe { cred.assume_init() };
+    let groups = usize::try_from(cred.cr_ngroups)
+        .ok()
+        .and_then(|count| cred.cr_groups.get(..count));
+    match groups {
+        Some(groups)
+            if len as usize == mem::size_of::<libc::xucred>()
+                && cred.cr_version == libc::XUCRED_VERSION =>
+        {
+            Ok((cred.cr_uid, groups.to_vec()))
+        }
+        _ => Err(io::ErrorKind::InvalidData.into()),
     }
 }
 

@@ -22,6 +22,7 @@ mod account;
 #[cfg(windows)]
 #[path = "account_windows.rs"]
 mod account;
+mod group;
 mod peer;
 mod per_process;
 mod user;
@@ -35,7 +36,7 @@ pub(in crate::os) use fork::NotInChildren;
 #[cfg(unix)]
 pub(crate) use fork::{count_forks, forks};
 #[cfg(windows)]
-pub(in crate::os) use sys::{KeptPipe, this_session};
+pub(in crate::os) use sys::{KeptPipe, sddl_entries, this_logon, this_session};
 #[cfg(windows)]
 pub(crate) use sys::{count_forks, forks};
 
@@ -46,7 +47,8 @@ pub(crate) use sys::{count_forks, forks};
 /// connection has to do. (On Windows a side that may not open the other's process gets a handle with the HELLO, or knows
 /// by the pipe once the handshake is over.)
 ///
-/// `is_local(&self) -> bool`: whether it runs for one of the users that [`Access::Service`] is for.
+/// `is_local(&self) -> bool`: whether it runs for one of the users that [`Access::Service`] is for;
+/// `is_in(&self, &Group) -> bool`: whether it runs with this group. Both are known of a host's guests only.
 ///
 /// `complete(&self, &mut Peer)`: finds out the parts of its peer that take long and decide nothing, if
 /// they are still missing.
@@ -63,6 +65,7 @@ pub(crate) fn as_itself<T: Send>(f: impl FnOnce() -> T + Send) -> std::io::Resul
     Ok(f())
 }
 
+pub use group::{Group, ParseGroupError};
 pub use peer::{Integrity, Peer};
 pub(crate) use per_process::PerProcess;
 pub use user::{ParseUserError, User};

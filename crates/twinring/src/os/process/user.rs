@@ -7,7 +7,7 @@ use super::account;
 
 /// A user account, as the kernel names it: a uid on Linux and macOS, a SID on Windows.
 ///
-/// Printed and parsed in the system's own form: `1000`, `S-1-5-21-...`.
+/// Printed and parsed in the system's own form: `1000`, `S-1-5-21-...`. [`named`](User::named) finds the one of a name.
 ///
 /// ```
 /// use twinring::User;
@@ -31,6 +31,24 @@ impl User {
     /// ```
     pub fn current() -> std::io::Result<User> {
         account::current_user().map(User)
+    }
+
+    /// The user of this name, such as `alice`; on Windows also with a domain or the machine's name, `CONTOSO\alice`, and
+    /// the accounts of services, `NT SERVICE\printer`.
+    ///
+    /// Asks the system's user database now, once. Where that is on another machine (LDAP, a domain), it may take long.
+    ///
+    /// # Errors
+    /// [`NotFound`](std::io::ErrorKind::NotFound) if there is no such user; others if the database cannot be asked.
+    ///
+    /// ```no_run
+    /// use twinring::{Access, User};
+    ///
+    /// let colleagues = Access::Users(vec![User::named("alice")?, User::named("bob")?]);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn named(name: &str) -> std::io::Result<User> {
+        account::user_named(name).map(User)
     }
 
     /// The system's own user: root (0) on Linux and macOS, SYSTEM (`S-1-5-18`) on Windows.

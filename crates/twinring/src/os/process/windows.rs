@@ -33,12 +33,13 @@ use windows_sys::Win32::System::Threading::{
 use windows_sys::core::BOOL;
 
 use super::account::{UserId, token_user};
-use super::{Integrity, Peer, User};
+use super::{Group, Integrity, Peer, User};
 use crate::error::{Error, ErrorKind};
 use crate::os::event::{Deadline, Source, wait};
+use crate::os::system_error;
 use crate::os::windows::{
-    groups, integrity, is_code, is_elevated, is_end_of_pipe, keep_code, may_be_denied, ok, own,
-    owner, process_token, restricting_services, status,
+    AccessList, GUEST_RIGHTS, groups, integrity, is_code, is_elevated, is_end_of_pipe, keep_code,
+    logon, may_be_denied, ok, own, own_token, owner, process_token, restricting_services, status,
 };
 
 /// The group of users who are logged on at the machine or by remote desktop.
@@ -95,8 +96,12 @@ struct Caller {
     user: UserId,
     /// The services that an access list has to name beside the user: see [`restricting_services`].
     services: Vec<String>,
-    /// Is in the group INTERACTIVE.
-    is_local: bool,
+    /// Those that count for access.
+    groups: Vec<String>,
+    /// Its logon session.
+    logon: Option<String>,
+    /// What it has shown of itself by the pipe, until the host has decided about it.
+    token: Option<OwnedHandle>,
     integrity: Option<Integrity>,
     elevated: Option<bool>,
 }
@@ -148,7 +153,9 @@ impl Process {
             Ok(Caller {
                 user: UserId(owner(pipe)?),
                 services: Vec::new(),
-                is_local: false,
+                groups: Vec::new(),
+                logon: None,
+                token: None,
                 integrity: None,
                 elevated: None,
             })
@@ -242,7 +249,37 @@ impl Process {
     pub(crate) fn complete(&self, _: &mut Peer) {}
 
     pub(crate) fn is_local(&self) -> bool {
-        self.caller.is_local
+        self.has(INTERACTIVE)
+    }
+
+    pub(crate) fn is_in(&self, group: &Group) -> bool {
+        self.has(&group.0.0)
+    }
+
+    fn has(&self, group: &str) -> bool {
+        self.caller.groups.iter().any(|it| it == group)
+    }
+
+    /// Whether it was started in the logon session of this process.
+    pub(crate) fn is_of_this_logon(&self) -> bool {
+        this_logon().is_ok_and(|own| self.caller.logon == Some(own))
+    }
+
+    /// Whether this access list lets it in. Not if it does not show who it is.
+    pub(crate) fn is_let_in_by(&self, sddl: &str) -> bool {
+        let judge = |token| {
+            let own = User::current()?;
+            // The system judges by no list without an owner and a group.
+            let list = format!("O:{own}G:{own}D:P{}", sddl_entries(sddl)?);
+            AccessList::parse(&list)?.gives(token, GUEST_RIGHTS)
+        };
+        let token = self.caller.token.as_ref();
+        token.is_some_and(|token| judge(token).is_ok_and(|let_in: bool| let_in))
+    }
+
+    /// Was only for the decision whether to let it in.
+    pub(in crate::os) fn forget_token(&mut self) {
+        self.caller.token = None;
     }
 
     /// The user it runs as.
@@ -315,6 +352,40 @@ impl Process {
         self.handle = None;
         self
     }
+}
+
+/// The entries of an access list in SDDL for guests.
+pub(in crate::os) fn sddl_entries(sddl: &str) -> Result<String, Error> {
+    let wrong = |what: &str| {
+        Error::new(
+            ErrorKind::InvalidOption,
+            format!("access is {sddl:?}, {what}"),
+        )
+    };
+    // The system would read no further.
+    if sddl.contains('\0') {
+        return Err(wrong("which has a zero in it"));
+    }
+    let list = AccessList::parse(sddl).map_err(|e| {
+        wrong(&format!("which is no security descriptor in SDDL: {e}")).with_source(e)
+    })?;
+    let failed = |e| system_error("cannot look into the access list", e);
+    if list.says_more().map_err(failed)? {
+        return Err(wrong(
+            "which says more than a DACL: leave owner, group and SACL out, they are the link's",
+        ));
+    }
+    let entries = list.entries().map_err(failed)?;
+    entries.ok_or_else(|| wrong("which has no DACL, so that everybody would be let in"))
+}
+
+/// The logon session of this process.
+///
+/// # Errors
+/// If it is in none, as the system itself is.
+pub(in crate::os) fn this_logon() -> io::Result<String> {
+    let none = "it is in none, as services of the system may be; use Access::SameUser";
+    logon(&own_token()?)?.ok_or_else(|| io::Error::other(none))
 }
 
 /// The session that this process runs in.
@@ -421,15 +492,21 @@ fn client(pipe: BorrowedHandle<'_>) -> io::Result<Caller> {
     }
     opened?;
     // SAFETY: the call above has just made this handle for us.
-    token_caller(&unsafe { OwnedHandle::from_raw_handle(token) })
+    let token = unsafe { OwnedHandle::from_raw_handle(token) };
+    let caller = token_caller(&token)?;
+    Ok(Caller {
+        token: Some(token),
+        ..caller
+    })
 }
 
 fn token_caller(token: &OwnedHandle) -> io::Result<Caller> {
-    let groups = groups(token, TokenGroups)?;
     Ok(Caller {
         user: token_user(token)?,
         services: restricting_services(token),
-        is_local: groups.iter().any(|group| group == INTERACTIVE),
+        groups: groups(token, TokenGroups)?,
+        logon: logon(token)?,
+        token: None,
         integrity: integrity(token).ok().flatten().map(Integrity::of),
         elevated: is_elevated(token).ok(),
     })
@@ -532,7 +609,9 @@ mod tests {
             caller: Caller {
                 user: UserId(String::new()),
                 services: Vec::new(),
-                is_local: false,
+                groups: Vec::new(),
+                logon: None,
+                token: None,
                 integrity: None,
                 elevated: None,
             },

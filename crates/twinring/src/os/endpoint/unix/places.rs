@@ -64,6 +64,7 @@ pub(super) fn shared_directory(access: &Access) -> Result<PathBuf, Error> {
     let root = |users: &Vec<User>| users.iter().any(|user| user.0 == 0);
     let with_root = match access {
         Access::Users(users) => own_uid() == 0 || root(users),
+        Access::Group { host, .. } => host.0 == 0,
         _ => true,
     };
     if with_root {

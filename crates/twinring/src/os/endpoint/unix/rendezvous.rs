@@ -128,7 +128,7 @@ impl Rendezvous {
             ErrorKind::WrongOwner,
             format!(
                 "the socket {} belongs to user {}, and only a host of {} is trusted; remove it or, \
-                 if it is the right one, name its user in this guest's Access::Users",
+                 if it is the right one, name its user in this guest's access, as by Access::Users",
                 path.display(),
                 stat.st_uid,
                 users(&self.hosts)

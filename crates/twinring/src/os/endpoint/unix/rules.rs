@@ -138,7 +138,7 @@ impl Rules {
                     match self {
                         Rules::Private => self.other_place(),
                         _ => "use another directory or, if that user's is the right one, name the user \
-                              in Access::Users"
+                              in the link's access, as by Access::Users"
                             .to_owned(),
                     }
                 ),

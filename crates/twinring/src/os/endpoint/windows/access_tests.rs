@@ -11,20 +11,23 @@ use windows_sys::Win32::Security::Authorization::{
 };
 use windows_sys::Win32::Security::{
     ACCESS_ALLOWED_ACE, ACE_HEADER, ACL, CheckTokenMembership, DACL_SECURITY_INFORMATION, GetAce,
-    GetSecurityDescriptorControl, LABEL_SECURITY_INFORMATION, SE_DACL_PROTECTED,
+    GetSecurityDescriptorControl, LABEL_SECURITY_INFORMATION, LookupAccountSidW, SE_DACL_PROTECTED,
 };
 use windows_sys::Win32::System::RemoteDesktop::ProcessIdToSessionId;
 use windows_sys::Win32::System::SystemServices::{
-    ACCESS_ALLOWED_ACE_TYPE, SYSTEM_MANDATORY_LABEL_ACE_TYPE, SYSTEM_MANDATORY_LABEL_NO_READ_UP,
-    SYSTEM_MANDATORY_LABEL_NO_WRITE_UP,
+    ACCESS_ALLOWED_ACE_TYPE, ACCESS_DENIED_ACE_TYPE, SYSTEM_MANDATORY_LABEL_ACE_TYPE,
+    SYSTEM_MANDATORY_LABEL_NO_READ_UP, SYSTEM_MANDATORY_LABEL_NO_WRITE_UP,
 };
 
 use super::*;
 use crate::os::endpoint::sys::names::NameSet;
-use crate::os::windows::{ok, sid_text};
+use crate::os::windows::{GUEST_RIGHTS, ok, sid_text};
 
 /// A user that does not exist on this machine.
 const STRANGER: &str = "S-1-5-21-1-2-3-1001";
+/// A group that does not exist.
+const STRANGERS: &str = "S-1-5-21-1-2-3-2001";
+const EVERYONE: &str = "S-1-1-0";
 const SYSTEM: &str = "S-1-5-18";
 const INTERACTIVE: &str = "S-1-5-4";
 const MEDIUM: &str = "S-1-16-8192";
@@ -84,9 +87,9 @@ fn check_access(object: &OwnedHandle, user: &str, all: u32, guests: &[(&str, u32
     assert_eq!(owner(object.as_handle()).unwrap(), user);
     let (found, is_protected) = entries(object, DACL_SECURITY_INFORMATION);
     let full = [(user, all), (SYSTEM, all)];
-    let expected: Vec<Entry> = guests
+    let expected: Vec<Entry> = full
         .iter()
-        .chain(&full)
+        .chain(guests)
         .map(|(who, rights)| (ACCESS_ALLOWED_ACE_TYPE as u8, (*who).to_owned(), *rights))
         .collect();
     // The system may write out what "everything" is for this kind of object, or leave it.
@@ -114,12 +117,18 @@ fn access_lists_are_what_was_asked_for() {
     // To connect, to read and write, to ask whose it is: not to add instances (0x4), nor to change
     // who may (0x4_0000, 0x8_0000).
     const GUEST: u32 = 0x12_0083;
-    assert_eq!(pipe::GUEST_RIGHTS, GUEST);
+    assert_eq!(GUEST_RIGHTS, GUEST);
     let stranger: User = STRANGER.parse().unwrap();
     let users = process::Access::Users(vec![stranger, User::system()]);
+    let group = process::Access::Group {
+        host: User::current().unwrap(),
+        guests: STRANGERS.parse().unwrap(),
+    };
     for (access, guests) in [
         (process::Access::SameUser, vec![]),
+        (process::Access::LogonSession, vec![]),
         (users, vec![(STRANGER, GUEST), (SYSTEM, GUEST)]),
+        (group, vec![(STRANGERS, GUEST)]),
         (process::Access::Service, vec![(INTERACTIVE, GUEST)]),
     ] {
         let key = key();
@@ -150,7 +159,7 @@ fn a_squatter_is_passed_over() {
     let stranger: User = STRANGER.parse().unwrap();
     let guest = place_for(&key, process::Access::Users(vec![stranger.clone()]));
     let access = guest.private().unwrap();
-    let squatted = pipe_name(&name_of(&stranger, &key));
+    let squatted = pipe_name(&name_of(STRANGER, &key));
     let _squatter = pipe::instance(&squatted, &access, true).unwrap();
     let host_of_ours = host(&guest);
     let found = guest.connect().unwrap().unwrap();
@@ -159,7 +168,7 @@ fn a_squatter_is_passed_over() {
     assert_eq!(peer.user.to_string(), guest.user);
 
     // If there is no other, the squatter is found, and reported as what it is.
-    let _squatter = pipe::instance(&pipe_name(&name_of(&User::system(), &key)), &access, true);
+    let _squatter = pipe::instance(&pipe_name(&name_of(SYSTEM, &key)), &access, true);
     let service = process::Access::Service;
     let guest = place_for(&key, service.clone());
     let (_, peer) = guest.connect().unwrap().unwrap().identify().unwrap();
@@ -209,35 +218,242 @@ fn a_caller_is_as_local_as_its_token_says() {
     let place = place(&key());
     let host = host(&place);
     let (ours, theirs) = connected(&place, &host);
-    let mut sid = ptr::null_mut();
-    let mut expected = 0;
-    // SAFETY: a zero-terminated string, a valid SID, which is freed once, and room for the
-    // results. No token: this thread's own.
-    unsafe {
-        ok("ConvertStringSidToSidW", || {
-            ConvertStringSidToSidW(wide(INTERACTIVE).as_ptr(), &mut sid)
-        })
-        .unwrap();
-        ok("CheckTokenMembership", || {
-            CheckTokenMembership(ptr::null_mut(), sid, &mut expected)
-        })
-        .unwrap();
-        LocalFree(sid);
-    }
     let (process, peer) = ours.identify().unwrap();
-    assert_eq!(process.is_local(), expected != 0);
+    let expected = is_member(INTERACTIVE);
+    assert_eq!(process.is_local(), expected);
     let stranger = process::Peer {
         user: STRANGER.parse().unwrap(),
         ..peer.clone()
     };
     assert_eq!(
         process::Access::Service.lets_in(&process, &stranger),
-        expected != 0
+        expected
     );
     assert!(!process::Access::SameUser.lets_in(&process, &stranger));
     // Only a host's user is known.
     let (process, _) = theirs.identify().unwrap();
     assert!(!process.is_local());
+}
+
+/// Whether this process is in the group, by the system's own judgement.
+fn is_member(group: &str) -> bool {
+    let mut sid = ptr::null_mut();
+    let mut is_member = 0;
+    // SAFETY: a zero-terminated string, a valid SID, which is freed once, and room for the
+    // results. No token: this thread's own.
+    unsafe {
+        ok("ConvertStringSidToSidW", || {
+            ConvertStringSidToSidW(wide(group).as_ptr(), &mut sid)
+        })
+        .unwrap();
+        ok("CheckTokenMembership", || {
+            CheckTokenMembership(ptr::null_mut(), sid, &mut is_member)
+        })
+        .unwrap();
+        LocalFree(sid);
+    }
+    is_member != 0
+}
+
+/// Peers of two users, of the same process otherwise.
+fn ourselves_and_a_stranger(ours: &Channel) -> (Process, process::Peer, process::Peer) {
+    let (process, peer) = ours.identify().unwrap();
+    let stranger = process::Peer {
+        user: STRANGER.parse().unwrap(),
+        ..peer.clone()
+    };
+    (process, peer, stranger)
+}
+
+#[test]
+fn members_of_a_group_are_let_in() {
+    const USERS: &str = "S-1-5-32-545";
+    let place = place(&key());
+    let host = host(&place);
+    let (ours, _theirs) = connected(&place, &host);
+    let (process, peer, stranger) = ourselves_and_a_stranger(&ours);
+    assert!(is_member(EVERYONE) && !is_member(STRANGERS));
+    for group in [EVERYONE, USERS, INTERACTIVE, STRANGERS] {
+        let access = process::Access::Group {
+            host: User::system(),
+            guests: group.parse().unwrap(),
+        };
+        assert_eq!(
+            access.lets_in(&process, &stranger),
+            is_member(group),
+            "{group}"
+        );
+        assert!(access.lets_in(&process, &peer), "the host's own user");
+        assert!(!access.trusts(&peer), "only the named host");
+        let e = access.check(true).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::InvalidOption, "{e}");
+        access.check(false).unwrap();
+    }
+}
+
+/// An access list of the program's: the system judges by it, and no guest gets more than a guest's rights.
+#[test]
+fn whom_an_access_list_lets_in() {
+    let key = key();
+    let user = User::current().unwrap();
+    let sddl = |guests: &str| process::Access::Sddl {
+        host: user.clone(),
+        guests: guests.to_owned(),
+    };
+    let place = place_for(&key, sddl("D:(D;;GA;;;S-1-5-21-1-2-3-1001)(A;;GRGW;;;WD)"));
+    let host = host(&place);
+    let (ours, _theirs) = connected(&place, &host);
+    let (mut process, peer, stranger) = ourselves_and_a_stranger(&ours);
+    for (guests, lets_in) in [
+        ("D:(A;;GRGW;;;WD)", true),
+        ("D:PAI(A;;GA;;;WD)", true),
+        ("D:(A;;0x120083;;;WD)", true),
+        ("D:(A;;GR;;;WD)", false),
+        ("D:(A;;GRGW;;;S-1-5-21-1-2-3-2001)", false),
+        ("D:(D;;GA;;;WD)(A;;GRGW;;;WD)", false),
+        ("D:", false),
+    ] {
+        let access = sddl(guests);
+        access.check(true).unwrap();
+        assert_eq!(access.lets_in(&process, &stranger), lets_in, "{guests}");
+        assert!(access.lets_in(&process, &peer), "the host's own user");
+    }
+    for (guests, why) in [
+        ("", "access is"),
+        ("everybody", "SDDL"),
+        ("D:(A;;GRGW;;;WD", "SDDL"),
+        ("D:(A;;GRGW;;;nobody)", "SDDL"),
+        ("O:SYD:(A;;GRGW;;;WD)", "more than a DACL"),
+        ("G:SYD:(A;;GRGW;;;WD)", "more than a DACL"),
+        ("D:(A;;GRGW;;;WD)S:(ML;;NW;;;LW)", "more than a DACL"),
+        ("D:(A;;GRGW;;;WD)\0", "zero"),
+    ] {
+        let e = sddl(guests).check(false).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::InvalidOption, "{e}");
+        assert!(e.to_string().contains(why), "{e}");
+        assert!(!sddl(guests).lets_in(&process, &stranger), "{guests}");
+    }
+    // The pipe's list: the host and the system first, so that nothing is denied to them; then what is for no guest.
+    let pipe = pipe::open(&host.claim.pipe_name()).unwrap().unwrap();
+    let (found, is_protected) = entries(&pipe, DACL_SECURITY_INFORMATION);
+    assert!(is_protected, "it inherits from nobody");
+    let [first, second, guests @ ..] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!((&*first.1, &*second.1), (&*place.user, SYSTEM));
+    let kinds = [
+        (ACCESS_DENIED_ACE_TYPE as u8, EVERYONE),
+        (ACCESS_DENIED_ACE_TYPE as u8, STRANGER),
+        (ACCESS_ALLOWED_ACE_TYPE as u8, EVERYONE),
+    ];
+    let found: Vec<_> = guests
+        .iter()
+        .map(|(kind, who, _)| (*kind, &**who))
+        .collect();
+    assert_eq!(found, kinds);
+    // To add instances, to change who may, and to take it over.
+    assert_eq!(guests[0].2, 0xc_0004);
+    // It is not kept for longer than it takes.
+    process.forget_token();
+    assert!(!sddl("D:(A;;GRGW;;;WD)").lets_in(&process, &stranger));
+}
+
+#[test]
+fn each_logon_session_has_its_own_host() {
+    let key = key();
+    let everywhere = place(&key);
+    let session = place_for(&key, process::Access::LogonSession);
+    let logon = process::this_logon().unwrap();
+    assert!(logon.starts_with("S-1-5-5-"), "{logon}");
+    assert!(session.name.contains(&logon), "{}", session.name);
+    let host_of_session = host(&session);
+    assert!(everywhere.connect().unwrap().is_none());
+    // Two names: neither is in the other's way.
+    let _host = host(&everywhere);
+    let (ours, theirs) = connected(&session, &host_of_session);
+    let access = process::Access::LogonSession;
+    let (process, peer, stranger) = ourselves_and_a_stranger(&ours);
+    assert!(access.lets_in(&process, &peer));
+    assert!(!access.lets_in(&process, &stranger));
+    let (_, host) = theirs.identify().unwrap();
+    assert!(access.trusts(&host));
+}
+
+/// A host that has ended leaves its pipe behind, if a guest still has its end of it.
+#[test]
+fn a_pipe_that_is_left_over_gets_our_list() {
+    const PIPE_ALL: u32 = 0x1f_01ff;
+    let key = key();
+    let old = place_for(&key, process::Access::Service)
+        .for_guests()
+        .unwrap();
+    let stranger = STRANGER.parse().unwrap();
+    let place = place_for(&key, process::Access::Users(vec![stranger]));
+    let claim = place.claim("test").unwrap().unwrap();
+    let name = claim.pipe_name();
+    let left = pipe::instance(&name, &old, true).unwrap();
+    check_access(&left, &place.user, PIPE_ALL, &[(INTERACTIVE, GUEST_RIGHTS)]);
+    let ours = claim.instance_of_earlier(&name).unwrap();
+    for pipe in [&left, &ours] {
+        check_access(pipe, &place.user, PIPE_ALL, &[(STRANGER, GUEST_RIGHTS)]);
+    }
+}
+
+/// The name of an account in the system's own language.
+fn name_of_account(sid: &str) -> String {
+    let (mut name, mut domain) = ([0; 256], [0; 256]);
+    let (mut name_len, mut domain_len, mut kind) = (256, 256, 0);
+    let mut found = ptr::null_mut();
+    // SAFETY: a zero-terminated string, a valid SID, which is freed once, and room for the results.
+    unsafe {
+        ok("ConvertStringSidToSidW", || {
+            ConvertStringSidToSidW(wide(sid).as_ptr(), &mut found)
+        })
+        .unwrap();
+        ok("LookupAccountSidW", || {
+            LookupAccountSidW(
+                ptr::null(),
+                found,
+                name.as_mut_ptr(),
+                &mut name_len,
+                domain.as_mut_ptr(),
+                &mut domain_len,
+                &mut kind,
+            )
+        })
+        .unwrap();
+        LocalFree(found);
+    }
+    String::from_utf16(&name[..name_len as usize]).unwrap()
+}
+
+#[test]
+fn accounts_have_names() {
+    let user = User::current().unwrap();
+    assert_eq!(
+        User::named(&name_of_account(&user.to_string())).unwrap(),
+        user
+    );
+    assert_eq!(
+        User::named(&name_of_account(SYSTEM)).unwrap(),
+        User::system()
+    );
+    let users = name_of_account("S-1-5-32-545");
+    let group = process::Group::named(&users).unwrap();
+    assert_eq!(group.to_string(), "S-1-5-32-545");
+    let e = User::named(&users).unwrap_err();
+    assert_eq!(e.kind(), io::ErrorKind::NotFound, "{e}");
+    assert!(e.to_string().contains("no user"), "{e}");
+    let everyone = name_of_account(EVERYONE);
+    assert!(User::named(&everyone).is_err());
+    process::Group::named(&everyone).unwrap();
+    for name in ["", "no such name", "SYSTEM\0", r"no such domain\SYSTEM"] {
+        let group = process::Group::named(name).map(drop);
+        for named in [User::named(name).map(drop), group] {
+            let e = named.unwrap_err();
+            assert_eq!(e.kind(), io::ErrorKind::NotFound, "{name}: {e}");
+        }
+    }
 }
 
 #[test]

@@ -112,6 +112,7 @@ impl Channel {
     /// Closes the pipe, or keeps it. What has been written to it can still be read (DisconnectNamedPipe would
     /// throw it away). The guest's handles are its own; ours to its doorbells are for ringing them.
     pub(crate) fn finish_host(self, offer: Offer, guest: &mut Process) -> io::Result<Doorbells> {
+        guest.forget_token();
         if offer.keeps_pipe() {
             guest.keep_pipe(pipe::OpenPipe::begin(&self.pipe)?);
         }

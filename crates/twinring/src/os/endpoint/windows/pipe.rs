@@ -15,9 +15,9 @@ use windows_sys::Win32::Foundation::{
     ERROR_PIPE_BUSY, ERROR_PIPE_CONNECTED, HANDLE,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, FILE_READ_ATTRIBUTES,
-    FILE_READ_DATA, FILE_WRITE_DATA, OPEN_EXISTING, PIPE_ACCESS_DUPLEX, ReadFile,
-    SECURITY_IDENTIFICATION, SECURITY_SQOS_PRESENT, SYNCHRONIZE, WriteFile,
+    CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, OPEN_EXISTING,
+    PIPE_ACCESS_DUPLEX, ReadFile, SECURITY_IDENTIFICATION, SECURITY_SQOS_PRESENT, WRITE_DAC,
+    WriteFile,
 };
 use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
 use windows_sys::Win32::System::Pipes::{
@@ -30,13 +30,8 @@ use crate::os::endpoint::common::{PACKET, Packet};
 use crate::os::event::{new_event, reset, set};
 use crate::os::process::KeptPipe;
 use crate::os::windows::{
-    AccessList, READ_CONTROL, is_code, is_end_of_pipe, may_be_denied, may_fail, ok, own, wide,
+    AccessList, GUEST_RIGHTS, is_code, is_end_of_pipe, may_be_denied, may_fail, ok, own, wide,
 };
-
-/// The rights that a guest needs. Named one by one, because the general right to write
-/// includes that of adding instances.
-pub(super) const GUEST_RIGHTS: u32 =
-    FILE_READ_DATA | FILE_WRITE_DATA | FILE_READ_ATTRIBUTES | READ_CONTROL | SYNCHRONIZE;
 
 /// A handshake never has more than this in transit, so a host does not wait for a guest to read.
 const BUFFER: u32 = 4 * PACKET as u32;
@@ -53,6 +48,11 @@ pub(super) fn instance(name: &str, access: &AccessList, first: bool) -> io::Resu
         0
     };
     create(name, access, first, PIPE_UNLIMITED_INSTANCES)
+}
+
+/// A further instance of a pipe that is there, by which its access list can be replaced.
+pub(super) fn instance_to_own(name: &str, access: &AccessList) -> io::Result<OwnedHandle> {
+    create(name, access, WRITE_DAC, PIPE_UNLIMITED_INSTANCES)
 }
 
 fn create(name: &str, access: &AccessList, flags: u32, most: u32) -> io::Result<OwnedHandle> {

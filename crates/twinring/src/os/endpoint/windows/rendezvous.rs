@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_INVALID_HANDLE, ERROR_INVALID_NAME, ERROR_PIPE_BUSY,
 };
+use windows_sys::Win32::Storage::FileSystem::{FILE_CREATE_PIPE_INSTANCE, WRITE_DAC, WRITE_OWNER};
 use windows_sys::Win32::System::Threading::{
     CREATE_EVENT_MANUAL_RESET, CreateEventExW, EVENT_MODIFY_STATE, OpenEventW,
     SYNCHRONIZATION_SYNCHRONIZE,
@@ -20,7 +21,11 @@ use crate::os::endpoint::common::RendezvousOptions;
 use crate::os::event::{Source, new_event, reset, set};
 use crate::os::process::{self, User};
 use crate::os::system_error;
-use crate::os::windows::{AccessList, READ_CONTROL, is_code, own, owner, wide};
+use crate::os::windows::{AccessList, GUEST_RIGHTS, READ_CONTROL, is_code, own, owner, wide};
+
+/// To add instances (FILE_CREATE_PIPE_INSTANCE), which the general right to write includes, and to change who may
+/// connect. Nobody gets it by a list of the program's.
+const NOT_FOR_GUESTS: u32 = FILE_CREATE_PIPE_INSTANCE | WRITE_DAC | WRITE_OWNER;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Rendezvous {
@@ -41,10 +46,17 @@ impl Rendezvous {
     pub(crate) fn new(key: &str, options: &RendezvousOptions) -> Result<Rendezvous, Error> {
         let whose = |e| system_error("cannot find out which user this process runs as", e);
         let user = User::current().map_err(whose)?.to_string();
+        let logon = match &options.access {
+            process::Access::LogonSession => Some(process::this_logon().map_err(whose)?),
+            _ => None,
+        };
+        // What is for one logon session has its name of that session.
+        let name_of = |user: &str| name_of(logon.as_deref().unwrap_or(user), key);
         let hosts = if options.is_guest {
             let hosts = options.access.hosts().map_err(whose)?;
             let pipes = |host: &User| {
-                let (host, name) = (host.to_string(), name_of(host, key));
+                let host = host.to_string();
+                let name = name_of(&host);
                 let protected = protected_name(&host, &name);
                 [(host.clone(), protected), (host, pipe_name(&name))]
             };
@@ -52,15 +64,20 @@ impl Rendezvous {
         } else {
             Vec::new()
         };
-        let entry = |who: &dyn Display| format!("(A;;{:#x};;;{who})", pipe::GUEST_RIGHTS);
+        let entry = |who: &dyn Display| format!("(A;;{GUEST_RIGHTS:#x};;;{who})");
         let guests = match &options.access {
-            process::Access::SameUser => String::new(),
+            process::Access::SameUser | process::Access::LogonSession => String::new(),
             process::Access::Users(users) => users.iter().map(|user| entry(user)).collect(),
             // The group INTERACTIVE.
             process::Access::Service => entry(&"IU"),
+            process::Access::Group { guests, .. } => entry(guests),
+            process::Access::Sddl { guests, .. } => {
+                let guests = process::sddl_entries(guests)?;
+                format!("(D;;{NOT_FOR_GUESTS:#x};;;WD){guests}")
+            }
         };
         Ok(Rendezvous {
-            name: name_of(&user, key),
+            name: name_of(&user),
             user,
             hosts,
             guests,
@@ -255,7 +272,7 @@ impl Rendezvous {
 }
 
 /// The common part of the names of a host's objects.
-pub(super) fn name_of(user: &dyn Display, key: &str) -> String {
+pub(super) fn name_of(user: &str, key: &str) -> String {
     format!("twinring-1-{user}-{key}")
 }
 
@@ -331,13 +348,21 @@ impl NameClaim {
             // There is such a pipe. It may be of a host of this user that has ended: a guest that was stopped in
             // the middle of its handshake keeps it alive. Another instance shows it, because it has the owner of
             // the whole pipe. (Wine ignores "first", so only Windows itself gets here.)
-            Err(e) if is_code(&e, &[ERROR_ACCESS_DENIED]) => {
-                let pipe = pipe::instance(name, &access, false).map_err(failed)?;
-                place.check_owner(&pipe, "pipe", name)?;
-                Ok(pipe)
-            }
+            Err(e) if is_code(&e, &[ERROR_ACCESS_DENIED]) => self.instance_of_earlier(name),
             other => other.map_err(failed),
         }
+    }
+
+    /// A further instance of a pipe that is left over. It has the access list of the host that has ended, which gets
+    /// ours: both are of this user, who may change it.
+    pub(super) fn instance_of_earlier(&self, name: &str) -> Result<OwnedHandle, Error> {
+        let place = &self.place;
+        let failed = |e| place.unusable(&format!("cannot listen on {name}"), e);
+        let access = place.for_guests().map_err(failed)?;
+        let pipe = pipe::instance_to_own(name, &access).map_err(failed)?;
+        place.check_owner(&pipe, "pipe", name)?;
+        access.replace(pipe.as_handle()).map_err(failed)?;
+        Ok(pipe)
     }
 }
 
