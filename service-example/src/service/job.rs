@@ -24,7 +24,7 @@ pub(crate) struct Job {
 struct State {
     snapshot: Snapshot,
     wanted: Wanted,
-    /// Whether the snapshot is another than the one that `next_snapshot` gave last.
+    /// Whether `next_snapshot` has something to give.
     news: bool,
 }
 
@@ -74,8 +74,9 @@ impl Job {
         self.changed.notify_all();
     }
 
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        self.lock().snapshot.clone()
+    /// There is somebody new to show it to.
+    pub(crate) fn show_again(&self) {
+        self.announce(&mut self.lock());
     }
 
     /// Waits until there is something new, within limits; `None` when the service is to stop.

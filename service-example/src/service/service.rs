@@ -12,9 +12,9 @@ use crate::args::Options;
 use crate::job::Job;
 use crate::log;
 
-/// A GUI that has not read for so long after its ring was full is stopped, in a debugger perhaps. It must give way to the
-/// next.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The ring has room for a dozen snapshots. A GUI that then reads nothing for so long is stopped, in a debugger perhaps: it
+/// must give way to the next.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(crate) struct Service {
     job: Arc<Job>,
@@ -44,18 +44,18 @@ impl Service {
         log::line("stopped");
     }
 
-    /// Sends what the job says to the GUI of the moment, if there is one.
+    /// Sends what the job says to the GUI of the moment, if there is one. Nobody else sends, so no state comes after a
+    /// newer one.
     fn show(&self) {
-        let link = self.link.within(PATIENCE);
         while let Some(snapshot) = self.job.next_snapshot() {
-            match link.send(&encode(&snapshot)) {
-                Err(e) if e.is_timeout() => {
-                    if let Status::Connected(conn) = link.status() {
-                        conn.close(1, "the GUI does not read");
-                    }
-                }
-                // There is none, or it is about to be told of its end. The next gets the state as it is then.
-                Ok(()) | Err(_) => {}
+            let Status::Connected(conn) = self.link.status() else {
+                continue;
+            };
+            // Other errors say that it has gone. The next gets the state as it is then.
+            if let Err(e) = conn.within(PATIENCE).send(&encode(&snapshot))
+                && e.is_timeout()
+            {
+                conn.close(1, "the GUI does not read");
             }
         }
     }
@@ -67,14 +67,13 @@ fn open_link(options: &Options, job: &Arc<Job>) -> anyhow::Result<Link> {
     let link = options
         .meeting
         .host()
-        .ring_capacity(64 * 1024)
+        .ring_capacity(16 * 1024)
         .max_message(1024)
         .admit(move |peer| users.is_empty() || users.contains(&peer.user))
         .on_status(move |status| {
             log::line(status);
-            if let Status::Connected(conn) = status {
-                // At once, and not with the next change. The ring is empty, so it need not wait for room.
-                let _ = conn.send(&encode(&shown.snapshot()));
+            if status.is_connected() {
+                shown.show_again();
             }
         })
         .on_message(move |conn, message| match decode::<Command>(message) {
