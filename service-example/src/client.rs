@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use twinring::{Connection, ErrorKind, Link, Timeout};
+use twinring::{Connection, End, ErrorKind, Link, Timeout};
 
 use crate::{Command, Meeting, Snapshot, decode, encode};
 
@@ -127,7 +127,11 @@ impl<F: Fn()> Follower<F> {
                     }
                 },
                 Ok(None) => break "it has finished".to_owned(),
-                Err(e) => break e.end().map_or_else(|| e.to_string(), |end| end.to_string()),
+                Err(e) => match e.end() {
+                    Some(End::Crashed) => break "it crashed, or was killed".to_owned(),
+                    Some(end) => break end.to_string(),
+                    None => break e.to_string(),
+                },
             }
         };
         self.show(Presence::Absent(Some(end.clone())));
@@ -137,6 +141,10 @@ impl<F: Fn()> Follower<F> {
     fn show(&self, presence: Presence) {
         let mut seen = self.seen.lock().unwrap();
         if seen.presence != presence {
+            if matches!(presence, Presence::Connected(_) | Presence::Refused(_)) {
+                // That was another service, or is no longer for this user.
+                seen.snapshot = None;
+            }
             seen.presence = presence;
             seen.heard = Some(Instant::now());
             drop(seen);

@@ -40,7 +40,7 @@ fn the_service_is_killed_and_started_again() {
     gui.say("start");
     gui.line("hashing");
     first.kill();
-    gui.line("service not running, waiting (the peer has gone without a word");
+    gui.line("service not running, waiting (it crashed, or was killed)");
     gui.say("start");
     gui.line("not sent");
 

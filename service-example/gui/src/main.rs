@@ -21,7 +21,7 @@ struct Args {
 fn main() -> eframe::Result {
     let args = Args::parse();
     let options = eframe::NativeOptions {
-        viewport: ViewportBuilder::default().with_inner_size([640.0, 440.0]),
+        viewport: ViewportBuilder::default().with_inner_size([720.0, 516.0]),
         ..eframe::NativeOptions::default()
     };
     eframe::run_native(
@@ -29,6 +29,7 @@ fn main() -> eframe::Result {
         options,
         Box::new(move |creation| {
             let egui = creation.egui_ctx.clone();
+            egui.all_styles_mut(view::set_style);
             let client = Client::open(&args.meeting, move || egui.request_repaint())?;
             Ok(Box::new(App {
                 client,

@@ -1,7 +1,7 @@
 //! What the window shows: a function of what was seen, which returns what was clicked. It knows nothing of links.
 
 use eframe::egui::{
-    Align, Button, Color32, Grid, Label, Layout, ProgressBar, RichText, Sense, Ui, Vec2,
+    Align, Button, Color32, Label, Layout, ProgressBar, RichText, Sense, Style, TextStyle, Ui, Vec2,
 };
 use inventory::{Command, Presence, Seen, Snapshot, Stage};
 
@@ -9,10 +9,25 @@ const GREEN: Color32 = Color32::from_rgb(70, 170, 90);
 const AMBER: Color32 = Color32::from_rgb(225, 160, 50);
 const RED: Color32 = Color32::from_rgb(215, 80, 70);
 
+/// Of all that is shown, said once.
+pub(crate) fn set_style(style: &mut Style) {
+    style.spacing.item_spacing = Vec2::new(8.0, 10.0);
+    for (kind, size) in [
+        (TextStyle::Heading, 22.0),
+        (TextStyle::Body, 14.0),
+        (TextStyle::Button, 14.0),
+        (TextStyle::Monospace, 13.0),
+        (TextStyle::Small, 12.0),
+    ] {
+        if let Some(font) = style.text_styles.get_mut(&kind) {
+            font.size = size;
+        }
+    }
+}
+
 pub(crate) fn show(ui: &mut Ui, seen: &Seen, problem: Option<&str>) -> Option<Command> {
-    ui.spacing_mut().item_spacing = Vec2::new(8.0, 10.0);
     ui.horizontal(|ui| {
-        ui.heading("Inventory");
+        ui.label(RichText::new("Inventory").heading().strong());
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| badge(ui, seen));
     });
     details(ui, seen, problem);
@@ -74,6 +89,9 @@ fn progress(ui: &mut Ui, now: &Snapshot) {
         ui.strong(&now.folder);
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             ui.label(now.stage.to_string());
+            if now.skipped > 0 {
+                ui.colored_label(AMBER, format!("{} not readable,", now.skipped));
+            }
         });
     });
     let (done, total) = (now.bytes.done, now.bytes.total);
@@ -83,32 +101,38 @@ fn progress(ui: &mut Ui, now: &Snapshot) {
     };
     let bar = ProgressBar::new(part)
         .desired_height(22.0)
-        .show_percentage();
-    ui.add(bar);
+        .corner_radius(4)
+        .text(format!("{:.0} %", part * 100.0));
+    ui.add(match now.stage {
+        Stage::Done => bar.fill(GREEN),
+        Stage::Paused => bar.fill(AMBER),
+        _ => bar,
+    });
 
     let rate = done as f64 / now.seconds.max(0.001);
     let left = match now.stage {
         Stage::Hashing if done > 0 => time(total.saturating_sub(done) as f64 / rate),
         _ => "–".to_owned(),
     };
-    Grid::new("figures").spacing([24.0, 4.0]).show(ui, |ui| {
-        for title in [
+    let figures = [
+        (
             "files",
+            format!("{} of {}", now.files.done, now.files.total),
+        ),
+        (
             "bytes",
-            "per second",
-            "time",
-            "left",
-            "not readable",
-        ] {
-            ui.label(RichText::new(title).small().weak());
+            format!("{} of {}", size(done as f64), size(total as f64)),
+        ),
+        ("per second", size(rate)),
+        ("time", time(now.seconds)),
+        ("left", left),
+    ];
+    ui.columns(figures.len(), |columns| {
+        for (column, (title, figure)) in columns.iter_mut().zip(figures) {
+            column.spacing_mut().item_spacing.y = 2.0;
+            column.label(RichText::new(title).small().weak());
+            column.label(figure);
         }
-        ui.end_row();
-        ui.label(format!("{} of {}", now.files.done, now.files.total));
-        ui.label(format!("{} of {}", size(done as f64), size(total as f64)));
-        ui.label(size(rate));
-        ui.label(time(now.seconds));
-        ui.label(left);
-        ui.label(now.skipped.to_string());
     });
 }
 
@@ -136,15 +160,12 @@ fn buttons(ui: &mut Ui, stage: &Stage) -> Option<Command> {
 
 fn recent(ui: &mut Ui, now: &Snapshot) {
     for file in &now.recent {
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            ui.label(
-                RichText::new(file.sha256.get(..12).unwrap_or_default())
-                    .monospace()
-                    .weak(),
-            );
-            ui.label(size(file.len as f64));
-            ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
-                ui.add(Label::new(&file.path).truncate());
+        let hash = file.sha256.get(..12).unwrap_or_default();
+        ui.horizontal(|ui| {
+            ui.label(RichText::new(hash).monospace().weak());
+            ui.add(Label::new(&file.path).truncate());
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                ui.label(size(file.len as f64));
             });
         });
     }

@@ -4,7 +4,7 @@
 #![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -102,6 +102,7 @@ impl Drop for Program {
 /// A folder to take stock of, and a link's name of its own.
 pub(crate) struct Scene {
     folder: TempDir,
+    logs: TempDir,
     name: String,
     /// How both programs are to be started.
     private: bool,
@@ -119,6 +120,7 @@ impl Scene {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         Scene {
             folder,
+            logs: tempfile::tempdir().unwrap(),
             name: format!("inventory test {} {number}", std::process::id()),
             private: true,
         }
@@ -134,6 +136,11 @@ impl Scene {
 
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// A file for a log.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.logs.path().join("service.log")
     }
 
     fn meeting(&self) -> Vec<&str> {

@@ -1,0 +1,73 @@
+//! Under the service manager of Windows. It installs a service on the machine, so it runs only if it is asked for:
+//! `cargo test -- --ignored`, as an administrator.
+#![cfg(windows)]
+
+mod common;
+
+use std::process::Command;
+
+use common::{Program, Scene};
+
+/// The service's own action, as a person would type it.
+fn manage(action: &str) -> String {
+    let service = env!("CARGO_BIN_EXE_inventory-service");
+    output(Command::new(service).arg(action))
+}
+
+fn output(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {text}{errors}");
+    text
+}
+
+fn sc(action: &str) -> String {
+    output(Command::new("sc.exe").args([action, "TwinringInventory"]))
+}
+
+/// Uninstalls it, whatever happens.
+struct Installed;
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        let service = env!("CARGO_BIN_EXE_inventory-service");
+        let _ = Command::new(service).arg("uninstall").status();
+    }
+}
+
+#[test]
+#[ignore = "installs a service"]
+fn install_start_talk_stop_uninstall() {
+    let scene = Scene::new();
+    let log = scene.log();
+    let mut install = scene.service_command("install", &["--log", log.to_str().unwrap()]);
+    let mut gui = scene.console();
+    gui.line("service not running, waiting");
+
+    assert!(output(&mut install).starts_with("installed"));
+    let _installed = Installed;
+    assert!(manage("start").starts_with("started"));
+    gui.line("idle");
+    gui.say("start");
+    gui.line("done: 80");
+
+    // Restarted while the GUI lives.
+    assert!(manage("stop").starts_with("stopped"));
+    gui.line(
+        "service not running, waiting (the peer closed the connection: the service was stopped)",
+    );
+    sc("start");
+    gui.line("idle");
+
+    // A GUI is killed, and the next is served.
+    gui.kill();
+    let gui: Program = scene.console();
+    gui.line("idle");
+
+    assert!(manage("uninstall").starts_with("uninstalled"));
+    gui.line("service not running");
+    let told = std::fs::read_to_string(&log).unwrap();
+    assert!(told.contains("serving "), "{told}");
+    assert!(told.ends_with("stopped\n"), "{told}");
+}
