@@ -26,14 +26,28 @@ fn sc(action: &str) -> String {
     output(Command::new("sc.exe").args([action, "TwinringInventory"]))
 }
 
-/// Uninstalls it, whatever happens.
+/// Uninstalls it whatever happens, and what an earlier test has left that was killed.
 struct Installed;
+
+impl Installed {
+    fn new(install: &mut Command) -> Installed {
+        uninstall();
+        let installed = Installed;
+        assert!(output(install).starts_with("installed"));
+        installed
+    }
+}
 
 impl Drop for Installed {
     fn drop(&mut self) {
-        let service = env!("CARGO_BIN_EXE_inventory-service");
-        let _ = Command::new(service).arg("uninstall").status();
+        uninstall();
     }
+}
+
+fn uninstall() {
+    let service = env!("CARGO_BIN_EXE_inventory-service");
+    // It fails if there is none.
+    let _ = Command::new(service).arg("uninstall").output();
 }
 
 #[test]
@@ -45,8 +59,7 @@ fn install_start_talk_stop_uninstall() {
     let mut gui = scene.console();
     gui.line("service not running, waiting");
 
-    assert!(output(&mut install).starts_with("installed"));
-    let _installed = Installed;
+    let _installed = Installed::new(&mut install);
     assert!(manage("start").starts_with("started"));
     gui.line("idle");
     gui.say("start");

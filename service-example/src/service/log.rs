@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Write as _, stderr};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::SystemTime;
@@ -22,13 +22,13 @@ pub(crate) fn append_to(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// If it fails, there is nobody left to be told.
 pub(crate) fn line(text: impl Display) {
-    match FILE.get() {
-        None => eprintln!("{text}"),
-        // Nobody could be told if it fails.
+    let _ = match FILE.get() {
+        None => writeln!(stderr(), "{text}"),
         Some(mut file) => {
             let now = humantime::format_rfc3339_seconds(SystemTime::now());
-            let _ = writeln!(file, "{now} {text}");
+            writeln!(file, "{now} {text}")
         }
-    }
+    };
 }

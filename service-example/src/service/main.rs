@@ -14,10 +14,8 @@ use clap::Parser;
 use service::Service;
 
 fn main() -> anyhow::Result<()> {
-    // A service that has lost a thread looks alive and is not. Its manager starts it again if it ends.
-    let show = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        show(panic);
+    // A service that has lost a thread looks alive and is not: it ends, and its manager starts it again.
+    std::panic::set_hook(Box::new(|panic| {
         log::line(panic);
         std::process::abort();
     }));

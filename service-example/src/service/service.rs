@@ -39,8 +39,8 @@ impl Service {
             scope.spawn(|| self.show());
             let _ = stopped.recv();
             self.job.quit();
+            self.link.close(0, "the service was stopped");
         });
-        self.link.close(0, "the service was stopped");
         log::line("stopped");
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use windows_service::service::{
-    Service as Entry, ServiceAccess, ServiceAction, ServiceActionType, ServiceControl,
+    Service as Registered, ServiceAccess, ServiceAction, ServiceActionType, ServiceControl,
     ServiceControlAccept, ServiceErrorControl, ServiceExitCode, ServiceFailureActions,
     ServiceFailureResetPeriod, ServiceInfo, ServiceStartType, ServiceState, ServiceStatus,
     ServiceType,
@@ -23,7 +23,7 @@ use crate::log;
 use crate::service::Service;
 
 const NAME: &str = "TwinringInventory";
-/// It needs no rights but to read what everybody may. (Not LocalSystem, which may do anything.)
+/// LocalSystem may do anything, and this service needs to read only what everybody may.
 const ACCOUNT: &str = r"NT AUTHORITY\LocalService";
 const A_WHILE: Duration = Duration::from_secs(30);
 
@@ -74,7 +74,7 @@ fn install(options: &Options) -> anyhow::Result<()> {
         account_name: Some(ACCOUNT.into()),
         account_password: None,
     };
-    // Restarting it, which the service manager is to do, takes the right to start it.
+    // What is to restart it has to have the right to start it.
     let access = ServiceAccess::CHANGE_CONFIG | ServiceAccess::START;
     let service = manager.create_service(&info, access)?;
     service.set_description("Takes stock of a folder, and shows its progress to a GUI.")?;
@@ -121,14 +121,14 @@ fn stop() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn open(access: ServiceAccess) -> anyhow::Result<Entry> {
+fn open(access: ServiceAccess) -> anyhow::Result<Registered> {
     let manager = ServiceManager::local_computer(None::<&str>, ServiceManagerAccess::CONNECT)?;
     manager
         .open_service(NAME, access)
         .with_context(|| format!("cannot open the service {NAME}"))
 }
 
-fn wait_for(service: &Entry, wanted: ServiceState) -> anyhow::Result<()> {
+fn wait_for(service: &Registered, wanted: ServiceState) -> anyhow::Result<()> {
     let began = Instant::now();
     loop {
         let status = service.query_status()?;
