@@ -1,17 +1,10 @@
-//! What only Unix has: signals, and users that root may become.
+//! What only Unix has: signals.
 #![cfg(unix)]
 
 mod common;
 
-use std::os::unix::process::CommandExt as _;
-use std::time::Duration;
-
 use common::{Program, Scene};
 use rustix::process::{Pid, Signal, kill_process};
-use twinring::User;
-
-const NOBODY: u32 = 65534;
-
 fn signal(program: &Program, signal: Signal) {
     let pid = Pid::from_raw(program.pid() as i32).unwrap();
     kill_process(pid, signal).unwrap();
@@ -55,48 +48,4 @@ fn a_gui_that_is_stopped_gives_way() {
     first.line("busy");
     drop(second);
     first.line("hashing");
-}
-
-#[test]
-fn another_user_is_refused() {
-    if User::current().unwrap() != User::system() {
-        eprintln!("skipped: only root can be two users");
-        return;
-    }
-    let scene = Scene::public();
-    let mut command = scene.service_command("run", &["--for", "0", "--for", "12345"]);
-    let service = Program::start(&mut command);
-    service.line("waiting");
-    let nobody = Program::start(scene.console_command().uid(NOBODY).gid(NOBODY));
-    let refused = nobody.line("refused");
-    assert!(refused.contains("65534"), "{refused}");
-    service.line("");
-
-    let friend = Program::start(scene.console_command().uid(12345).gid(NOBODY));
-    friend.line("idle");
-    drop(friend);
-    let root = scene.console();
-    root.line("idle");
-    nobody.no_line("idle", Duration::from_millis(500));
-
-    // It may be served by the next, without being started again.
-    service.kill();
-    nobody.line("service not running, waiting");
-    let _service = Program::start(&mut scene.service_command("run", &[]));
-    drop(root);
-    nobody.line("idle");
-}
-
-#[test]
-fn a_gui_believes_only_a_service_of_the_system() {
-    if User::current().unwrap() != User::system() {
-        eprintln!("skipped: only root can be two users");
-        return;
-    }
-    let scene = Scene::public();
-    let mut command = scene.service_command("run", &[]);
-    let mut impostor = Program::start(command.uid(NOBODY).gid(NOBODY));
-    let error = impostor.line("Error: ");
-    eprintln!("{error}");
-    assert!(!impostor.wait());
 }
