@@ -54,7 +54,7 @@ fn a_service_is_for_whom_it_says() {
     let scene = Scene::public();
 
     let for_two = ["--for", "0", "--for", "12345"];
-    let service = Program::start(&mut scene.service_command("run", &for_two));
+    let service = Program::start(&mut scene.service_command(&for_two));
     service.line("waiting");
     let nobody = installed.start(NOBODY, &scene.console_command());
     let refused = nobody.line("refused");
@@ -72,12 +72,12 @@ fn a_service_is_for_whom_it_says() {
     // Without being started again, it is served by a service for all.
     service.kill();
     nobody.line("service not running, waiting");
-    let service = Program::start(&mut scene.service_command("run", &[]));
+    let service = Program::start(&mut scene.service_command(&[]));
     nobody.line("idle");
     service.kill();
 
     // Nobody else can be the service.
-    let mut impostor = installed.start(NOBODY, &scene.service_command("run", &[]));
+    let mut impostor = installed.start(NOBODY, &scene.service_command(&[]));
     impostor.line("Error: ");
     assert!(!impostor.wait());
 }

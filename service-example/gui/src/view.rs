@@ -78,7 +78,7 @@ fn details(ui: &mut Ui, seen: &Seen, problem: Option<&str>) {
         Presence::Refused(why) => format!("The service does not serve this user: {why}"),
         Presence::Busy(why) | Presence::Trouble(why) => why.clone(),
     };
-    ui.add(Label::new(RichText::new(text).small().weak()).wrap());
+    ui.add(Label::new(RichText::new(text).small()).wrap());
     if let Some(problem) = problem {
         ui.colored_label(RED, problem);
     }

@@ -3,6 +3,8 @@
 // Each test program uses some of it.
 #![allow(dead_code)]
 
+use std::ffi::OsString;
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -101,46 +103,47 @@ impl Drop for Program {
 
 /// A folder to take stock of, and a link's name of its own.
 pub(crate) struct Scene {
-    folder: TempDir,
-    logs: TempDir,
+    home: TempDir,
     name: String,
     /// How both programs are to be started.
     private: bool,
 }
 
 impl Scene {
-    /// 80 files of 20,000 bytes.
     pub(crate) fn new() -> Scene {
+        Scene::at(tempfile::tempdir().unwrap(), true)
+    }
+
+    /// Between users: the service must be one of the system.
+    pub(crate) fn public() -> Scene {
+        Scene::at(tempfile::tempdir().unwrap(), false)
+    }
+
+    /// The folder has 80 files of 20,000 bytes.
+    pub(crate) fn at(home: TempDir, private: bool) -> Scene {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let folder = tempfile::tempdir().unwrap();
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("inventory test {} {number}", std::process::id());
+        let scene = Scene {
+            home,
+            name,
+            private,
+        };
+        fs::create_dir(scene.folder()).unwrap();
         for number in 0..80 {
             let content = [b'a' + number % 26; 20_000];
-            std::fs::write(folder.path().join(format!("file {number:02}")), content).unwrap();
+            fs::write(scene.folder().join(format!("file {number:02}")), content).unwrap();
         }
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        Scene {
-            folder,
-            logs: tempfile::tempdir().unwrap(),
-            name: format!("inventory test {} {number}", std::process::id()),
-            private: true,
-        }
+        scene
     }
 
-    /// Between users: the service must run as root.
-    pub(crate) fn public() -> Scene {
-        Scene {
-            private: false,
-            ..Scene::new()
-        }
+    /// For what else a test needs.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// A file for a log.
-    pub(crate) fn log(&self) -> PathBuf {
-        self.logs.path().join("service.log")
+    fn folder(&self) -> PathBuf {
+        self.home().join("files")
     }
 
     fn meeting(&self) -> Vec<&str> {
@@ -149,22 +152,28 @@ impl Scene {
         arguments
     }
 
-    /// With the action and what comes after it.
-    pub(crate) fn service_command(&self, action: &str, more: &[&str]) -> Command {
+    /// What the service is told: an action, and what comes after it.
+    pub(crate) fn service_arguments(&self, action: &str, more: &[&str]) -> Vec<OsString> {
+        let mut arguments = vec![action.into(), self.folder().into()];
+        arguments.extend(self.meeting().iter().map(OsString::from));
+        arguments.extend(more.iter().map(OsString::from));
+        arguments
+    }
+
+    pub(crate) fn service_command(&self, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_inventory-service"));
-        command.arg(action).arg(self.folder()).args(self.meeting());
-        command.args(more);
+        command.args(self.service_arguments("run", more));
         command
     }
 
     /// A service that is done within an instant.
     pub(crate) fn service(&self) -> Program {
-        Program::start(&mut self.service_command("run", &[]))
+        Program::start(&mut self.service_command(&[]))
     }
 
     /// One that takes 8 seconds.
     pub(crate) fn slow_service(&self) -> Program {
-        Program::start(&mut self.service_command("run", &["--limit", "200"]))
+        Program::start(&mut self.service_command(&["--limit", "200"]))
     }
 
     pub(crate) fn console_command(&self) -> Command {
