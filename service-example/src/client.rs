@@ -99,43 +99,50 @@ struct Follower<F> {
 
 impl<F: Fn()> Follower<F> {
     fn run(&self) {
-        let mut last_end = None;
+        let mut absent = Presence::Absent(None);
         loop {
             match self.link.next() {
-                Ok(conn) => last_end = Some(self.listen(&conn)),
-                Err(e) => match e.kind() {
+                Ok(conn) => {
+                    absent = self.listen(&conn);
+                    self.show(absent.clone());
+                }
+                Err(e) => self.show(match e.kind() {
                     ErrorKind::Closed => return,
-                    ErrorKind::TimedOut => self.show(Presence::Absent(last_end.clone())),
-                    ErrorKind::Busy => self.show(Presence::Busy(e.to_string())),
-                    ErrorKind::AccessDenied => self.show(Presence::Refused(e.to_string())),
-                    _ => self.show(Presence::Trouble(e.to_string())),
-                },
+                    ErrorKind::TimedOut => absent.clone(),
+                    ErrorKind::Busy => Presence::Busy(e.to_string()),
+                    ErrorKind::AccessDenied => Presence::Refused(e.to_string()),
+                    _ => Presence::Trouble(e.to_string()),
+                }),
             }
         }
     }
 
-    /// Until the end of the connection, which it returns as text.
-    fn listen(&self, conn: &Connection) -> String {
+    /// Until the end of the connection; returns what there is to see from then on.
+    fn listen(&self, conn: &Connection) -> Presence {
         self.show(Presence::Connected(conn.peer().to_string()));
-        let end = loop {
+        loop {
             match conn.recv() {
                 Ok(Some(message)) => match decode(&message) {
                     Ok(snapshot) => self.update(snapshot),
                     Err(e) => {
                         conn.close(1, "not understood");
-                        break format!("it is of another version than this program: {e}");
+                        // The next connection will be no better. It is there at once.
+                        thread::sleep(LOOK_AGAIN);
+                        let why = format!("the service is of another version than this GUI: {e}");
+                        return Presence::Trouble(why);
                     }
                 },
-                Ok(None) => break "it has finished".to_owned(),
-                Err(e) => match e.end() {
-                    Some(End::Crashed) => break "it crashed, or was killed".to_owned(),
-                    Some(end) => break end.to_string(),
-                    None => break e.to_string(),
-                },
+                Ok(None) => return Presence::Absent(None),
+                Err(e) => {
+                    let why = match e.end() {
+                        Some(End::Crashed) => "it crashed, or was killed".to_owned(),
+                        Some(end) => end.to_string(),
+                        None => e.to_string(),
+                    };
+                    return Presence::Absent(Some(why));
+                }
             }
-        };
-        self.show(Presence::Absent(Some(end.clone())));
-        end
+        }
     }
 
     fn show(&self, presence: Presence) {

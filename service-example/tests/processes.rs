@@ -122,3 +122,14 @@ fn what_is_no_command_ends_the_connection_only() {
     let gui = scene.console();
     gui.line("idle");
 }
+
+#[test]
+fn a_service_of_another_version_is_told_as_such() {
+    let scene = Scene::new();
+    let host = scene.host();
+    let gui = scene.console();
+    for conn in host.within(common::LIMIT).connections().take(2) {
+        conn.send(b"{\"status\": 7}").unwrap();
+        gui.line("trouble: the service is of another version than this GUI");
+    }
+}

@@ -1,9 +1,8 @@
 //! The command line.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, value_parser};
 use inventory::Meeting;
 use twinring::User;
 
@@ -40,33 +39,12 @@ pub(crate) struct Options {
     pub(crate) users: Vec<User>,
 
     /// Reads at most so many KiB per second, to leave the disk to others
-    #[arg(long, value_name = "KIB", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "KIB", default_value_t = 20_000, value_parser = value_parser!(u64).range(64..1 << 40))]
     pub(crate) limit: u64,
 
     /// Appends its log to this file, not to the standard error
     #[arg(long, value_name = "FILE", value_parser = absolute)]
     pub(crate) log: Option<PathBuf>,
-}
-
-impl Options {
-    /// The arguments that say the same, for whoever is to start the service later and elsewhere.
-    #[cfg_attr(unix, expect(dead_code, reason = "systemd has them in the unit"))]
-    pub(crate) fn to_arguments(&self) -> Vec<OsString> {
-        let mut arguments: Vec<OsString> = vec![self.folder.clone().into()];
-        let mut add = |option: &str, value: OsString| arguments.extend([option.into(), value]);
-        add("--name", self.meeting.name.clone().into());
-        add("--limit", self.limit.to_string().into());
-        for user in &self.users {
-            add("--for", user.to_string().into());
-        }
-        if let Some(log) = &self.log {
-            add("--log", log.into());
-        }
-        if self.meeting.private {
-            arguments.push("--private".into());
-        }
-        arguments
-    }
 }
 
 fn absolute(path: &str) -> std::io::Result<PathBuf> {

@@ -182,6 +182,11 @@ impl Scene {
         command
     }
 
+    /// A link like that of a service, by itself.
+    pub(crate) fn host(&self) -> twinring::Link {
+        twinring::Link::host(&self.name).open().unwrap()
+    }
+
     /// A link like that of a GUI, by itself.
     pub(crate) fn guest(&self) -> twinring::Link {
         twinring::Link::guest(&self.name).open().unwrap()

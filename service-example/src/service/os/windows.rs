@@ -60,8 +60,6 @@ pub(crate) fn manage(action: Action) -> anyhow::Result<()> {
 fn install(options: &Options) -> anyhow::Result<()> {
     let access = ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE;
     let manager = ServiceManager::local_computer(None::<&str>, access)?;
-    let mut launch_arguments = vec![OsString::from("serve")];
-    launch_arguments.extend(options.to_arguments());
     let info = ServiceInfo {
         name: NAME.into(),
         display_name: "Inventory (an example of twinring)".into(),
@@ -69,7 +67,7 @@ fn install(options: &Options) -> anyhow::Result<()> {
         start_type: ServiceStartType::AutoStart,
         error_control: ServiceErrorControl::Normal,
         executable_path: std::env::current_exe()?,
-        launch_arguments,
+        launch_arguments: serve_with(options),
         dependencies: Vec::new(),
         account_name: Some(ACCOUNT.into()),
         account_password: None,
@@ -92,6 +90,24 @@ fn install(options: &Options) -> anyhow::Result<()> {
     })?;
     println!("installed: {NAME}");
     Ok(())
+}
+
+/// The command line by which the service manager starts it. (All paths are absolute: it starts it elsewhere.)
+fn serve_with(options: &Options) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["serve".into(), options.folder.clone().into()];
+    let mut add = |option: &str, value: OsString| arguments.extend([option.into(), value]);
+    add("--name", options.meeting.name.clone().into());
+    add("--limit", options.limit.to_string().into());
+    for user in &options.users {
+        add("--for", user.to_string().into());
+    }
+    if let Some(log) = &options.log {
+        add("--log", log.into());
+    }
+    if options.meeting.private {
+        arguments.push("--private".into());
+    }
+    arguments
 }
 
 fn uninstall() -> anyhow::Result<()> {
