@@ -102,10 +102,20 @@ impl<F: Fn()> Follower<F> {
         let mut absent = Presence::Absent(None);
         loop {
             match self.link.next() {
-                Ok(conn) => {
-                    absent = self.listen(&conn);
-                    self.show(absent.clone());
-                }
+                Ok(conn) => match self.listen(&conn) {
+                    Ok(end) => {
+                        absent = Presence::Absent(end);
+                        self.show(absent.clone());
+                    }
+                    Err(e) => {
+                        conn.close(1, "not understood");
+                        self.show(Presence::Trouble(format!(
+                            "the service is of another version than this GUI: {e}"
+                        )));
+                        // The next connection will be no better, and is there at once.
+                        thread::sleep(LOOK_AGAIN);
+                    }
+                },
                 Err(e) => self.show(match e.kind() {
                     ErrorKind::Closed => return,
                     ErrorKind::TimedOut => absent.clone(),
@@ -117,29 +127,19 @@ impl<F: Fn()> Follower<F> {
         }
     }
 
-    /// Until the end of the connection; returns what there is to see from then on.
-    fn listen(&self, conn: &Connection) -> Presence {
+    /// Until the end of the connection, which it returns as text, or something that it does not understand.
+    fn listen(&self, conn: &Connection) -> serde_json::Result<Option<String>> {
         self.show(Presence::Connected(conn.peer().to_string()));
         loop {
             match conn.recv() {
-                Ok(Some(message)) => match decode(&message) {
-                    Ok(snapshot) => self.update(snapshot),
-                    Err(e) => {
-                        conn.close(1, "not understood");
-                        // The next connection will be no better. It is there at once.
-                        thread::sleep(LOOK_AGAIN);
-                        let why = format!("the service is of another version than this GUI: {e}");
-                        return Presence::Trouble(why);
-                    }
-                },
-                Ok(None) => return Presence::Absent(None),
+                Ok(Some(message)) => self.update(decode(&message)?),
+                Ok(None) => return Ok(None),
                 Err(e) => {
-                    let why = match e.end() {
+                    return Ok(Some(match e.end() {
                         Some(End::Crashed) => "it crashed, or was killed".to_owned(),
                         Some(end) => end.to_string(),
                         None => e.to_string(),
-                    };
-                    return Presence::Absent(Some(why));
+                    }));
                 }
             }
         }

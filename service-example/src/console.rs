@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use clap::Parser;
-use inventory::{Client, Command, Meeting, Presence, Seen};
+use inventory::{Client, Command, Meeting, Presence, Seen, Snapshot};
 
 #[derive(Parser)]
 #[command(about = "Shows what the service does; takes the commands start, pause, cancel and quit")]
@@ -36,17 +36,11 @@ fn main() -> anyhow::Result<()> {
         let _ = tell.send(Event::Quit);
     });
 
-    let mut shown = text(&client.seen());
-    println!("{shown}");
+    let mut shown = Lines::default();
+    shown.print(&client.seen());
     for event in events {
         match event {
-            Event::Changed => {
-                let new = text(&client.seen());
-                if new != shown {
-                    println!("{new}");
-                    shown = new;
-                }
-            }
+            Event::Changed => shown.print(&client.seen()),
             Event::Typed(word) => {
                 let sent = match word.trim() {
                     "start" => client.send(Command::Start),
@@ -68,27 +62,52 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn text(seen: &Seen) -> String {
-    match &seen.presence {
+/// What was printed last.
+#[derive(Default)]
+struct Lines {
+    presence: String,
+    progress: String,
+}
+
+impl Lines {
+    /// Prints what is new in what was seen.
+    fn print(&mut self, seen: &Seen) {
+        let presence = presence(&seen.presence);
+        if presence != self.presence {
+            println!("{presence}");
+            *self = Lines {
+                presence,
+                progress: String::new(),
+            };
+        }
+        let connected = matches!(seen.presence, Presence::Connected(_));
+        if let Some(snapshot) = seen.snapshot.as_ref().filter(|_| connected) {
+            let progress = progress(snapshot);
+            if progress != self.progress {
+                println!("{progress}");
+                self.progress = progress;
+            }
+        }
+    }
+}
+
+fn presence(presence: &Presence) -> String {
+    match presence {
         Presence::Absent(None) => "service not running, waiting".to_owned(),
         Presence::Absent(Some(why)) => format!("service not running, waiting ({why})"),
         Presence::Busy(why) => format!("busy: {why}"),
         Presence::Refused(why) => format!("refused: {why}"),
         Presence::Trouble(why) => format!("trouble: {why}"),
-        Presence::Connected(peer) => match &seen.snapshot {
-            None => format!("connected to {peer}"),
-            Some(now) => format!(
-                "{}: {} of {} files, {} of {} bytes{}",
-                now.stage,
-                now.files.done,
-                now.files.total,
-                now.bytes.done,
-                now.bytes.total,
-                now.recent.first().map_or_else(String::new, |entry| format!(
-                    "; {} {}",
-                    entry.sha256, entry.path
-                ))
-            ),
-        },
+        Presence::Connected(peer) => format!("connected to {peer}"),
     }
+}
+
+fn progress(now: &Snapshot) -> String {
+    let last = now.recent.first().map_or_else(String::new, |file| {
+        format!("; {} {}", file.sha256, file.path)
+    });
+    format!(
+        "{}: {} of {} files, {} of {} bytes{last}",
+        now.stage, now.files.done, now.files.total, now.bytes.done, now.bytes.total
+    )
 }
