@@ -118,6 +118,8 @@ impl<F: Fn()> Follower<F> {
                 },
                 Err(e) => self.show(match e.kind() {
                     ErrorKind::Closed => return,
+                    // An attempt that broke off says nothing. The next one will.
+                    ErrorKind::NotConnected => continue,
                     ErrorKind::TimedOut => absent.clone(),
                     ErrorKind::Busy => Presence::Busy(e.to_string()),
                     ErrorKind::AccessDenied => Presence::Refused(e.to_string()),
