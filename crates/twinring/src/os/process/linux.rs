@@ -32,7 +32,7 @@ impl Process {
             // SAFETY: the kernel has just made this descriptor for us alone.
             let pidfd = Some(unsafe { OwnedFd::from_raw_fd(fd) });
             // `complete` does the rest.
-            return Ok((Process { pidfd }, peer));
+            return Ok((Process { pidfd, groups }, peer));
         }
         // A kernel before 6.5, or a peer that has ended. A kernel before 5.3 has no pidfds at all.
         let mut pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
