@@ -32,8 +32,8 @@ pub(super) fn undecided(peer: &Peer) -> Error {
     Error::new(
         ErrorKind::TimedOut,
         format!(
-            "this program has not decided in time whether {peer} is admitted: its `admit` takes long, or has not \
-             returned for others of that user"
+            "it was not decided in time whether {peer} is admitted: `admit` takes long, or has not returned for \
+             others of that user"
         ),
     )
 }
@@ -42,7 +42,7 @@ pub(super) fn undecided(peer: &Peer) -> Error {
 pub(super) fn unadmitted(peer: &Peer) -> Error {
     Error::new(
         ErrorKind::AccessDenied,
-        format!("{peer} is not admitted by this program"),
+        format!("{peer} is not admitted (`Builder::admit`)"),
     )
 }
 
