@@ -35,10 +35,7 @@ fn the_gui_starts_first() {
 fn the_service_is_killed_and_started_again() {
     let scene = Scene::new();
     let first = scene.slow_service();
-    let mut gui = scene.console();
-    gui.line("idle");
-    gui.say("start");
-    gui.line("hashing");
+    let (mut gui, _) = scene.console_at_work();
     first.kill();
     gui.line("service not running, waiting (it crashed, or was killed)");
     gui.say("start");
@@ -54,10 +51,8 @@ fn the_service_is_killed_and_started_again() {
 fn the_gui_is_killed_and_the_work_goes_on() {
     let scene = Scene::new();
     let service = scene.slow_service();
-    let mut first = scene.console();
-    first.line("idle");
-    first.say("start");
-    let seen = files_done(&first.line("hashing"));
+    let (first, working) = scene.console_at_work();
+    let seen = files_done(&working);
     first.kill();
     service.line("disconnected: the peer has gone without a word");
 
@@ -70,10 +65,7 @@ fn the_gui_is_killed_and_the_work_goes_on() {
 fn pause_start_and_cancel() {
     let scene = Scene::new();
     let _service = scene.slow_service();
-    let mut gui = scene.console();
-    gui.line("idle");
-    gui.say("start");
-    gui.line("hashing");
+    let (mut gui, _) = scene.console_at_work();
     gui.say("pause");
     let paused = files_done(&gui.line("paused"));
     gui.no_line("", Duration::from_millis(1500)); // nothing at all

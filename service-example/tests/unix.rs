@@ -5,6 +5,7 @@ mod common;
 
 use common::{Program, Scene};
 use rustix::process::{Pid, Signal, kill_process};
+
 fn signal(program: &Program, signal: Signal) {
     let pid = Pid::from_raw(program.pid() as i32).unwrap();
     kill_process(pid, signal).unwrap();
@@ -14,10 +15,7 @@ fn signal(program: &Program, signal: Signal) {
 fn systemd_stops_and_starts_the_service() {
     let scene = Scene::new();
     let mut first = scene.slow_service();
-    let mut gui = scene.console();
-    gui.line("idle");
-    gui.say("start");
-    gui.line("hashing");
+    let (gui, _) = scene.console_at_work();
     signal(&first, Signal::TERM);
     gui.line(
         "service not running, waiting (the peer closed the connection: the service was stopped)",
@@ -34,10 +32,7 @@ fn systemd_stops_and_starts_the_service() {
 fn a_gui_that_is_stopped_gives_way() {
     let scene = Scene::new();
     let service = scene.slow_service();
-    let mut first = scene.console();
-    first.line("idle");
-    first.say("start");
-    first.line("hashing");
+    let (first, _) = scene.console_at_work();
     signal(&first, Signal::STOP);
     let second = scene.console();
     second.line("busy");

@@ -195,6 +195,15 @@ impl Scene {
     pub(crate) fn console(&self) -> Program {
         Program::start(&mut self.console_command())
     }
+
+    /// One that has started the work of a service; with the first line about it.
+    pub(crate) fn console_at_work(&self) -> (Program, String) {
+        let mut gui = self.console();
+        gui.line("idle");
+        gui.say("start");
+        let working = gui.line("hashing");
+        (gui, working)
+    }
 }
 
 /// How many files a line says are done.

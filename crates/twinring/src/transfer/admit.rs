@@ -109,15 +109,24 @@ mod tests {
     fn no_user_keeps_another_out() {
         let admit = Arc::new(Admit::new(|_| true));
         let of = |user: &User| admit.question(&Peer::new(1, user.clone()));
-        let [one, other] = [User::system(), User::current().unwrap()];
-        let mut questions: Vec<_> = std::iter::from_fn(|| of(&one)).collect();
+        let user = |i: usize| {
+            // As each system writes them.
+            let texts = [i.to_string(), format!("S-1-5-21-1-1-1-{i}")];
+            texts.iter().find_map(|text| text.parse().ok()).unwrap()
+        };
+        let all_of = |user: &User| std::iter::from_fn(|| of(user)).collect::<Vec<_>>();
+        let one = user(0);
+        let mut questions = all_of(&one);
         assert_eq!(questions.len(), MOST_OF_USER);
-        if one != other {
-            assert!(of(&other).is_some());
-        }
         assert!(questions.pop().unwrap().ask());
         assert!(of(&one).is_some(), "one has been answered");
-        drop(questions);
+        let others: Vec<_> = (1..20).flat_map(|i| all_of(&user(i))).collect();
+        assert_eq!(others.len() + questions.len(), MOST);
+        assert_eq!(
+            others.iter().filter(|it| it.peer.user == user(1)).count(),
+            MOST_OF_USER
+        );
+        drop((questions, others));
         assert!(lock(&admit.asked).is_empty());
         admit.end();
         assert!(!of(&one).unwrap().ask(), "the link is closing");

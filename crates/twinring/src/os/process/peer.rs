@@ -28,7 +28,8 @@ pub struct Peer {
     /// `None` elsewhere.
     pub session: Option<u32>,
     /// The program file that it runs, if the system says so: not of another user's process, unless this one may look
-    /// at it. For people, logs and a first look; it proves nothing, for a program can be made to run other code.
+    /// at it. Symbolic links have been followed; on Linux " (deleted)" stands behind the name of one that has been
+    /// replaced. For people, logs and a first look; it proves nothing, for a program can be made to run other code.
     pub executable: Option<PathBuf>,
     /// Windows: its integrity level, if its token is open to this process; a host's guests show theirs always.
     /// `None` elsewhere.
