@@ -347,3 +347,38 @@ impl Drop for RecvStream {
         self.share.owner.duplex.inbox.give_back();
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::io::Write;
+    use std::thread;
+    use std::time::Duration;
+
+    use crate::error::End;
+    use crate::link::Link;
+
+    /// A side that stops looks at the ring for the last time. What the peer says later is not true of what that look
+    /// found, here a part of a message.
+    #[test]
+    fn a_finish_after_the_last_look() {
+        for ends in [false, true] {
+            let (host, guest) = Link::pair().unwrap();
+            let mut rows = host.send_stream().unwrap();
+            rows.write_all(&[7; 900_000]).unwrap();
+            guest.stop(3, "enough");
+            let inbox = &guest.share.owner.duplex.inbox;
+            inbox.borrowed().seal().unwrap();
+            drop(rows);
+            host.finish().unwrap();
+            if ends {
+                drop(host);
+                while guest.end().is_none() {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+            let e = guest.recv().unwrap_err();
+            let stopped = matches!(e.end(), Some(End::Stopped { code: 3, .. }));
+            assert!(stopped, "{e}");
+        }
+    }
+}

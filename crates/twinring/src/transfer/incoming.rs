@@ -232,7 +232,7 @@ impl Incoming {
 
     /// Looks at the ring for the last time. Returns the peer's `sending` word before that: it is true of what was
     /// found, and what it says later need not be.
-    fn seal(&mut self) -> Result<u32, Fault> {
+    pub(crate) fn seal(&mut self) -> Result<u32, Fault> {
         let words = self.session.incoming_ring().words();
         let sending = *self.before_seal.get_or_insert_with(|| words.sending());
         self.reader.seal()?;
