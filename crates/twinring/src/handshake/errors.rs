@@ -2,9 +2,7 @@
 
 use std::io;
 
-use super::act::decoded;
 use crate::error::{Error, ErrorKind};
-use crate::os::endpoint::Channel;
 use crate::os::process::Peer;
 use crate::os::{memory_error, system_error};
 
@@ -89,20 +87,6 @@ impl From<Error> for Stop {
 pub(super) fn stopped(e: io::Error) -> Stop {
     match e.kind() {
         io::ErrorKind::WouldBlock => Stop::Pending,
-        _ => broken_off(e).into(),
-    }
-}
-
-/// The channel of a guest does not go on. A host that refuses says so and hangs up at once: what it has said can still
-/// be read.
-pub(super) fn hung_up(channel: &Channel, e: io::Error) -> Stop {
-    if e.kind() == io::ErrorKind::WouldBlock {
-        return Stop::Pending;
-    }
-    // That it has hung up without reading what we sent is told once, instead of what it has said.
-    let heard = channel.receive().or_else(|_| channel.receive());
-    match heard.map(|(packet, _)| decoded(&packet)) {
-        Ok(Err(refused)) => refused.into(),
         _ => broken_off(e).into(),
     }
 }

@@ -4,9 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::act::{Act, not_asked, refusal};
+use super::act::{Act, decoded, not_asked, refusal};
 use super::admission::{Admission, Admitting};
-use super::errors::{Stop, broken_off, hung_up, undecided, unidentified, unusable, wrong};
+use super::errors::{Stop, broken_off, undecided, unidentified, unusable, wrong};
 use super::guest::{GuestMachine, GuestState};
 use super::memory::new_event;
 use crate::error::{Error, ErrorKind, Result};
@@ -28,6 +28,8 @@ pub(crate) struct GuestHandshake {
     over: Option<LocalEvent>,
     offered: Option<Handover>,
     mapped: Option<Mapped>,
+    /// The channel no longer goes on, for this reason, but may have something to be read.
+    hang_up: Option<io::Error>,
 }
 
 /// What a guest takes of what the host created.
@@ -48,6 +50,7 @@ impl GuestHandshake {
             over: None,
             offered: None,
             mapped: None,
+            hang_up: None,
         }
     }
 
@@ -96,11 +99,13 @@ impl GuestHandshake {
     }
 
     fn work(&mut self, machine: &mut GuestMachine<'_>, options: &Options) -> Result<(), Stop> {
-        let channel = &self.channel;
         loop {
+            if self.hang_up.is_some() {
+                return Err(self.last_words());
+            }
             match (machine.next(), &mut self.identity) {
                 (Act::Identify, None) => {
-                    self.identity = Some(channel.identify().map_err(unidentified)?);
+                    self.identity = Some(self.channel.identify().map_err(unidentified)?);
                     // Not a step: it may be one for the program first.
                     continue;
                 }
@@ -110,21 +115,27 @@ impl GuestHandshake {
                     }
                     machine.identified(peer)?;
                 }
-                (Act::Send(message), _) => {
-                    let sent = channel.send(&message.encode(), None);
-                    sent.map_err(|e| {
-                        channel.reset();
-                        hung_up(channel, e)
-                    })?;
-                    machine.sent();
-                }
+                (Act::Send(message), _) => match self.channel.send(&message.encode(), None) {
+                    Ok(()) => machine.sent(),
+                    Err(e) => {
+                        self.note_hang_up(e)?;
+                        self.channel.reset();
+                        continue;
+                    }
+                },
                 // Meanwhile the host is at work.
                 (Act::ReceiveOffer, Some((process, peer))) if self.over.is_none() => {
                     self.over = Some(new_event()?);
                     process.complete(peer);
                 }
                 (Act::ReceiveOffer, _) => {
-                    let (packet, handover) = channel.receive().map_err(|e| hung_up(channel, e))?;
+                    let (packet, handover) = match self.channel.receive() {
+                        Ok(received) => received,
+                        Err(e) => {
+                            self.note_hang_up(e)?;
+                            continue;
+                        }
+                    };
                     let waited = matches!(machine.state, GuestState::Wait(_));
                     machine.received(&packet)?;
                     if let GuestState::Wait(_) = machine.state {
@@ -138,7 +149,13 @@ impl GuestHandshake {
                     }
                 }
                 (Act::Receive, _) => {
-                    let (packet, handover) = channel.receive().map_err(|e| hung_up(channel, e))?;
+                    let (packet, handover) = match self.channel.receive() {
+                        Ok(received) => received,
+                        Err(e) => {
+                            self.note_hang_up(e)?;
+                            continue;
+                        }
+                    };
                     machine.received(&packet)?;
                     handover.none_expected().map_err(wrong)?;
                     if let GuestState::Wait(_) = machine.state {
@@ -156,6 +173,30 @@ impl GuestHandshake {
                 _ => not_asked(),
             }
             self.steps += 1;
+        }
+    }
+
+    /// The channel does not go on; an error if that is for now only.
+    fn note_hang_up(&mut self, e: io::Error) -> Result<(), Stop> {
+        if e.kind() == io::ErrorKind::WouldBlock {
+            return Err(Stop::Pending);
+        }
+        self.hang_up = Some(e);
+        Ok(())
+    }
+
+    /// A host that refuses says so and hangs up at once: what it has said can still be read.
+    fn last_words(&mut self) -> Stop {
+        let told = |e: &io::Error| e.kind() == io::ErrorKind::ConnectionReset;
+        let heard = match self.channel.receive() {
+            // Linux tells once that it has hung up without having read all of ours.
+            Err(e) if told(&e) => self.channel.receive(),
+            heard => heard,
+        };
+        match heard.map(|(packet, _)| decoded(&packet)) {
+            Ok(Err(refused)) => refused.into(),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Stop::Pending,
+            _ => broken_off(self.hang_up.take().unwrap_or_else(|| not_asked())).into(),
         }
     }
 

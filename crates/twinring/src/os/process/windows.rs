@@ -169,7 +169,6 @@ impl Process {
         session: Option<u32>,
         caller_by_pipe: fn(BorrowedHandle<'_>) -> io::Result<Caller>,
     ) -> io::Result<(Process, Peer)> {
-        let gone = || io::Error::from(io::ErrorKind::ConnectionReset);
         let access = PROCESS_SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION;
         let denied = may_be_denied(match role {
             Role::Guest => "watch-guest",
@@ -177,8 +176,8 @@ impl Process {
         });
         let handle = match denied.and_then(|()| open_process(pid, access)) {
             Ok(handle) => Some(handle),
-            // The process no longer exists.
-            Err(e) if is_code(&e, &[ERROR_INVALID_PARAMETER]) => return Err(gone()),
+            // The process no longer exists: then the pipe is not connected either.
+            Err(e) if is_code(&e, &[ERROR_INVALID_PARAMETER]) => None,
             // Another user's. A host that is more privileged gives a handle of itself with HELLO; otherwise
             // the pipe tells us of its end.
             Err(e) if is_code(&e, &[ERROR_ACCESS_DENIED]) => None,
@@ -197,7 +196,22 @@ impl Process {
         // if the pipe is still connected and this process alive, it was never another's. (Unless
         // the pipe was passed on before its process ended, which shows in the users.)
         if handle.as_ref().is_some_and(is_set) || !is_connected(pipe)? {
-            return Err(gone());
+            return match role {
+                // What it has said before can still be read. Whose the pipe is, the pipe says.
+                Role::Host => {
+                    let caller = by_pipe?;
+                    let peer = Peer::new(pid, User(caller.user.clone()));
+                    let (handle, pipe) = (None, None);
+                    let process = Process {
+                        handle,
+                        pipe,
+                        caller,
+                        role,
+                    };
+                    Ok((process, peer))
+                }
+                Role::Guest => Err(io::ErrorKind::ConnectionReset.into()),
+            };
         }
         let caller = match (by_pipe, by_process) {
             (Ok(caller), Some(other)) if caller.user != other.user => {
