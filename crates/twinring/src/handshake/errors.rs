@@ -52,6 +52,12 @@ pub(super) fn unusable(e: io::Error) -> Error {
     system_error("cannot use the connection", e)
 }
 
+/// The other side has closed the channel.
+pub(super) fn is_hang_up(e: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(e.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
+}
+
 /// The channel failed before the handshake was over.
 pub(super) fn broken_off(e: io::Error) -> Error {
     match e.kind() {
@@ -59,9 +65,7 @@ pub(super) fn broken_off(e: io::Error) -> Error {
             ErrorKind::TimedOut,
             "the other side did not answer in time during the handshake",
         ),
-        io::ErrorKind::UnexpectedEof
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::BrokenPipe => Error::new(
+        _ if is_hang_up(&e) => Error::new(
             ErrorKind::NotConnected,
             "the other side went away during the handshake",
         )

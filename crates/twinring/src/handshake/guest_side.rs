@@ -6,7 +6,9 @@ use std::task::Poll;
 
 use super::act::{Act, decoded, not_asked, refusal};
 use super::admission::{Admission, Admitting};
-use super::errors::{Stop, broken_off, undecided, unidentified, unusable, wrong};
+use super::errors::{
+    Stop, broken_off, is_hang_up, stopped, undecided, unidentified, unusable, wrong,
+};
 use super::guest::{GuestMachine, GuestState};
 use super::memory::new_event;
 use crate::error::{Error, ErrorKind, Result};
@@ -28,7 +30,7 @@ pub(crate) struct GuestHandshake {
     over: Option<LocalEvent>,
     offered: Option<Handover>,
     mapped: Option<Mapped>,
-    /// The channel no longer goes on, for this reason, but may have something to be read.
+    /// How we know that the host has hung up. What it has said before may still be there.
     hang_up: Option<io::Error>,
 }
 
@@ -176,10 +178,10 @@ impl GuestHandshake {
         }
     }
 
-    /// The channel does not go on; an error if that is for now only.
+    /// The channel does not go on; an error unless the host has hung up.
     fn note_hang_up(&mut self, e: io::Error) -> Result<(), Stop> {
-        if e.kind() == io::ErrorKind::WouldBlock {
-            return Err(Stop::Pending);
+        if !is_hang_up(&e) {
+            return Err(stopped(e));
         }
         self.hang_up = Some(e);
         Ok(())
