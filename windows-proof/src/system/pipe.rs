@@ -7,7 +7,7 @@ use std::ptr;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use windows_sys::Win32::Foundation::{ERROR_PIPE_BUSY, ERROR_PIPE_CONNECTED};
+use windows_sys::Win32::Foundation::{ERROR_NO_DATA, ERROR_PIPE_BUSY, ERROR_PIPE_CONNECTED};
 use windows_sys::Win32::Security::{
     RevertToSelf, SECURITY_IMPERSONATION_LEVEL, TOKEN_QUERY, TokenImpersonationLevel,
 };
@@ -107,8 +107,10 @@ pub(crate) fn wait_for_caller(pipe: OwnedHandle, name: &str) -> anyhow::Result<F
         // SAFETY: a live handle, which was made for calls that wait.
         let connected = ok(unsafe { ConnectNamedPipe(pipe.as_raw_handle(), ptr::null_mut()) });
         let _ = tell.send(());
+        // It was faster than this thread, and may have left again.
+        let came = [ERROR_PIPE_CONNECTED, ERROR_NO_DATA].map(|code| Some(code as i32));
         match connected {
-            Err(e) if e.raw_os_error() != Some(ERROR_PIPE_CONNECTED as i32) => Err(e),
+            Err(e) if !came.contains(&e.raw_os_error()) => Err(e),
             _ => Ok(File::from(pipe)),
         }
     });
