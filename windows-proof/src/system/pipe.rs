@@ -22,7 +22,7 @@ use windows_sys::Win32::System::Threading::{GetCurrentThread, OpenThreadToken};
 
 use super::calls::{ok, own, wide};
 use super::security::Descriptor;
-use super::token::{Token, information};
+use super::token::{Token, number};
 
 /// The name of the pipe of a host of this user, without `\\.\pipe\`: see docs/format.md.
 pub(crate) fn name_of(user: &str, link: &str) -> String {
@@ -143,7 +143,5 @@ pub(crate) fn impersonation_level(pipe: &File) -> io::Result<SECURITY_IMPERSONAT
         opened?;
         own(token)?
     };
-    let answer = information(&token, TokenImpersonationLevel)?;
-    // SAFETY: the call filled in a number of this type.
-    Ok(unsafe { *answer.as_ptr().cast::<SECURITY_IMPERSONATION_LEVEL>() })
+    Ok(number(&token, TokenImpersonationLevel)? as SECURITY_IMPERSONATION_LEVEL)
 }

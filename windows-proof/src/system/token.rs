@@ -6,10 +6,9 @@ use std::os::windows::io::{AsRawHandle, OwnedHandle};
 
 use windows_sys::Win32::Foundation::ERROR_INSUFFICIENT_BUFFER;
 use windows_sys::Win32::Security::{
-    GetTokenInformation, TOKEN_ELEVATION, TOKEN_ELEVATION_TYPE, TOKEN_INFORMATION_CLASS,
-    TOKEN_MANDATORY_LABEL, TOKEN_QUERY, TOKEN_USER, TokenElevation, TokenElevationType,
-    TokenElevationTypeFull, TokenElevationTypeLimited, TokenIntegrityLevel, TokenSessionId,
-    TokenUser,
+    GetTokenInformation, SID_AND_ATTRIBUTES, TOKEN_ELEVATION_TYPE, TOKEN_INFORMATION_CLASS,
+    TOKEN_QUERY, TokenElevation, TokenElevationType, TokenElevationTypeFull,
+    TokenElevationTypeLimited, TokenIntegrityLevel, TokenSessionId, TokenUser,
 };
 use windows_sys::Win32::System::SystemServices::SECURITY_MANDATORY_LOW_RID;
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
@@ -49,29 +48,16 @@ impl Token {
             ))?;
             own(token)?
         };
-        let user = information(&token, TokenUser)?;
-        let label = information(&token, TokenIntegrityLevel)?;
-        let elevation = information(&token, TokenElevation)?;
-        let kind = information(&token, TokenElevationType)?;
-        let session = information(&token, TokenSessionId)?;
-        // SAFETY: the calls filled in these structures, whose SIDs are within the answers.
-        let (user, label, is_elevated, kind, session) = unsafe {
-            (
-                sid_text((*user.as_ptr().cast::<TOKEN_USER>()).User.Sid)?,
-                sid_text((*label.as_ptr().cast::<TOKEN_MANDATORY_LABEL>()).Label.Sid)?,
-                (*elevation.as_ptr().cast::<TOKEN_ELEVATION>()).TokenIsElevated != 0,
-                *kind.as_ptr().cast::<TOKEN_ELEVATION_TYPE>(),
-                *session.as_ptr().cast::<u32>(),
-            )
-        };
+        let label = first_sid(&token, TokenIntegrityLevel)?;
+        let kind = number(&token, TokenElevationType)? as TOKEN_ELEVATION_TYPE;
         let integrity = label
             .rsplit('-')
             .next()
             .and_then(|level| level.parse().ok());
         Ok(Token {
-            user,
-            session,
-            is_elevated,
+            user: first_sid(&token, TokenUser)?,
+            session: number(&token, TokenSessionId)?,
+            is_elevated: number(&token, TokenElevation)? != 0,
             elevation: match kind {
                 kind if kind == TokenElevationTypeFull => Elevation::Full,
                 kind if kind == TokenElevationTypeLimited => Elevation::Limited,
@@ -97,12 +83,21 @@ impl fmt::Display for Token {
     }
 }
 
+/// The answer of a class that is one number of 32 bits. (Windows runs on little-endian processors only.)
+pub(crate) fn number(token: &OwnedHandle, class: TOKEN_INFORMATION_CLASS) -> io::Result<u32> {
+    Ok(information(token, class)?[0] as u32)
+}
+
+/// The SID of a class whose answer begins with one, as TOKEN_USER and TOKEN_MANDATORY_LABEL do.
+fn first_sid(token: &OwnedHandle, class: TOKEN_INFORMATION_CLASS) -> io::Result<String> {
+    let answer = information(token, class)?;
+    // SAFETY: the call filled in a structure that begins with this one, whose SID is within the answer.
+    unsafe { sid_text((*answer.as_ptr().cast::<SID_AND_ATTRIBUTES>()).Sid) }
+}
+
 /// What a token says about one class: a structure of the system's, aligned for any of them, followed by what it
 /// points to.
-pub(crate) fn information(
-    token: &OwnedHandle,
-    class: TOKEN_INFORMATION_CLASS,
-) -> io::Result<Vec<u64>> {
+fn information(token: &OwnedHandle, class: TOKEN_INFORMATION_CLASS) -> io::Result<Vec<u64>> {
     let mut answer = vec![0u64; 32];
     loop {
         let mut written = 0;

@@ -1,139 +1,24 @@
-//! Starts a side as some account, and follows what it says.
+//! Where a side will run, and how it is started there.
 
-use std::fmt;
-use std::os::windows::io::OwnedHandle;
 use std::os::windows::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use windows_service::service::ServiceSidType;
 use windows_sys::Win32::System::Threading::CREATE_NO_WINDOW;
 
+use super::Account;
+use super::running::{Holder, Side, kept};
 use crate::args::Role;
 use crate::context::Context;
 use crate::proof::OrSkip;
-use crate::side::{self, Line, Order};
-use crate::system::calls::{command_line, ends_within, kill};
+use crate::system::calls::command_line;
 use crate::system::service::{Service, service_sid};
 use crate::system::task::{Logon, Principal, Task};
 use crate::system::token;
-use crate::undo::{self, Undo};
 
 const NO_SID: &str = "cannot find out the SID of a service";
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// As whom a side runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Account {
-    Own,
-    /// Ourselves at low integrity, as sandboxed programs are.
-    Low,
-    /// Ourselves, not elevated, while we are.
-    NotElevated,
-    /// Ourselves, logged on anew without a password, not elevated.
-    S4u,
-    /// The temporary user.
-    User,
-    System,
-    LocalService,
-    /// Services under the service manager: as SYSTEM,
-    SystemService,
-    /// as LocalService with the service's SID restricting it,
-    RestrictedService,
-    /// and as an account of the service's own.
-    VirtualService,
-}
-
-impl Account {
-    pub(crate) const ALL: [Account; 10] = [
-        Account::Own,
-        Account::Low,
-        Account::NotElevated,
-        Account::S4u,
-        Account::User,
-        Account::System,
-        Account::LocalService,
-        Account::SystemService,
-        Account::RestrictedService,
-        Account::VirtualService,
-    ];
-
-    /// Part of names.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Account::Own => "own",
-            Account::Low => "low",
-            Account::NotElevated => "limited",
-            Account::S4u => "s4u",
-            Account::User => "user",
-            Account::System => "system",
-            Account::LocalService => "localservice",
-            Account::SystemService => "service",
-            Account::RestrictedService => "restricted",
-            Account::VirtualService => "virtual",
-        }
-    }
-
-    pub(crate) fn is_task(self) -> bool {
-        use Account::{LocalService, NotElevated, S4u, System};
-        matches!(self, NotElevated | S4u | System | LocalService)
-    }
-
-    pub(crate) fn is_service(self) -> bool {
-        use Account::{RestrictedService, SystemService, VirtualService};
-        matches!(self, SystemService | RestrictedService | VirtualService)
-    }
-}
-
-impl fmt::Display for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Account::Own => "this user",
-            Account::Low => "this user at low integrity",
-            Account::NotElevated => "this user, not elevated",
-            Account::S4u => "this user, by an S4U logon, not elevated",
-            Account::User => "the temporary user",
-            Account::System => "SYSTEM",
-            Account::LocalService => "LocalService",
-            Account::SystemService => "a service as SYSTEM",
-            Account::RestrictedService => "a service as LocalService with a restricted SID",
-            Account::VirtualService => "a service with an account of its own (NT SERVICE\\...)",
-        })
-    }
-}
-
-/// What keeps the side, and ends with it.
-enum Holder {
-    Process { process: OwnedHandle, _undo: Undo },
-    Task(#[expect(dead_code, reason = "dropped, it ends the task")] Task),
-    Service(#[expect(dead_code, reason = "dropped, it ends the service")] Service),
-}
-
-fn kept(process: OwnedHandle) -> anyhow::Result<Holder> {
-    let killed = process.try_clone()?;
-    let undo = undo::at_the_end("a process of a proof", move || {
-        if !ends_within(&killed, Duration::ZERO) {
-            kill(&killed);
-            ends_within(&killed, Duration::from_secs(5));
-        }
-        Ok(())
-    });
-    Ok(Holder::Process {
-        process,
-        _undo: undo,
-    })
-}
-
-/// A side that runs.
-pub(crate) struct Side {
-    account: Account,
-    log: PathBuf,
-    holder: Holder,
-    pub(crate) runs_as: String,
-}
 
 /// Where a side will run.
 pub(crate) struct Stage<'a> {
@@ -315,57 +200,6 @@ impl<'a> Stage<'a> {
             ),
             Account::VirtualService => {
                 service(Some(&format!(r"NT SERVICE\{job}")), ServiceSidType::None)
-            }
-        }
-    }
-}
-
-impl Side {
-    /// The next line that begins like this, of all that it has said.
-    pub(crate) fn wait_for(&self, begin: &str) -> anyhow::Result<Line> {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let lines = side::lines(&self.log);
-            if let Some(line) = lines.iter().find(|line| line.text.starts_with(begin)) {
-                return Ok(line.clone());
-            }
-            if Instant::now() > end {
-                let texts: Vec<&str> = lines.iter().map(|line| &*line.text).collect();
-                bail!(
-                    "{} has not said \"{begin}...\" within {PATIENCE:?}, but: {texts:?}",
-                    self.account
-                );
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// Whether it has said something that begins like this.
-    pub(crate) fn has_said(&self, begin: &str) -> bool {
-        side::lines(&self.log)
-            .iter()
-            .any(|line| line.text.starts_with(begin))
-    }
-
-    /// Ends it in this way; the line that it says right before.
-    pub(crate) fn order(&self, order: Order) -> anyhow::Result<Line> {
-        side::give(&self.log, order)?;
-        self.wait_for(&order.said())
-    }
-}
-
-impl Drop for Side {
-    fn drop(&mut self) {
-        // It leaves by itself also if we may not end it. That it cannot be told is no harm: it has ended.
-        let _ = side::give(&self.log, Order::Leave);
-        match &self.holder {
-            Holder::Process { process, .. } => {
-                // Else it is killed.
-                ends_within(process, Duration::from_secs(5));
-            }
-            // Ended by the system when they are removed.
-            Holder::Task(_) | Holder::Service(_) => {
-                std::thread::sleep(Duration::from_millis(50));
             }
         }
     }
