@@ -2,6 +2,7 @@
 
 mod build;
 mod crash;
+mod door;
 mod elevation;
 mod meeting;
 mod one_user;

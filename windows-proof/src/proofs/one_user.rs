@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::ensure;
 
 use super::build::{cargo, target_folder};
+use super::door::{Door, is_let_in, is_refused};
 use super::meeting::{Pair, Whom, both_ends, meet_on};
 use crate::args::Role;
 use crate::context::Context;
@@ -79,10 +80,8 @@ fn build_narrow(context: &Context) -> anyhow::Result<PathBuf> {
 }
 
 pub(super) fn low_integrity(context: &Context) -> anyhow::Result<String> {
-    let name = context.new_name("link");
-    let host = Stage::new(context, Account::Own)?.start(Role::Host, &name, "same")?;
-    host.wait_for("opened")?;
-    let pipe = pipe::name_of_host(&context.facts.token, &name);
+    let door = Door::open(context, Account::Own, "same")?;
+    let pipe = pipe::name_of_host(&context.facts.token, &door.name);
 
     // The control first: at our own level, both ways in are open.
     let control = Stage::new(context, Account::Own)?.try_pipe(&pipe)?;
@@ -96,18 +95,9 @@ pub(super) fn low_integrity(context: &Context) -> anyhow::Result<String> {
         "at low integrity: {tried}"
     );
 
-    let control = Stage::new(context, Account::Own)?.start(Role::Guest, &name, "same")?;
-    control.wait_for("exchanged ")?;
-    drop(control);
-    let guest = Stage::new(context, Account::Low)?.start(Role::Guest, &name, "same")?;
-    let refused = guest.wait_for("error ")?;
-    ensure!(
-        refused.text.starts_with("error AccessDenied") && !guest.has_said("connected"),
-        "at low integrity: {}",
-        refused.text
-    );
+    is_let_in(&door.knock(Account::Own)?)?;
+    let refused = is_refused(&door.knock(Account::Low)?)?;
     Ok(format!(
-        "its pipe: {tried}; the guest: {}; the same at our own level is let in",
-        refused.text
+        "its pipe: {tried}; the guest: {refused}; the same at our own level is let in"
     ))
 }

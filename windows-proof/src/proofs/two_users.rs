@@ -2,8 +2,8 @@
 
 use anyhow::ensure;
 
+use super::door::{Door, is_let_in, is_refused};
 use super::meeting::{Pair, Whom, both_ends};
-use crate::args::Role;
 use crate::context::Context;
 use crate::launch::{Account, Stage};
 use crate::proof::skip;
@@ -11,18 +11,16 @@ use crate::system::pipe;
 
 pub(super) fn closed(context: &Context) -> anyhow::Result<String> {
     let (own, other) = (&context.facts.token.user, &context.user()?.sid);
-    let host = |name: &str, lets_in: &str| {
-        let host = Stage::new(context, Account::Own)?.start(Role::Host, name, lets_in)?;
-        host.wait_for("opened")?;
-        anyhow::Ok(host)
+    let door = |lets_in: &str| {
+        let host = Stage::new(context, Account::Own)?;
+        Door::open_on(context, host, lets_in, own)
     };
-    let tries = |account, name: &str| {
-        let pipe = pipe::name_of_host(&context.facts.token, name);
+    let tries = |account, door: &Door<'_>| {
+        let pipe = pipe::name_of_host(&context.facts.token, &door.name);
         Stage::new(context, account)?.try_pipe(&pipe)
     };
 
-    let shut = context.new_name("link");
-    let _host = host(&shut, "same")?;
+    let shut = door("same")?;
     let owner = tries(Account::Own, &shut)?;
     ensure!(owner == "open: done, instance: done", "its owner: {owner}");
     let stranger = tries(Account::User, &shut)?;
@@ -30,23 +28,16 @@ pub(super) fn closed(context: &Context) -> anyhow::Result<String> {
         stranger == "open: error 5, instance: error 5",
         "another user: {stranger}"
     );
-    let guest = Stage::new(context, Account::User)?.start(Role::Guest, &shut, own)?;
-    let refused = guest.wait_for("error ")?.text;
-    ensure!(
-        refused.starts_with("error AccessDenied") && !guest.has_said("connected"),
-        "a guest of another user: {refused}"
-    );
+    let refused = is_refused(&shut.knock(Account::User)?)?;
 
     // The control, which is at the same time a proof: who is let in may open it, but not act as the host.
-    let open = context.new_name("link");
-    let _host = host(&open, other)?;
+    let open = door(other)?;
     let let_in = tries(Account::User, &open)?;
     ensure!(
         let_in == "open: done, instance: error 5",
         "a user who is let in: {let_in}"
     );
-    let guest = Stage::new(context, Account::User)?.start(Role::Guest, &open, own)?;
-    guest.wait_for("exchanged ")?;
+    is_let_in(&open.knock(Account::User)?)?;
     Ok(format!(
         "another user: {stranger}; its guest: {refused}; a user who is let in: {let_in}; the owner: {owner}"
     ))
