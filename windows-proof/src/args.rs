@@ -59,7 +59,7 @@ pub(crate) struct SideArgs {
     pub(crate) role: Role,
     #[arg(long)]
     pub(crate) name: String,
-    /// `same`, `service`, or SIDs with commas between them
+    /// See `side::access`
     #[arg(long)]
     pub(crate) access: String,
     /// Where it says what happens; orders come in the file beside it
@@ -71,6 +71,9 @@ pub(crate) struct SideArgs {
 pub(crate) struct TryPipeArgs {
     #[arg(long)]
     pub(crate) pipe: String,
+    /// Only open it as a guest would, and say what its host has to say to that
+    #[arg(long)]
+    pub(crate) listen: bool,
     #[arg(long)]
     pub(crate) log: PathBuf,
 }

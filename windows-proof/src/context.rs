@@ -1,4 +1,4 @@
-//! What the proofs share: the machine, the folder, the temporary user, the command that was built.
+//! What the proofs share: the machine, the folder, the temporary user and group, the command that was built.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::env;
@@ -12,6 +12,10 @@ use crate::proof::{OrSkip, skip};
 use crate::system::account::TemporaryUser;
 use crate::system::facts::Facts;
 use crate::system::folder::Folder;
+use crate::system::group::TemporaryGroup;
+
+/// Made when it is first needed, or not, once and for all.
+type Made<T> = OnceCell<Result<T, String>>;
 
 pub(crate) struct Context {
     pub(crate) facts: Facts,
@@ -25,7 +29,8 @@ pub(crate) struct Context {
     pub(crate) program: PathBuf,
     /// twinring.exe, once it is built.
     twinring: RefCell<Option<PathBuf>>,
-    user: OnceCell<Result<TemporaryUser, String>>,
+    user: Made<TemporaryUser>,
+    group: Made<TemporaryGroup>,
     /// Sides and links so far.
     number: Cell<u32>,
     // Last: what is above may use it.
@@ -56,7 +61,8 @@ impl Context {
             root,
             program,
             twinring: RefCell::new(twinring),
-            user: OnceCell::new(),
+            user: Made::default(),
+            group: Made::default(),
             number: Cell::new(0),
             folder,
         })
@@ -89,16 +95,28 @@ impl Context {
         }
     }
 
-    /// The temporary user, made when it is first needed.
     pub(crate) fn user(&self) -> anyhow::Result<&TemporaryUser> {
+        let create = || TemporaryUser::create(&self.plan.user);
+        self.made("user", &self.user, create)
+    }
+
+    pub(crate) fn group(&self) -> anyhow::Result<&TemporaryGroup> {
+        let create = || TemporaryGroup::create(&self.plan.group);
+        self.made("group", &self.group, create)
+    }
+
+    fn made<'a, T>(
+        &self,
+        what: &str,
+        made: &'a Made<T>,
+        create: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<&'a T> {
         if self.facts.is_domain_controller {
-            return skip("a domain controller has no local users");
+            return skip(format!("a domain controller has no local {what}s"));
         }
-        let made = self
-            .user
-            .get_or_init(|| TemporaryUser::create(&self.plan.user).map_err(|e| format!("{e:#}")));
+        let made = made.get_or_init(|| create().map_err(|e| format!("{e:#}")));
         made.as_ref()
             .map_err(|e| anyhow::anyhow!("{e}"))
-            .or_skip("cannot make a local user")
+            .or_skip(&format!("cannot make a local {what}"))
     }
 }

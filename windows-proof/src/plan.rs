@@ -17,8 +17,9 @@ pub(crate) struct Plan {
     pub(crate) tag: String,
     /// For the programs and what they say.
     pub(crate) folder: PathBuf,
-    /// The temporary user.
+    /// The temporary user and the temporary group.
     pub(crate) user: String,
+    pub(crate) group: String,
 }
 
 impl Plan {
@@ -32,6 +33,8 @@ impl Plan {
         Ok(Plan {
             folder: parent.join(&tag),
             user: tag.clone(),
+            // Users and groups share their names.
+            group: format!("{tag}-group"),
             tag,
         })
     }
@@ -59,6 +62,10 @@ impl Plan {
                 "  user     {}, local, in the group Users, with a random password",
                 self.user
             ));
+            say(format!(
+                "  group    {}, local, whose only member is that user, for as long as one proof takes",
+                self.group
+            ));
             for account in Account::ALL {
                 if account.is_task() {
                     say(format!("  task     {}, {account}", self.job(account)));
@@ -81,5 +88,26 @@ impl Plan {
             });
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[test]
+    fn an_administrator_is_told_of_all_accounts() {
+        let mut facts = Facts::find().unwrap();
+        facts.wine = None;
+        facts.token.is_elevated = true;
+        let plan = Plan::new(&facts).unwrap();
+        let text = plan.describe(&Args::parse_from(["windows-proof"]), &facts);
+        for (kind, count) in [("user ", 1), ("group ", 1), ("task ", 4), ("service ", 3)] {
+            let begin = format!("  {kind}");
+            let lines = text.lines().filter(|line| line.starts_with(&begin));
+            assert_eq!(lines.count(), count, "{kind}: {text}");
+        }
+        assert!(!text.contains("SKIP"), "{text}");
     }
 }

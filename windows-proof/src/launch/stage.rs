@@ -120,6 +120,12 @@ impl<'a> Stage<'a> {
         Ok(format!("{}, {}", open.text, instance.text))
     }
 
+    /// What the host of a pipe says to somebody who connects and says nothing.
+    pub(crate) fn listen(self, pipe: &str) -> anyhow::Result<String> {
+        let side = self.run(&["try-pipe", "--pipe", pipe, "--listen"])?;
+        Ok(side.wait_for("told: ")?.text)
+    }
+
     fn run(self, arguments: &[&str]) -> anyhow::Result<Side> {
         let log = self.folder.join("said.log");
         let path = log.display().to_string();

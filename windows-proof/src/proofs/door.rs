@@ -5,11 +5,12 @@ use anyhow::ensure;
 use crate::args::Role;
 use crate::context::Context;
 use crate::launch::{Account, Side, Stage};
+use crate::side::NO_LOGON;
 
 pub(super) struct Door<'a> {
     context: &'a Context,
     pub(super) name: String,
-    _host: Side,
+    pub(super) host: Side,
     /// What guests give to `Builder::access`.
     trusts: String,
 }
@@ -32,7 +33,7 @@ impl<'a> Door<'a> {
         Ok(Door {
             context,
             name,
-            _host: host,
+            host,
             trusts: trusts.to_owned(),
         })
     }
@@ -60,4 +61,18 @@ pub(super) fn is_refused(guest: &Side) -> anyhow::Result<String> {
         guest.runs_as
     );
     Ok(told)
+}
+
+/// Whether a group counts in a side's token, by its own word.
+pub(super) fn is_in(side: &Side, group: &str) -> anyhow::Result<bool> {
+    let said = side.wait_for("groups ")?.text;
+    let groups = said.trim_start_matches("groups ");
+    Ok(groups.split(',').any(|it| it == group))
+}
+
+/// The logon session of a side, by its own word.
+pub(super) fn logon_of(side: &Side) -> anyhow::Result<Option<String>> {
+    let said = side.wait_for("logon session ")?.text;
+    let logon = said.trim_start_matches("logon session ").to_owned();
+    Ok((logon != NO_LOGON).then_some(logon))
 }

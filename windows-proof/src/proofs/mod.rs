@@ -4,7 +4,11 @@ mod build;
 mod crash;
 mod door;
 mod elevation;
+mod groups;
+mod lists;
+mod logons;
 mod meeting;
+mod names;
 mod one_user;
 mod pipes;
 mod services;
@@ -73,16 +77,41 @@ pub(crate) const ALL: &[Proof] = &[
         one_user::low_integrity,
     ),
     proof(
+        "programs of one logon session connect",
+        Any,
+        Runs,
+        logons::one,
+    ),
+    proof("names lead to SIDs", Any, Runs, names::own),
+    proof(
+        "names of services lead to SIDs",
+        Any,
+        CannotShow("its services have no accounts of their own"),
+        names::services,
+    ),
+    proof(
         "elevated with not elevated",
         Administrator,
         CannotShow("it has no elevation"),
         elevation::elevated_and_not,
     ),
     proof(
+        "elevated and not, in one logon session",
+        Administrator,
+        CannotShow("it has no elevation"),
+        logons::elevated_and_not,
+    ),
+    proof(
         "one user in two logon sessions (S4U)",
         Administrator,
         ONE_USER,
         elevation::s4u,
+    ),
+    proof(
+        "another logon session of the same user is kept out (S4U)",
+        Administrator,
+        CannotShow("it has one logon session"),
+        logons::another,
     ),
     proof(
         "a pipe of one user is closed to another",
@@ -95,6 +124,30 @@ pub(crate) const ALL: &[Proof] = &[
         Administrator,
         ONE_USER,
         two_users::meet,
+    ),
+    proof(
+        "names of the temporary user and group lead to their SIDs",
+        Administrator,
+        ONE_USER,
+        names::temporary,
+    ),
+    proof(
+        "members of a group are let in, others are not",
+        Administrator,
+        ONE_USER,
+        groups::members,
+    ),
+    proof(
+        "of Administrators, only elevated programs are let in",
+        Administrator,
+        ONE_USER,
+        groups::administrators,
+    ),
+    proof(
+        "an access list in SDDL lets in whom it names, in its order",
+        Administrator,
+        ONE_USER,
+        lists::sddl,
     ),
     proof(
         "SYSTEM and a user, across sessions",

@@ -2,6 +2,7 @@
 //!
 //! Files, because the accounts of a proof have nothing else in common: no console, no session, no handles.
 
+mod access;
 mod log;
 mod orders;
 mod service;
@@ -11,7 +12,7 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::ensure;
-use twinring::{Access, Connection, Error, Link, User};
+use twinring::{Connection, Error, Link};
 use windows_sys::Win32::System::Threading::PROCESS_DUP_HANDLE;
 
 use crate::args::{Role, SideArgs, TryPipeArgs};
@@ -33,13 +34,28 @@ const MESSAGES: usize = 1000;
 /// A host sends back what comes. A guest sends messages, looks whether they come back, and waits for the end.
 pub(crate) fn run(args: &SideArgs) -> anyhow::Result<()> {
     let log = Log::create(&args.log)?;
-    log.say(format_args!("runs as {}", Token::of_this_process()?));
+    introduce(&log)?;
     orders::obey(&args.log, &log);
     if let Err(e) = talk(args, &log) {
         log.say(format_args!("failed: {e:#}"));
     }
     Ok(())
 }
+
+/// As whom this process runs, for the proof, which compares.
+fn introduce(log: &Log) -> anyhow::Result<()> {
+    let token = Token::of_this_process()?;
+    log.say(format_args!("runs as {token}"));
+    log.say(format_args!("groups {}", token.groups.join(",")));
+    log.say(format_args!(
+        "logon session {}",
+        token.logon.as_deref().unwrap_or(NO_LOGON)
+    ));
+    Ok(())
+}
+
+/// In place of the SID of a logon session.
+pub(crate) const NO_LOGON: &str = "none";
 
 fn talk(args: &SideArgs, log: &Log) -> anyhow::Result<()> {
     let builder = match args.role {
@@ -48,7 +64,7 @@ fn talk(args: &SideArgs, log: &Log) -> anyhow::Result<()> {
     };
     let errors = log.clone();
     let link = builder
-        .access(parse_access(&args.access)?)
+        .access(access::parse(&args.access)?)
         .on_error(move |e| errors.say(said(e)))
         .open()?;
     log.say("opened");
@@ -103,21 +119,19 @@ fn exchange(conn: &Connection, log: &Log) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn parse_access(text: &str) -> anyhow::Result<Access> {
-    Ok(match text {
-        "same" => Access::SameUser,
-        "service" => Access::Service,
-        users => {
-            let users: Result<Vec<User>, _> = users.split(',').map(str::parse).collect();
-            Access::Users(users?)
-        }
-    })
-}
+/// Less than a host waits for the first word of a guest.
+const LISTENS: Duration = Duration::from_secs(2);
 
 /// Tries to open a pipe, and to add an instance of it.
 pub(crate) fn try_pipe(args: &TryPipeArgs) -> anyhow::Result<()> {
     let log = Log::create(&args.log)?;
-    log.say(format_args!("runs as {}", Token::of_this_process()?));
+    introduce(&log)?;
+    if args.listen {
+        let told = pipe::what_it_says(&args.pipe, LISTENS);
+        let told = told.unwrap_or_else(|e| format!("error: {e}"));
+        log.say(format_args!("told: {told}"));
+        return Ok(());
+    }
     let opened = pipe::open(".", &args.pipe).map(drop::<File>);
     log.say(format_args!("open: {}", outcome(opened)));
     let added = pipe::instance(&args.pipe, false, None).map(drop);

@@ -7,15 +7,16 @@ use std::ptr;
 
 use anyhow::Context as _;
 use windows_sys::Win32::NetworkManagement::NetManagement::{
-    LOCALGROUP_MEMBERS_INFO_0, NERR_Success, NERR_UserNotFound, NetLocalGroupAddMembers,
-    NetUserAdd, NetUserDel, UF_DONT_EXPIRE_PASSWD, UF_SCRIPT, USER_INFO_1, USER_PRIV_USER,
+    NERR_UserNotFound, NetUserAdd, NetUserDel, UF_DONT_EXPIRE_PASSWD, UF_SCRIPT, USER_INFO_1,
+    USER_PRIV_USER,
 };
 use windows_sys::Win32::System::Threading::{
     CREATE_NO_WINDOW, CreateProcessWithLogonW, PROCESS_INFORMATION, STARTUPINFOW,
 };
 
-use super::calls::{ok, own, wide};
-use super::security::{Sid, name_of, sid_of};
+use super::calls::{ok, own, succeeded, wide};
+use super::group::add_member;
+use super::security::{Sid, account_of, sid_of};
 use crate::undo::{self, Undo};
 
 /// The group Users, whose members may log on at the machine.
@@ -23,17 +24,10 @@ const USERS: &str = "S-1-5-32-545";
 
 #[derive(Debug)]
 pub(crate) struct TemporaryUser {
-    name: String,
+    pub(crate) name: String,
     password: String,
     pub(crate) sid: String,
     _undo: Undo,
-}
-
-fn succeeded(code: u32) -> io::Result<()> {
-    if code == NERR_Success {
-        return Ok(());
-    }
-    Err(io::Error::from_raw_os_error(code as i32))
 }
 
 impl TemporaryUser {
@@ -58,22 +52,8 @@ impl TemporaryUser {
         let undo = undo::at_the_end(format!("user {name}"), move || remove(&removed));
 
         let sid = sid_of(name).context("the new user's SID")?;
-        let (member, users) = (Sid::parse(&sid)?, Sid::parse(USERS)?);
-        let group = wide(name_of(&users).context("the name of the group Users")?);
-        let member = LOCALGROUP_MEMBERS_INFO_0 {
-            lgrmi0_sid: member.as_ptr(),
-        };
-        // SAFETY: a zero-terminated string, and one structure of level 0, whose SID lives as long as the call.
-        let joined = unsafe {
-            NetLocalGroupAddMembers(
-                ptr::null(),
-                group.as_ptr(),
-                0,
-                (&raw const member).cast(),
-                1,
-            )
-        };
-        succeeded(joined).context("NetLocalGroupAddMembers")?;
+        let users = account_of(&Sid::parse(USERS)?).context("the name of the group Users")?;
+        add_member(&users.name, &sid)?;
         Ok(TemporaryUser {
             name: name.to_owned(),
             password,

@@ -7,6 +7,7 @@ use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE, WAIT_OBJECT_0};
+use windows_sys::Win32::NetworkManagement::NetManagement::NERR_Success;
 use windows_sys::Win32::System::Threading::{
     OpenProcess, PROCESS_ACCESS_RIGHTS, TerminateProcess, WaitForSingleObject,
 };
@@ -24,6 +25,14 @@ pub(crate) fn ok(result: BOOL) -> io::Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// What a call of the accounts' database came to, which returns its code.
+pub(crate) fn succeeded(code: u32) -> io::Result<()> {
+    if code == NERR_Success {
+        return Ok(());
+    }
+    Err(io::Error::from_raw_os_error(code as i32))
 }
 
 /// Takes ownership of a new handle; such calls fail with NULL or INVALID_HANDLE_VALUE.

@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod calls;
 pub(crate) mod facts;
 pub(crate) mod folder;
+pub(crate) mod group;
 pub(crate) mod pipe;
 pub(crate) mod security;
 pub(crate) mod service;

@@ -1,7 +1,7 @@
 //! Named pipes without the library: what a stranger would do with them.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
 use std::ptr;
 use std::sync::mpsc;
@@ -12,8 +12,9 @@ use windows_sys::Win32::Security::{
     RevertToSelf, SECURITY_IMPERSONATION_LEVEL, TOKEN_QUERY, TokenImpersonationLevel,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_READ_DATA, FILE_WRITE_DATA, OPEN_EXISTING,
-    PIPE_ACCESS_DUPLEX,
+    CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAGS_AND_ATTRIBUTES, FILE_READ_DATA,
+    FILE_WRITE_DATA, OPEN_EXISTING, PIPE_ACCESS_DUPLEX, SECURITY_IDENTIFICATION,
+    SECURITY_SQOS_PRESENT,
 };
 use windows_sys::Win32::System::Pipes::{
     ConnectNamedPipe, CreateNamedPipeW, ImpersonateNamedPipeClient, PIPE_TYPE_BYTE,
@@ -46,6 +47,20 @@ pub(crate) fn protected(name: &str) -> String {
     format!(r"ProtectedPrefix\Administrators\{name}")
 }
 
+/// As [`name_of`], of a host that runs, in whichever of the two places its pipe is. `whose`: a user's SID, or that of
+/// the logon session which the link is for.
+pub(crate) fn name_of_running(whose: &str, link: &str) -> io::Result<String> {
+    let name = name_of(whose, link);
+    for name in [protected(&name), name] {
+        match open(".", &name) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            // Or it is closed to us, and is there.
+            _ => return Ok(name),
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
 /// Adds an instance of a pipe. Without an access list it gets the one of the process.
 pub(crate) fn instance(
     name: &str,
@@ -76,6 +91,29 @@ pub(crate) fn instance(
 
 /// Opens a pipe of the machine `server` to read and write, without a word about impersonation.
 pub(crate) fn open(server: &str, name: &str) -> io::Result<File> {
+    open_with(server, name, 0)
+}
+
+/// Connects as a guest would, who shows from the first moment on who it is, and says nothing. What the other side says
+/// to that within this time, as text.
+pub(crate) fn what_it_says(name: &str, time: Duration) -> io::Result<String> {
+    let mut pipe = open_with(".", name, SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION)?;
+    let (tell, told) = mpsc::channel();
+    // It may wait for longer; then it ends with the process.
+    std::thread::spawn(move || {
+        let mut said = [0; 512];
+        let _ = tell.send(pipe.read(&mut said).map(|len| said[..len].to_vec()));
+    });
+    match told.recv_timeout(time) {
+        Ok(said) => Ok(String::from_utf8_lossy(&said?)
+            .chars()
+            .filter(|c| c.is_ascii_graphic() || *c == ' ')
+            .collect()),
+        Err(_) => Ok("nothing".to_owned()),
+    }
+}
+
+fn open_with(server: &str, name: &str, flags: FILE_FLAGS_AND_ATTRIBUTES) -> io::Result<File> {
     for _ in 0..100 {
         // SAFETY: a zero-terminated string, and NULL; the handle is new.
         let opened = unsafe {
@@ -85,7 +123,7 @@ pub(crate) fn open(server: &str, name: &str) -> io::Result<File> {
                 0,
                 ptr::null(),
                 OPEN_EXISTING,
-                0,
+                flags,
                 ptr::null_mut(),
             ))
         };
@@ -144,4 +182,28 @@ pub(crate) fn impersonation_level(pipe: &File) -> io::Result<SECURITY_IMPERSONAT
         own(token)?
     };
     Ok(number(&token, TokenImpersonationLevel)? as SECURITY_IMPERSONATION_LEVEL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinring::Link;
+
+    #[test]
+    fn a_host_says_why_it_refuses_and_nothing_to_who_is_silent() {
+        let token = Token::of_this_process().unwrap();
+        let hears = |admits: bool| {
+            let name = format!("twproof-pipe-{}-{admits}", std::process::id());
+            let host = Link::host(&name).admit(move |_| admits).open().unwrap();
+            let pipe = name_of_running(&token.user, &name).unwrap();
+            let said = what_it_says(&pipe, Duration::from_secs(2)).unwrap();
+            drop(host);
+            assert!(name_of_running(&token.user, &name).is_err());
+            said
+        };
+        let refused = hears(false);
+        assert!(refused.contains("is not admitted"), "{refused}");
+        assert!(refused.contains(&token.user), "{refused}");
+        assert_eq!(hears(true), "nothing");
+    }
 }

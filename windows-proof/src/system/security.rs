@@ -83,8 +83,25 @@ pub(crate) fn sid_of(account: &str) -> io::Result<String> {
     }
 }
 
-/// What an account is called in the language of this machine, without its domain.
-pub(crate) fn name_of(sid: &Sid) -> io::Result<String> {
+/// What an account is called, in the language of this machine.
+#[derive(Debug)]
+pub(crate) struct Account {
+    /// The machine's name, for its own accounts.
+    domain: String,
+    pub(crate) name: String,
+}
+
+impl Account {
+    /// With its domain, if it has one.
+    pub(crate) fn full(&self) -> String {
+        match &*self.domain {
+            "" => self.name.clone(),
+            domain => format!(r"{domain}\{}", self.name),
+        }
+    }
+}
+
+pub(crate) fn account_of(sid: &Sid) -> io::Result<Account> {
     let (mut name, mut domain) = ([0u16; 257], [0u16; 257]);
     let (mut name_len, mut domain_len) = (name.len() as u32, domain.len() as u32);
     let mut kind = 0;
@@ -100,7 +117,11 @@ pub(crate) fn name_of(sid: &Sid) -> io::Result<String> {
             &mut kind,
         )
     })?;
-    Ok(String::from_utf16_lossy(&name[..name_len as usize]))
+    let text = |units: &[u16], len: u32| String::from_utf16_lossy(&units[..len as usize]);
+    Ok(Account {
+        domain: text(&domain, domain_len),
+        name: text(&name, name_len),
+    })
 }
 
 /// A security descriptor.

@@ -6,11 +6,14 @@ use std::os::windows::io::{AsRawHandle, OwnedHandle};
 
 use windows_sys::Win32::Foundation::ERROR_INSUFFICIENT_BUFFER;
 use windows_sys::Win32::Security::{
-    GetTokenInformation, SID_AND_ATTRIBUTES, TOKEN_ELEVATION_TYPE, TOKEN_INFORMATION_CLASS,
-    TOKEN_QUERY, TokenElevation, TokenElevationType, TokenElevationTypeFull,
-    TokenElevationTypeLimited, TokenIntegrityLevel, TokenSessionId, TokenUser,
+    GetTokenInformation, SID_AND_ATTRIBUTES, TOKEN_ELEVATION_TYPE, TOKEN_GROUPS,
+    TOKEN_INFORMATION_CLASS, TOKEN_QUERY, TokenElevation, TokenElevationType,
+    TokenElevationTypeFull, TokenElevationTypeLimited, TokenGroups, TokenIntegrityLevel,
+    TokenSessionId, TokenUser,
 };
-use windows_sys::Win32::System::SystemServices::SECURITY_MANDATORY_LOW_RID;
+use windows_sys::Win32::System::SystemServices::{
+    SE_GROUP_ENABLED, SE_GROUP_LOGON_ID, SE_GROUP_USE_FOR_DENY_ONLY, SECURITY_MANDATORY_LOW_RID,
+};
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
 use super::calls::{ok, own};
@@ -25,6 +28,10 @@ pub(crate) struct Token {
     pub(crate) elevation: Elevation,
     /// The last number of the integrity level.
     integrity: u32,
+    /// Those that count for access: not the ones that only deny.
+    pub(crate) groups: Vec<String>,
+    /// The SID of the logon session: the same for all that was started in it, elevated or not.
+    pub(crate) logon: Option<String>,
 }
 
 /// Whether the user has two tokens, and which one this is.
@@ -50,6 +57,12 @@ impl Token {
         };
         let label = first_sid(&token, TokenIntegrityLevel)?;
         let kind = number(&token, TokenElevationType)? as TOKEN_ELEVATION_TYPE;
+        let (mut logons, groups): (Vec<_>, Vec<_>) = groups(&token)?
+            .into_iter()
+            .partition(|(_, attributes)| attributes & SE_GROUP_LOGON_ID == SE_GROUP_LOGON_ID);
+        let groups = groups.into_iter().filter(|(_, attributes)| {
+            attributes & (SE_GROUP_ENABLED | SE_GROUP_USE_FOR_DENY_ONLY) == SE_GROUP_ENABLED
+        });
         let integrity = label
             .rsplit('-')
             .next()
@@ -64,6 +77,8 @@ impl Token {
                 _ => Elevation::Single,
             },
             integrity: integrity.unwrap_or_default(),
+            groups: groups.into_iter().map(|(sid, _)| sid).collect(),
+            logon: logons.pop().map(|(sid, _)| sid),
         })
     }
 }
@@ -93,6 +108,25 @@ fn first_sid(token: &OwnedHandle, class: TOKEN_INFORMATION_CLASS) -> io::Result<
     let answer = information(token, class)?;
     // SAFETY: the call filled in a structure that begins with this one, whose SID is within the answer.
     unsafe { sid_text((*answer.as_ptr().cast::<SID_AND_ATTRIBUTES>()).Sid) }
+}
+
+/// All groups of a token, with what they are to it (SE_GROUP_...).
+fn groups(token: &OwnedHandle) -> io::Result<Vec<(String, i32)>> {
+    let answer = information(token, TokenGroups)?;
+    let groups = answer.as_ptr().cast::<TOKEN_GROUPS>();
+    // SAFETY: the call filled in this structure, with as many entries at its end as it says; there is no reference to
+    // the structure, which declares one.
+    let groups = unsafe {
+        std::slice::from_raw_parts(
+            (&raw const (*groups).Groups).cast::<SID_AND_ATTRIBUTES>(),
+            (*groups).GroupCount as usize,
+        )
+    };
+    let text = |group: &SID_AND_ATTRIBUTES| {
+        // SAFETY: the SIDs are within the answer.
+        Ok((unsafe { sid_text(group.Sid) }?, group.Attributes as i32))
+    };
+    groups.iter().map(text).collect()
 }
 
 /// What a token says about one class: a structure of the system's, aligned for any of them, followed by what it
