@@ -62,6 +62,9 @@ pub(crate) struct SideArgs {
     /// See `side::access`
     #[arg(long)]
     pub(crate) access: String,
+    /// Whom a host admits: see `side::rule`. It says about whom it is asked
+    #[arg(long)]
+    pub(crate) admits: Option<String>,
     /// Where it says what happens; orders come in the file beside it
     #[arg(long)]
     pub(crate) log: PathBuf,

@@ -30,6 +30,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) sid: String,
     /// Whom they have to let in for that, with commas between them.
     pub(crate) accounts: String,
+    /// Whom it admits, if it decides: see `side::rule`.
+    admits: Option<String>,
 }
 
 impl<'a> Stage<'a> {
@@ -86,6 +88,7 @@ impl<'a> Stage<'a> {
             folder,
             sid,
             accounts,
+            admits: None,
         })
     }
 
@@ -99,6 +102,14 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// As a host, it decides by this rule.
+    pub(crate) fn admitting(self, rule: &str) -> Stage<'a> {
+        Stage {
+            admits: Some(rule.to_owned()),
+            ..self
+        }
+    }
+
     /// A host or guest of the link `name`.
     pub(crate) fn start(self, role: Role, name: &str, access: &str) -> anyhow::Result<Side> {
         let role = match role {
@@ -109,7 +120,12 @@ impl<'a> Stage<'a> {
             true => "service",
             false => "side",
         };
-        self.run(&[command, "--role", role, "--name", name, "--access", access])
+        let admits = self.admits.clone();
+        let mut arguments = vec![command, "--role", role, "--name", name, "--access", access];
+        if let Some(rule) = &admits {
+            arguments.extend(["--admits", rule]);
+        }
+        self.run(&arguments)
     }
 
     /// Tries what a stranger could do with a pipe.

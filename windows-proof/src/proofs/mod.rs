@@ -1,5 +1,6 @@
 //! What is proved, in the order in which it is done.
 
+mod admission;
 mod build;
 mod crash;
 mod door;
@@ -82,6 +83,12 @@ pub(crate) const ALL: &[Proof] = &[
         Runs,
         logons::one,
     ),
+    proof(
+        "a host decides by the program file of its guest",
+        Any,
+        Runs,
+        admission::by_image,
+    ),
     proof("names lead to SIDs", Any, Runs, names::own),
     proof(
         "names of services lead to SIDs",
@@ -102,6 +109,12 @@ pub(crate) const ALL: &[Proof] = &[
         logons::elevated_and_not,
     ),
     proof(
+        "a host decides by elevation and integrity",
+        Administrator,
+        CannotShow("it has no elevation"),
+        admission::by_elevation,
+    ),
+    proof(
         "one user in two logon sessions (S4U)",
         Administrator,
         ONE_USER,
@@ -112,6 +125,12 @@ pub(crate) const ALL: &[Proof] = &[
         Administrator,
         CannotShow("it has one logon session"),
         logons::another,
+    ),
+    proof(
+        "a host decides by the session of its guest (S4U)",
+        Administrator,
+        CannotShow("it has one session"),
+        admission::by_session,
     ),
     proof(
         "a pipe of one user is closed to another",
@@ -150,10 +169,22 @@ pub(crate) const ALL: &[Proof] = &[
         lists::sddl,
     ),
     proof(
+        "a host decides by the user of its guest",
+        Administrator,
+        ONE_USER,
+        admission::by_user,
+    ),
+    proof(
         "SYSTEM and a user, across sessions",
         Administrator,
         ONE_USER,
         services::system,
+    ),
+    proof(
+        "SYSTEM decides about guests of other sessions",
+        Administrator,
+        ONE_USER,
+        admission::by_system,
     ),
     proof(
         "LocalService and a user",

@@ -5,7 +5,9 @@
 mod access;
 mod log;
 mod orders;
+mod rule;
 mod service;
+pub(crate) mod who;
 
 use std::fs::File;
 use std::io;
@@ -19,6 +21,8 @@ use crate::args::{Role, SideArgs, TryPipeArgs};
 use crate::system::calls::open_process;
 use crate::system::pipe;
 use crate::system::token::Token;
+
+use rule::Rule;
 
 pub(crate) use log::{Line, Log, lines};
 pub(crate) use orders::{Order, give};
@@ -46,6 +50,7 @@ pub(crate) fn run(args: &SideArgs) -> anyhow::Result<()> {
 fn introduce(log: &Log) -> anyhow::Result<()> {
     let token = Token::of_this_process()?;
     log.say(format_args!("runs as {token}"));
+    log.say(format_args!("is {}", who::itself(&token)));
     log.say(format_args!("groups {}", token.groups.join(",")));
     log.say(format_args!(
         "logon session {}",
@@ -58,10 +63,17 @@ fn introduce(log: &Log) -> anyhow::Result<()> {
 pub(crate) const NO_LOGON: &str = "none";
 
 fn talk(args: &SideArgs, log: &Log) -> anyhow::Result<()> {
-    let builder = match args.role {
+    let mut builder = match args.role {
         Role::Host => Link::host(&args.name),
         Role::Guest => Link::guest(&args.name),
     };
+    if let Some(rule) = &args.admits {
+        let (rule, log) = (Rule::parse(rule)?, log.clone());
+        builder = builder.admit(move |peer| {
+            log.say(format_args!("asked about {}", who::peer(peer)));
+            rule.admits(peer)
+        });
+    }
     let errors = log.clone();
     let link = builder
         .access(access::parse(&args.access)?)

@@ -27,7 +27,7 @@ pub(crate) struct Token {
     pub(crate) is_elevated: bool,
     pub(crate) elevation: Elevation,
     /// The last number of the integrity level.
-    integrity: u32,
+    pub(crate) integrity: u32,
     /// Those that count for access: not the ones that only deny.
     pub(crate) groups: Vec<String>,
     /// The SID of the logon session: the same for all that was started in it, elevated or not.
