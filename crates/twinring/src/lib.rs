@@ -174,12 +174,12 @@ pub use self::os::faults;
 pub use self::{
     error::{By, End, Error, ErrorKind, Result},
     link::{
-        Batch, Builder, Connection, Connections, Link, RecvHalf, RecvStream, Reservation, SendHalf,
-        SendStream, Status, Unread, View,
+        Batch, Builder, Connection, Connections, Link, Listener, RecvHalf, RecvStream, Reservation,
+        SendHalf, SendStream, Status, Unread, View,
     },
     os::process::{Access, Group, Integrity, ParseGroupError, ParseUserError, Peer, User},
     transfer::{
-        DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_MESSAGE, DEFAULT_RING_CAPACITY, MAX_NAME_LEN, Taken,
-        Timeout, Wait,
+        DEFAULT_CLIENT_RING_CAPACITY, DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_CLIENTS,
+        DEFAULT_MAX_MESSAGE, DEFAULT_RING_CAPACITY, MAX_NAME_LEN, Taken, Timeout, Wait,
     },
 };

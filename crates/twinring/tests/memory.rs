@@ -4,13 +4,16 @@ mod common;
 
 use common::{LIMIT, Parent, Place, Side, Watchdog, check, connected, message, peers};
 
-peers!(reserving, content);
+peers!(reserving, content, undecided);
 
 const CAPACITY: u64 = 4 << 20;
 
-fn echo(parent: &'static Parent, reserve: bool) {
-    let builder = parent.builder().ring_capacity(CAPACITY);
-    let link = builder.reserve_memory(reserve).open().unwrap();
+fn echo(parent: &'static Parent, reserve: Option<bool>) {
+    let mut builder = parent.builder().ring_capacity(CAPACITY);
+    if let Some(reserve) = reserve {
+        builder = builder.reserve_memory(reserve);
+    }
+    let link = builder.open().unwrap();
     let conn = connected(&link);
     while let Some(message) = conn.recv().unwrap() {
         conn.send(&message).unwrap();
@@ -19,11 +22,15 @@ fn echo(parent: &'static Parent, reserve: bool) {
 }
 
 fn reserving(parent: &'static Parent) {
-    echo(parent, true);
+    echo(parent, Some(true));
 }
 
 fn content(parent: &'static Parent) {
-    echo(parent, false);
+    echo(parent, Some(false));
+}
+
+fn undecided(parent: &'static Parent) {
+    echo(parent, None);
 }
 
 /// Bytes of the rings' memory that there are by now. `None` where the system does not tell (Linux
@@ -38,6 +45,23 @@ fn taken() -> Option<u64> {
         let addresses = segment.unwrap().split(' ').next()?;
         let file = std::fs::metadata(format!("/proc/self/map_files/{addresses}")).ok()?;
         Some(std::os::unix::fs::MetadataExt::blocks(&file) * 512)
+    }
+}
+
+#[test]
+fn a_guest_that_says_nothing_takes_what_the_host_has() {
+    let _watchdog = Watchdog::new(60);
+    for reserve in [true, false] {
+        let place = Place::new();
+        let _child = place.start("undecided", Side::Guest);
+        let builder = place.host().ring_capacity(CAPACITY);
+        let link = builder.reserve_memory(reserve).open().unwrap();
+        let conn = connected(&link);
+        conn.send(b"hello").unwrap();
+        assert_eq!(conn.within(LIMIT).recv().unwrap().unwrap(), b"hello");
+        if let Some(bytes) = taken() {
+            assert_eq!(bytes >= 2 * CAPACITY, reserve, "{bytes} bytes");
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A thousand links in one process, half of whose peers die at once.
+//! A thousand links in one process, or a thousand clients of one name, half of whose peers die at once.
 //!
 //! The peers are a few children with a hundred guests each. What a link costs is measured and
 //! printed, and must not grow when links come and go.
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use common::{
     AUDITED, CRASHED, Child, LIMIT, Log, Parent, Place, Side, Watchdog, amount, connected, count,
-    end_text, ended, labelled, peers, read_label, rounds, until,
+    end_text, ended, labelled, peers, raise_limit_of_files, read_label, rounds, until,
 };
 use twinring::{Connection, Link, Status, Wait};
 
-peers!(many_guests, waiting);
+peers!(many_guests, many_clients, waiting);
 
 /// Guests of one child.
 const PER_CHILD: usize = 100;
@@ -38,24 +38,10 @@ fn place_of(place: &Place, number: usize) -> Place {
     Place::at(&format!("{} {number}", place.name()), place.directory())
 }
 
-/// All that the system lets a process have: a link takes a handful of descriptors.
-fn raise_limit() {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let limit = getrlimit(Resource::Nofile);
-        let all = Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        };
-        setrlimit(Resource::Nofile, all).unwrap();
-    }
-}
-
 /// Opens [`PER_CHILD`] guests from a number on, and says when all are connected. Sends back what each
 /// gets whenever it is told to.
 fn many_guests(parent: &'static Parent) {
-    raise_limit();
+    raise_limit_of_files();
     let from: usize = parent.next_as();
     let guests: Vec<Link> = (from..from + PER_CHILD)
         .map(|number| place_of(&parent.place, number).guest().open().unwrap())
@@ -161,7 +147,7 @@ fn print_counts(what: &str, counts: &[u64], links: usize) {
 fn a_thousand_links_and_half_their_peers_killed_at_once() {
     let _alone = alone();
     let _watchdog = Watchdog::new(600);
-    raise_limit();
+    raise_limit_of_files();
     let links = links();
     // What the first links load and start stays; what the later ones take must be given back.
     Pairs::open(PER_CHILD).exchange();
@@ -263,7 +249,7 @@ fn settled() -> Vec<u64> {
 fn threads_do_not_grow_with_links() {
     let _alone = alone();
     let _watchdog = Watchdog::new(300);
-    raise_limit();
+    raise_limit_of_files();
     let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
     let place = Place::new();
     let open = |number| {
@@ -297,7 +283,7 @@ fn threads_do_not_grow_with_links() {
 /// Opens as many guests as it is told to, whose hosts never come, and says what processor time they take in
 /// two seconds, in nanoseconds.
 fn waiting(parent: &'static Parent) {
-    raise_limit();
+    raise_limit_of_files();
     let many: usize = parent.next_as();
     let open = |number| {
         // So that they do not look all at once.
@@ -344,4 +330,68 @@ fn ten_times_as_many_waiting_guests_take_ten_times_as_much() {
     });
     // With a look at all links at each deadline it is 22 times as much.
     assert!(many < 16 * few, "{many} ns for ten times what takes {few}");
+}
+
+/// As [`many_guests`], all of them clients of one name.
+fn many_clients(parent: &'static Parent) {
+    raise_limit_of_files();
+    let links: Vec<Link> = (0..PER_CHILD)
+        .map(|_| parent.builder().open().unwrap())
+        .collect();
+    let conns: Vec<Connection> = links.iter().map(connected).collect();
+    parent.say("all are connected");
+    parent.expect("echo");
+    for conn in &conns {
+        let conn = conn.within(LIMIT);
+        conn.send(&conn.recv().unwrap().unwrap()).unwrap();
+    }
+    parent.wait_for_the_end();
+}
+
+#[test]
+fn a_thousand_clients_of_one_name() {
+    let (_watchdog, _alone) = (Watchdog::new(120), alone());
+    raise_limit_of_files();
+    let place = Place::new();
+    let listener = place.host().listen().unwrap();
+    let before = count();
+    let start = Instant::now();
+    let mut children: Vec<Child> = (0..links() / PER_CHILD)
+        .map(|_| place.start("many_clients", Side::Guest))
+        .collect();
+    let accept = || listener.within(LIMIT).accept().expect("a client comes");
+    let conns: Vec<Connection> = (0..links()).map(|_| accept()).collect();
+    println!("{} clients within {:.1?}", links(), start.elapsed());
+    for child in &mut children {
+        child.expect("all are connected");
+    }
+    for (i, (before, after)) in before.iter().zip(count()).enumerate() {
+        let each = after.saturating_sub(*before) as f64 / links() as f64;
+        println!("{each:.2} {} for each", AUDITED[i]);
+        if cfg!(target_os = "linux") && AUDITED[i] == "descriptors" {
+            assert!(each < 6.1, "{each} descriptors for each");
+        }
+    }
+    for child in &mut children {
+        child.say("echo");
+    }
+    for (number, conn) in conns.iter().enumerate() {
+        let message = labelled(number as u64, 0, number % 500);
+        conn.within(LIMIT).send(&message).unwrap();
+    }
+    for (number, conn) in conns.iter().enumerate() {
+        let echo = conn.within(LIMIT).recv().unwrap().unwrap();
+        assert_eq!(echo, labelled(number as u64, 0, number % 500));
+    }
+    let (dead, alive) = children.split_at_mut(links() / PER_CHILD / 2);
+    for child in dead.iter_mut() {
+        child.kill_now();
+    }
+    let is_dead = |conn: &&Connection| dead.iter().any(|child| child.pid() == conn.peer().pid);
+    for conn in conns.iter().filter(is_dead) {
+        assert_eq!(ended(conn.within(LIMIT).recv()), CRASHED);
+    }
+    until("the others are there", || {
+        listener.clients().len() == alive.len() * PER_CHILD
+    });
 }

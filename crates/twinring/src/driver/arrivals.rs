@@ -1,18 +1,21 @@
-//! The connections of a link that the program has not taken yet.
+//! The connections of a link: those that the program has not taken yet, and all that there are.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::{Error, ErrorKind};
 use crate::os::event::Deadline;
-use crate::transfer::Owner;
+use crate::transfer::{Duplex, Owner, SeatLimit};
 
-/// How many may be queued. Beyond that the link does not connect again until some are taken, so that nothing
-/// committed is dropped and memory stays bounded.
+/// How many may be queued. Beyond that no further ones are made until some are taken, so that nothing committed is
+/// dropped and memory stays bounded.
 const BACKLOG: usize = 8;
+/// Of a listener.
+const BACKLOG_OF_MANY: usize = 128;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Arrivals {
+    seats: SeatLimit,
     queue: Mutex<ArrivalQueue>,
     arrived: Condvar,
 }
@@ -25,13 +28,21 @@ struct ArrivalQueue {
     told: Weak<Owner>,
     /// The one whose messages the callback thread is telling.
     current: Option<Arc<Owner>>,
-    /// The last one that was made.
-    last: Weak<Owner>,
+    /// Those that have not ended, by their ids, the oldest first.
+    all: BTreeMap<u64, Weak<Owner>>,
     /// There has been one.
     any: bool,
 }
 
 impl Arrivals {
+    pub(super) fn new(seats: SeatLimit) -> Arrivals {
+        Arrivals {
+            seats,
+            queue: Mutex::default(),
+            arrived: Condvar::new(),
+        }
+    }
+
     fn queue(&self) -> MutexGuard<'_, ArrivalQueue> {
         // Nothing can panic while it is held.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -39,7 +50,9 @@ impl Arrivals {
 
     pub(super) fn push(&self, owner: Arc<Owner>) {
         let mut queue = self.queue();
-        queue.last = Arc::downgrade(&owner);
+        queue
+            .all
+            .insert(owner.duplex.session.id, Arc::downgrade(&owner));
         queue.waiting.push_back(owner);
         queue.any = true;
         self.arrived.notify_all();
@@ -100,6 +113,7 @@ impl Arrivals {
 
     /// The program has been told of it: from now on `Link::send` sends on it.
     pub(super) fn set_told(&self, owner: &Arc<Owner>) {
+        owner.set_told();
         self.queue().told = Arc::downgrade(owner);
     }
 
@@ -108,9 +122,22 @@ impl Arrivals {
         self.queue().told.upgrade()
     }
 
-    /// The one that there is now, if the program or the link has it.
+    /// The last that was made, if it has not ended and the program or the link has it.
     pub(super) fn last(&self) -> Option<Arc<Owner>> {
-        self.queue().last.upgrade()
+        self.queue().all.values().next_back()?.upgrade()
+    }
+
+    /// Those that have not ended and that the program or the link has.
+    pub(super) fn all(&self) -> Vec<Arc<Owner>> {
+        let queue = self.queue();
+        queue.all.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// It has ended. Returns whether others have not.
+    pub(super) fn ended(&self, duplex: &Duplex) -> bool {
+        let mut queue = self.queue();
+        queue.all.remove(&duplex.session.id);
+        !queue.all.is_empty()
     }
 
     /// The link gives up what it keeps for the program.
@@ -131,6 +158,13 @@ impl Arrivals {
         self.arrived.notify_all();
     }
 
+    fn backlog(&self) -> usize {
+        match self.seats {
+            SeatLimit::One => BACKLOG,
+            SeatLimit::Many { .. } => BACKLOG_OF_MANY,
+        }
+    }
+
     /// Whether no further connection should be made. `all`: the program is told of each.
     pub(super) fn is_full(&self, all: bool) -> bool {
         let mut queue = self.queue();
@@ -148,18 +182,19 @@ impl Arrivals {
                 }
             }
         }
-        let full = queue.waiting.len() >= BACKLOG;
+        let full = queue.waiting.len() >= self.backlog();
         drop(queue);
         drop(dropped);
         full
     }
 
     /// The error while [`Arrivals::is_full`].
-    pub(super) fn full() -> Error {
+    pub(super) fn full(&self) -> Error {
+        let backlog = self.backlog();
         Error::new(
             ErrorKind::Full,
             format!(
-                "the program has not taken {BACKLOG} earlier connections; the link connects again when \
+                "the program has not taken {backlog} earlier connections; the link connects again when \
                  it has taken some"
             ),
         )

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::os::event::{Deadline, LocalEvent};
 use crate::segment::Cause;
 use crate::transfer::{
-    Duplex, LinkState, Name, NotifyDriver, OnError, Options, Owner, Parts, State, closed,
+    Duplex, LinkState, Name, NotifyDriver, OnError, Options, Owner, Parts, SeatLimit, State, closed,
 };
 
 #[derive(Debug)]
@@ -29,8 +29,8 @@ impl Core {
     ) -> Result<Core> {
         let notices = Notices::new(callbacks, options.callback)?;
         let core = Core {
+            arrivals: Arrivals::new(options.seats),
             link: Arc::new(LinkState::new(name, options, driver, on_error)),
-            arrivals: Arrivals::default(),
             notices,
         };
         core.notices.change(Change::Waiting);
@@ -41,6 +41,12 @@ impl Core {
     pub(crate) fn next(&self, deadline: Deadline) -> Result<Arc<Owner>> {
         self.link.check_forked()?;
         let link = &self.link;
+        if link.options.callback {
+            return Err(link.named(Error::new(
+                ErrorKind::Unsupported,
+                "the link's connections go to its on_message callback; open it without one to take them",
+            )));
+        }
         let only_one = link.options.one_connection;
         match self.arrivals.next(deadline, only_one, || link.is_closing()) {
             Some(owner) => {
@@ -65,6 +71,13 @@ impl Core {
         told.ok_or_else(|| self.link.named(self.link.not_connected()))
     }
 
+    /// The connections that the program has been told of and that have not ended, the oldest first.
+    pub(crate) fn clients(&self) -> Vec<Arc<Owner>> {
+        let mut all = self.arrivals.all();
+        all.retain(|owner| owner.is_told() && owner.duplex.session.end().is_none());
+        all
+    }
+
     /// The connection that there is now, if there is one.
     pub(crate) fn connected(&self) -> Option<Arc<Owner>> {
         let last = self.arrivals.last();
@@ -80,8 +93,10 @@ impl Core {
             return true;
         }
         self.begin_to_close();
-        if let (Some(cause), Some(last)) = (cause, self.arrivals.last()) {
-            last.duplex.close(cause.clone());
+        if let Some(cause) = cause {
+            for owner in self.arrivals.all() {
+                owner.duplex.close(cause.clone());
+            }
         }
         self.arrivals.abandon();
         let free = self.link.wait_finished(deadline);
@@ -104,12 +119,19 @@ impl Core {
 
     /// Whether no further connection should be made now.
     pub(super) fn is_full(&self) -> bool {
-        self.arrivals.is_full(self.link.options.callback)
+        let options = &self.link.options;
+        let each = options.callback || options.seats != SeatLimit::One;
+        self.arrivals.is_full(each)
+    }
+
+    /// The error while [`Core::is_full`].
+    pub(super) fn full(&self) -> Error {
+        self.arrivals.full()
     }
 
     /// A handshake has succeeded: shows the connection to the program.
     pub(super) fn connect(&self, parts: Parts) -> (Arc<Duplex>, Weak<Owner>) {
-        let duplex = Duplex::new(&self.link, parts, self.link.driver.clone());
+        let duplex = Duplex::new(&self.link, parts);
         let owner = Owner::new(duplex.clone());
         let shown = Arc::downgrade(&owner);
         if self.link.is_closing() {
@@ -132,7 +154,11 @@ impl Core {
 
     /// The connection is over. `shown`: what [`Core::connect`] has shown the program, if it still has it.
     pub(super) fn disconnected(&self, duplex: &Arc<Duplex>, shown: &Weak<Owner>) {
-        self.link.change(State::Waiting);
+        let others = self.arrivals.ended(duplex);
+        self.link.change(match others {
+            true => State::Connected,
+            false => State::Waiting,
+        });
         // This side knows that it closes, and is told of that alone.
         if self.link.is_closing() {
             return;
@@ -143,7 +169,7 @@ impl Core {
             let owner = owner.unwrap_or_else(|| Owner::new(duplex.clone()));
             let change = Change::Disconnected(owner, ended.whole().clone());
             self.notices.change(change);
-            if !self.link.is_closing() {
+            if !others && !self.link.is_closing() {
                 self.notices.change(Change::Waiting);
             }
         }

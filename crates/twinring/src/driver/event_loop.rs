@@ -107,23 +107,26 @@ impl EventLoop {
         for (id, task) in commands.begun {
             self.links.insert(id, Entry { task, due: None });
         }
-        for id in commands.notified {
-            due.entry(id).or_default();
-        }
         for id in &self.spinning {
             due.entry(*id).or_default();
         }
         if self.tokens.contains(&NAME_WATCHER) {
             self.driver.name_watcher.changed(&mut self.tokens);
         }
-        for token in self.tokens.drain(..).map(Token::decode) {
+        let reported = commands.notified.into_iter().chain(self.tokens.drain(..));
+        for token in reported.map(Token::decode) {
             let ready = due.entry(token.link).or_default();
             match token.event {
                 EventKind::Called => ready.called = true,
                 EventKind::Name => ready.name = true,
-                EventKind::HungUp(watch) => ready.hung_up.push(watch),
+                EventKind::HungUp(watch) => {
+                    ready.hung_up.push(watch);
+                    ready.peers.push(watch);
+                }
                 EventKind::Handshake => ready.handshake = true,
-                EventKind::Ended => {}
+                EventKind::Ended(watch) | EventKind::PeerNotified(watch) => ready.peers.push(watch),
+                EventKind::Notified => {}
+                EventKind::Any => ready.all = true,
             }
         }
         for (_, id) in self.deadlines.range(..=(Instant::now(), u64::MAX)) {
@@ -139,7 +142,11 @@ impl EventLoop {
             entry
                 .task
                 .failed(system_error("the library's thread", told));
-            self.driver.commands().notified.insert(*id);
+            let all = Token {
+                link: *id,
+                event: EventKind::Any,
+            };
+            self.driver.commands().notified.insert(all.encode());
         }
     }
 }

@@ -6,7 +6,6 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::arrivals::Arrivals;
 use super::core::{Core, FinishGuard};
 use super::handshake_task::{HandshakeTask, Rest};
 use super::link_task::{LinkTask, NextStep, Readiness};
@@ -161,7 +160,8 @@ impl Guest {
         }
         self.full = self.core.is_full();
         if self.full {
-            return self.no_luck(Arrivals::full());
+            let e = self.core.full();
+            return self.no_luck(e);
         }
         let Some(mut endpoint) = self.endpoint.take() else {
             return self.no_luck(fault());

@@ -1,28 +1,27 @@
-//! A host in the event loop: takes the guests that call, and chooses one of them.
+//! A host in the event loop: takes the guests that call, and connects as many as it has seats for.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::arrivals::Arrivals;
 use super::core::{Core, FinishGuard};
-use super::guest_slot::Slot;
 use super::handshake_task::{HandshakeTask, Rest};
 use super::host_endpoint::HostEndpoint;
 use super::link_task::{LinkTask, NextStep, Readiness};
-use super::peer_watch::PeerWatch;
+use super::peers::Peers;
 use super::queue::GRACE;
 use super::registration::Registration;
+use super::seats::Seats;
 use super::threads::{JOB, spawn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handshake::{HostHandshake, crowded};
 use crate::os::endpoint::NameClaim;
 use crate::os::event::Deadline;
 use crate::os::process::User;
-use crate::transfer::Parts;
+use crate::transfer::SeatLimit;
 
-/// Guests that a host has beside the one that is connected, in handshakes or waiting.
+/// Guests that a host has beside those that are connected, in handshakes or waiting.
 const MAX_GUESTS: usize = 128;
 
 /// As many may be of one user, so that none keeps the others out.
@@ -47,9 +46,7 @@ const PLACE_FIRST_RETRY: Duration = Duration::from_millis(20);
 /// Dropped in this order, so that the name is free when `close` returns.
 pub(super) struct Host {
     handshakes: Vec<HandshakeTask<HostHandshake>>,
-    watch: Option<PeerWatch>,
-    /// The parts of the next connection, while the previous one is being ended.
-    next: Option<Parts>,
+    peers: Peers,
     /// When to accept calls again after a failure.
     retry: Option<Deadline>,
     /// When to look at the place, unless a change is reported before.
@@ -60,7 +57,7 @@ pub(super) struct Host {
     tidy: Deadline,
     /// The last attempt to restore the place failed.
     lost: bool,
-    slot: Slot,
+    seats: Seats,
     core: Arc<Core>,
     open: Option<Open>,
     registration: Registration,
@@ -80,14 +77,13 @@ impl Host {
     ) -> Host {
         Host {
             handshakes: Vec::new(),
-            watch: None,
-            next: None,
+            peers: Peers::new(core),
             retry: None,
             look: Deadline::Now,
             changed: false,
             tidy: Deadline::after(TIDY_AFTER),
             lost: false,
-            slot: Slot::new(&core.link),
+            seats: Seats::new(&core.link),
             core: core.clone(),
             open: Some(Open {
                 endpoint,
@@ -106,7 +102,7 @@ impl Host {
         if closing {
             self.handshakes.clear();
         }
-        self.watch_guest(ready);
+        self.peers.poll(ready, &mut self.seats, &self.registration);
         if let Some(looked) = endpoint.looked(&self.registration) {
             self.looked(looked);
         }
@@ -114,7 +110,7 @@ impl Host {
             return match endpoint.is_here() {
                 true => None,
                 // The job notifies the driver.
-                false => Some(NextStep::Wait(self.watch_due())),
+                false => Some(NextStep::Wait(self.peers.due())),
             };
         }
         self.changed |= ready.name;
@@ -134,7 +130,7 @@ impl Host {
         let spins = self.shake_hands(ready.handshake) | more;
         self.make_room();
         if self.handshakes.is_empty() {
-            self.slot.tidy();
+            self.seats.tidy();
         }
         if spins {
             return Some(NextStep::Spin);
@@ -144,8 +140,8 @@ impl Host {
             self.look,
             self.tidy,
             self.retry.unwrap_or(Deadline::Never),
-            self.slot.due(),
-            self.watch_due(),
+            self.seats.due(),
+            self.peers.due(),
         ];
         Some(NextStep::Wait(Deadline::first(handshakes.chain(others))))
     }
@@ -157,31 +153,6 @@ impl Host {
             self.tidy = Deadline::Never;
         }
         due && NameClaim::may_tidy()
-    }
-
-    fn watch_due(&self) -> Deadline {
-        self.watch.as_ref().map_or(Deadline::Never, PeerWatch::due)
-    }
-
-    fn watch_guest(&mut self, ready: &Readiness) {
-        let over = match &mut self.watch {
-            Some(watch) => watch.poll(ready, &self.core, &self.registration),
-            None => false,
-        };
-        if over {
-            self.watch = None;
-            self.slot.set_taken(false);
-        }
-        if self.watch.is_some() {
-            return;
-        }
-        if let Some(parts) = self.next.take() {
-            let mut watch = PeerWatch::new(parts, &self.core);
-            if watch.poll(ready, &self.core, &self.registration) {
-                return self.slot.set_taken(false);
-            }
-            self.watch = Some(watch);
-        }
     }
 
     fn looked(&mut self, looked: Result<bool>) {
@@ -205,9 +176,9 @@ impl Host {
     /// Takes the calls of guests. Returns whether there may be more of them.
     fn take_calls(&mut self, endpoint: &mut HostEndpoint) -> bool {
         self.retry = self.retry.filter(|at| !at.passed());
-        // While too much is unread no newcomer is served, unless only to be told to wait.
-        if self.watch.is_none() && self.core.is_full() {
-            self.core.failed(Arrivals::full());
+        // While the program has too much to take no newcomer is served, unless only to be told to wait.
+        if self.peers.is_empty() && self.core.is_full() {
+            self.core.failed(self.core.full());
             return false;
         }
         if self.retry.is_some() || endpoint.is_armed() {
@@ -221,9 +192,9 @@ impl Host {
                     let options = &self.core.link.options;
                     let begin = |channel| HostHandshake::new(channel, options);
                     self.handshakes.push(HandshakeTask::new(channel, begin));
-                    self.check_guest();
+                    self.check_seats();
                     // While the guest works on its first message.
-                    self.slot.make_ahead();
+                    self.seats.make_ahead();
                 }
                 Ok(None) => {
                     endpoint.arm();
@@ -249,11 +220,15 @@ impl Host {
         true
     }
 
-    /// Asks the kernel whether the guest lives: the next one replaces a dead one.
-    fn check_guest(&mut self) {
-        let lives = self.watch.as_ref().is_some_and(PeerWatch::is_alive);
-        let taken = lives || self.next.is_some() || self.core.is_full();
-        self.slot.set_taken(taken || self.core.link.has_served());
+    /// Looks whether a newcomer may have a seat.
+    fn check_seats(&mut self) {
+        let link = &self.core.link;
+        if link.options.seats == SeatLimit::One && self.seats.are_taken() {
+            // The next one comes in the place of one that has died.
+            self.peers.poll_all(&mut self.seats, &self.registration);
+        }
+        self.seats
+            .withhold(self.core.is_full() || link.has_served());
     }
 
     /// Goes on with the handshakes. `reported`: the peer of one of them has done something. Returns whether
@@ -261,21 +236,21 @@ impl Host {
     fn shake_hands(&mut self, reported: bool) -> bool {
         let mut spins = false;
         if !self.handshakes.is_empty() {
-            self.check_guest();
+            self.check_seats();
         }
         for mut task in std::mem::take(&mut self.handshakes) {
             let handshake = &mut task.handshake;
             let waited = handshake.waits();
             // One that waits costs nothing.
-            if waited && !reported && !self.slot.is_turn_of(handshake.ticket()) {
+            if waited && !reported && !self.seats.is_turn_of(handshake.ticket()) {
                 self.handshakes.push(task);
                 continue;
             }
-            self.check_guest();
+            self.check_seats();
             let link = &self.core.link;
             task.ask(link);
             let (name, options) = (link.name.as_str(), &link.options);
-            let polled = task.handshake.poll(name, options, &mut self.slot);
+            let polled = task.handshake.poll(name, options, &mut self.seats);
             if polled.is_pending() && task.ask(link) {
                 // The job notifies the driver.
                 self.handshakes.push(task);
@@ -293,7 +268,7 @@ impl Host {
                     Ok(()) => {
                         self.handshakes.push(task);
                         // So that it is there when the place becomes free.
-                        self.slot.make_ahead();
+                        self.seats.make_ahead();
                         continue;
                     }
                     Err(e) => Err(e),
@@ -309,20 +284,23 @@ impl Host {
                 Poll::Ready(outcome) => outcome,
             };
             let handshake = task.into_handshake();
-            if handshake.has_slot() {
-                self.slot.unreserve();
-            }
-            self.slot.leave(handshake.ticket());
+            let seat = self.leave(&handshake);
             match outcome.and_then(|()| handshake.finish()) {
-                Ok(parts) => self.connect(parts),
-                // Not an error of this host: a guest waits no longer.
-                Err(e) if waited && e.kind() == ErrorKind::NotConnected => {}
-                Err(e) => self.core.failed(e),
+                Ok(parts) => self
+                    .peers
+                    .connect(parts, &mut self.seats, &self.registration),
+                Err(e) => {
+                    self.release(seat);
+                    // Not an error of this host: a guest waits no longer.
+                    if !(waited && e.kind() == ErrorKind::NotConnected) {
+                        self.core.failed(e);
+                    }
+                }
             }
         }
         // The turn of one that was polled before those that were before it went.
         let next =
-            |task: &HandshakeTask<HostHandshake>| self.slot.is_turn_of(task.handshake.ticket());
+            |task: &HandshakeTask<HostHandshake>| self.seats.is_turn_of(task.handshake.ticket());
         spins || self.handshakes.iter().any(next)
     }
 
@@ -372,24 +350,24 @@ impl Host {
             Some(_) => handshake.displaced(),
             None => crowded(),
         };
-        if handshake.has_slot() {
-            self.slot.unreserve();
-        }
-        self.slot.leave(handshake.ticket());
+        let seat = self.leave(&handshake);
+        self.release(seat);
         handshake.give_up(&e);
         if stalled.is_some() {
             self.core.failed(e);
         }
     }
 
-    fn connect(&mut self, parts: Parts) {
-        // The previous guest has gone without its end having been noticed yet.
-        if let Some(old) = &mut self.watch {
-            old.replace();
+    /// A guest does not wait any more. Returns whose seat it has, if it has one.
+    fn leave(&mut self, handshake: &HostHandshake) -> Option<User> {
+        self.seats.leave(handshake.ticket());
+        handshake.user().filter(|_| handshake.has_seat()).cloned()
+    }
+
+    fn release(&mut self, seat: Option<User>) {
+        if let Some(user) = seat {
+            self.seats.release(&user);
         }
-        self.next = Some(parts);
-        self.slot.set_taken(true);
-        self.watch_guest(&Readiness::default());
     }
 }
 
@@ -405,11 +383,11 @@ impl LinkTask for Host {
                 let _ = spawn(JOB, move || drop(open));
             }
         } else {
-            self.watch_guest(ready);
+            self.peers.poll(ready, &mut self.seats, &self.registration);
         }
-        match &self.watch {
-            Some(watch) => NextStep::Wait(watch.due()),
-            None => NextStep::Finished,
+        match self.peers.is_empty() {
+            false => NextStep::Wait(self.peers.due()),
+            true => NextStep::Finished,
         }
     }
 

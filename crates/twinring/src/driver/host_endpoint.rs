@@ -9,7 +9,7 @@ use super::registration::{NameWatches, Registration};
 use super::threads::{Job, fault};
 use super::token::EventKind;
 use crate::error::{Error, ErrorKind, Result};
-use crate::os::endpoint::{Channel, Listener, NameClaim, NameWatch, Rendezvous, Spare};
+use crate::os::endpoint::{Channel, HostListener, NameClaim, NameWatch, Rendezvous, Spare};
 use crate::os::event::{Deadline, Watched};
 use crate::os::system_error;
 use crate::transfer::{LinkState, Name, Options};
@@ -21,8 +21,8 @@ const GRACE: Duration = Duration::from_millis(100);
 
 /// Released in this order.
 pub(super) struct HostEndpoint {
-    listening: Watched<Listener>,
-    listener: Arc<Listener>,
+    listening: Watched<HostListener>,
+    listener: Arc<HostListener>,
     place: Place,
     /// Whether the next call will be reported; each is reported once.
     armed: bool,
@@ -50,7 +50,7 @@ pub(super) struct Look {
     /// Guests can find us, and changes of the place are reported from now on.
     pub(super) is_safe: bool,
     /// The new listener, if it had to be restored.
-    listener: Result<Option<Arc<Listener>>>,
+    listener: Result<Option<Arc<HostListener>>>,
 }
 
 impl HostEndpoint {
@@ -153,7 +153,7 @@ impl HostEndpoint {
         Some(listener.map(|()| look.is_safe))
     }
 
-    fn replace(&mut self, listener: Arc<Listener>, registration: &Registration) -> Result<()> {
+    fn replace(&mut self, listener: Arc<HostListener>, registration: &Registration) -> Result<()> {
         self.listening = listen(registration, &listener)?;
         self.listener = listener;
         self.armed = false;
@@ -172,7 +172,7 @@ impl HostEndpoint {
 }
 
 impl Claimed {
-    fn look(&mut self, name: &Name, options: &Options, listener: &Listener) -> Look {
+    fn look(&mut self, name: &Name, options: &Options, listener: &HostListener) -> Look {
         self.watch.renew();
         let listener = match listener.is_lost() || self.claim.is_lost() {
             true => self.reopen(name, options).map(Some),
@@ -189,7 +189,7 @@ impl Claimed {
         }
     }
 
-    fn reopen(&mut self, name: &Name, options: &Options) -> Result<Arc<Listener>> {
+    fn reopen(&mut self, name: &Name, options: &Options) -> Result<Arc<HostListener>> {
         if self.claim.is_lost() {
             let rendezvous = Rendezvous::new(&name.key(), &options.rendezvous())?;
             self.claim = claim(&rendezvous, name)?;
@@ -226,6 +226,9 @@ fn claim(rendezvous: &Rendezvous, name: &Name) -> Result<NameClaim> {
     })
 }
 
-fn listen(registration: &Registration, listener: &Arc<Listener>) -> Result<Watched<Listener>> {
-    registration.watch(listener, Listener::source, EventKind::Called)
+fn listen(
+    registration: &Registration,
+    listener: &Arc<HostListener>,
+) -> Result<Watched<HostListener>> {
+    registration.watch(listener, HostListener::source, EventKind::Called)
 }

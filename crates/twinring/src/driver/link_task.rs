@@ -14,6 +14,10 @@ pub(super) struct Readiness {
     pub(super) name: bool,
     /// The peers of these watches hung up.
     pub(super) hung_up: Vec<u32>,
+    /// The connections of these watches are to be looked at, for this or another reason.
+    pub(super) peers: Vec<u32>,
+    /// Something may have happened that was not reported.
+    pub(super) all: bool,
 }
 
 /// What to do next for a link.

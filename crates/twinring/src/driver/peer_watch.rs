@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::link_task::Readiness;
 use super::registration::Registration;
-use super::token::{EventKind, MAX_WATCH};
+use super::token::{EventKind, watch_number};
 use crate::error::{By, End, Result};
 use crate::os::event::{Deadline, Watched};
+use crate::os::process::User;
 use crate::transfer::{Duplex, Ended, Owner, Parts, Session};
 
 /// A connection, and what tells the driver that its peer may have gone.
@@ -59,7 +60,7 @@ impl PeerWatch {
     pub(super) fn new(parts: Parts, core: &Core) -> PeerWatch {
         let (duplex, shown) = core.connect(parts);
         PeerWatch {
-            number: duplex.session.id as u32 & MAX_WATCH,
+            number: watch_number(duplex.session.id),
             duplex,
             shown,
             stage: Stage::Connected,
@@ -69,10 +70,13 @@ impl PeerWatch {
         }
     }
 
-    /// Whether the connection goes on and the peer lives, according to the kernel right now.
-    pub(super) fn is_alive(&self) -> bool {
-        let session = &self.duplex.session;
-        session.end().is_none() && !session.process.has_ended()
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The peer's user.
+    pub(super) fn user(&self) -> &User {
+        &self.duplex.session.peer.user
     }
 
     /// Ends the connection if it is over. Returns whether it has ended.
@@ -106,24 +110,15 @@ impl PeerWatch {
     }
 
     fn watch(&self, registration: &Registration) -> Result<Sources> {
-        let hung_up = EventKind::HungUp(self.number);
+        let (hung_up, ended) = (
+            EventKind::HungUp(self.number),
+            EventKind::Ended(self.number),
+        );
         let session = &self.duplex.session;
         Ok(Sources::Watched {
             _hung_up: registration.watch(session, |s| s.doorbells.hung_up(), hung_up)?,
-            _ended: registration.watch(session, |s| s.process.ended(), EventKind::Ended)?,
+            _ended: registration.watch(session, |s| s.process.ended(), ended)?,
         })
-    }
-
-    /// Another guest is connected: this one has gone, though that has not been noticed yet.
-    pub(super) fn replace(&mut self) {
-        if let Stage::Connected = self.stage {
-            let ended = self.duplex.session.verdict(false);
-            self.end(ended.unwrap_or(Ended {
-                sending: End::Crashed,
-                receiving: End::Crashed,
-                local: false,
-            }));
-        }
     }
 
     fn end(&mut self, ended: Ended) {

@@ -8,7 +8,7 @@ use super::event_loop::EventLoop;
 use super::link_task::LinkTask;
 use super::shared::Driver;
 use super::threads::spawn;
-use super::token::{EventKind, MAX_LINKS, Token};
+use super::token::{EventKind, MAX_LINKS, Token, watch_number};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::endpoint::{NameWatch, Rendezvous, Spare};
 use crate::os::event::{Source, Watched};
@@ -59,7 +59,10 @@ impl Registration {
     pub(super) fn notifier(&self) -> Arc<dyn NotifyDriver> {
         Arc::new(Notifier {
             driver: Arc::downgrade(&self.driver),
-            id: self.id,
+            token: Token {
+                link: self.id,
+                event: EventKind::Notified,
+            },
         })
     }
 
@@ -126,7 +129,11 @@ impl Starter {
     pub(super) fn begin(self, task: impl LinkTask + 'static) {
         let mut commands = self.driver.commands();
         commands.begun.push((self.id, Box::new(task)));
-        commands.notified.insert(self.id);
+        let begun = Token {
+            link: self.id,
+            event: EventKind::Notified,
+        };
+        commands.notified.insert(begun.encode());
         drop(commands);
         self.driver.poller.wake();
     }
@@ -171,16 +178,26 @@ impl NameWatches {
 struct Notifier {
     /// A closed link must not keep the driver's system resources alive.
     driver: Weak<Driver>,
-    id: u64,
+    token: Token,
 }
 
 impl NotifyDriver for Notifier {
     fn notify(&self) {
         if let Some(driver) = self.driver.upgrade() {
-            if driver.commands().notified.insert(self.id) {
+            if driver.commands().notified.insert(self.token.encode()) {
                 driver.poller.wake();
             }
         }
+    }
+
+    fn of_connection(&self, id: u64) -> Arc<dyn NotifyDriver> {
+        Arc::new(Notifier {
+            driver: self.driver.clone(),
+            token: Token {
+                link: self.token.link,
+                event: EventKind::PeerNotified(watch_number(id)),
+            },
+        })
     }
 }
 

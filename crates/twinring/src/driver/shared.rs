@@ -32,6 +32,7 @@ pub(super) struct Driver {
 #[derive(Default)]
 pub(super) struct Commands {
     pub(super) begun: Vec<(u64, Box<dyn LinkTask>)>,
+    /// Tokens.
     pub(super) notified: BTreeSet<u64>,
 }
 

@@ -14,8 +14,14 @@ pub(super) enum EventKind {
     Handshake,
     /// The peer of this watch hung up.
     HungUp(u32),
-    /// The peer's process may have ended; the kernel has to be asked.
-    Ended,
+    /// The process of this watch may have ended; the kernel has to be asked.
+    Ended(u32),
+    /// Another thread asks for a look at the link.
+    Notified,
+    /// Another thread asks for a look at the connection of this watch.
+    PeerNotified(u32),
+    /// Nothing could be reported for a while: anything may have happened.
+    Any,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +31,12 @@ pub(super) struct Token {
 }
 
 /// Numbers of watches start again after this one.
-pub(super) const MAX_WATCH: u32 = u32::MAX >> 3;
+const MAX_WATCH: u32 = u32::MAX >> 3;
+
+/// The number of the watch over the connection with this id.
+pub(super) fn watch_number(id: u64) -> u32 {
+    id as u32 & MAX_WATCH
+}
 
 /// Links of one driver have ids from 1 to below this.
 pub(super) const MAX_LINKS: u64 = MAX_TOKENS >> 32;
@@ -41,18 +52,25 @@ impl Token {
             EventKind::Name => (0, 1),
             EventKind::Handshake => (0, 2),
             EventKind::HungUp(watch) => (watch & MAX_WATCH, 3),
-            EventKind::Ended => (0, 4),
+            EventKind::Ended(watch) => (watch & MAX_WATCH, 4),
+            EventKind::Notified => (0, 5),
+            EventKind::PeerNotified(watch) => (watch & MAX_WATCH, 6),
+            EventKind::Any => (0, 7),
         };
         self.link << 32 | u64::from(watch) << 3 | event
     }
 
     pub(super) fn decode(token: u64) -> Token {
+        let watch = (token as u32) >> 3;
         let event = match token & 7 {
             0 => EventKind::Called,
             1 => EventKind::Name,
             2 => EventKind::Handshake,
-            3 => EventKind::HungUp((token as u32) >> 3),
-            _ => EventKind::Ended,
+            3 => EventKind::HungUp(watch),
+            4 => EventKind::Ended(watch),
+            5 => EventKind::Notified,
+            6 => EventKind::PeerNotified(watch),
+            _ => EventKind::Any,
         };
         let link = token >> 32;
         Token { link, event }
@@ -71,7 +89,10 @@ mod tests {
             EventKind::Handshake,
             EventKind::HungUp(0),
             EventKind::HungUp(MAX_WATCH),
-            EventKind::Ended,
+            EventKind::Ended(7),
+            EventKind::Notified,
+            EventKind::PeerNotified(MAX_WATCH),
+            EventKind::Any,
         ];
         for link in [1, 77, MAX_LINKS - 1] {
             for event in events {

@@ -69,6 +69,7 @@ impl<'a> GuestMachine<'a> {
                 versions: VERSIONS,
                 pages: self.options.pages,
                 max_message: self.options.max_message,
+                client: self.options.client,
                 name: self.name.to_owned(),
             }),
             GuestState::AwaitHello | GuestState::Wait(_) => Act::ReceiveOffer,

@@ -64,6 +64,12 @@ impl Ready {
         self.guest.max_message
     }
 
+    /// Which of the guest's links it is for, if it says so.
+    pub(super) fn client(&self) -> Option<u128> {
+        let client = u128::from_le_bytes(self.guest.client);
+        (client != 0).then_some(client)
+    }
+
     /// The answer if it is taken; with it both sides are connected.
     pub(super) fn welcome(&self) -> Message {
         Message::Welcome { id: self.id }
@@ -78,6 +84,7 @@ pub(super) struct GuestTerms {
     pages: Pages,
     /// The longest message that it accepts.
     max_message: u64,
+    client: [u8; 16],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -150,6 +157,7 @@ impl<'a> HostMachine<'a> {
             versions,
             pages,
             max_message,
+            client,
             name,
         } = message
         else {
@@ -170,6 +178,7 @@ impl<'a> HostMachine<'a> {
                 Pages::Reserved => Pages::Reserved,
             },
             max_message,
+            client,
         })
     }
 

@@ -23,8 +23,8 @@ use crate::transfer::{Options, Parts};
 /// How long the chosen guest may take to accept 512 bytes.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The slot for the one guest, for which several may be doing handshakes or waiting.
-pub(crate) trait GuestSlot {
+/// The seats for guests, for which several may be doing handshakes or waiting.
+pub(crate) trait GuestSeats {
     /// Whether it is the turn of the guest with this ticket. A guest that has none gets one, behind all
     /// others.
     fn turn(&mut self, ticket: &mut Option<Ticket>) -> Turn;
@@ -32,8 +32,11 @@ pub(crate) trait GuestSlot {
     /// Another was faster: the guest goes back to its place among those that wait, which is returned.
     fn put_back(&mut self, ticket: Ticket) -> u32;
 
-    /// Keeps the slot for the guest that is to be welcomed; `false` if it is taken.
-    fn reserve(&mut self) -> bool;
+    /// An error if this user has as many seats as one may have.
+    fn check(&self, user: &User) -> Result<()>;
+
+    /// Takes a seat for the guest with this ticket, which is to be welcomed; `false` if none is free.
+    fn take(&mut self, ticket: Option<Ticket>, user: &User) -> Result<bool>;
 
     /// Memory for a connection. Pending while it is being created; never if it has names.
     fn memory(&mut self, pages: Pages, names: Option<Names>) -> Poll<Result<NewMemory>>;
@@ -55,7 +58,7 @@ pub(crate) struct HostHandshake {
     identity: Option<(Process, Peer)>,
     admission: Admission,
     made: Option<Made>,
-    /// The slot is kept for this guest, which is being welcomed.
+    /// A seat is kept for this guest, which is being welcomed.
     welcoming: bool,
     /// A packet has been sent in part.
     sending: bool,
@@ -125,8 +128,8 @@ impl HostHandshake {
         self.deadline
     }
 
-    /// Whether the slot is kept for this guest.
-    pub(crate) fn has_slot(&self) -> bool {
+    /// Whether a seat is kept for this guest.
+    pub(crate) fn has_seat(&self) -> bool {
         self.welcoming
     }
 
@@ -187,7 +190,7 @@ impl HostHandshake {
         &mut self,
         name: &str,
         options: &Options,
-        slot: &mut dyn GuestSlot,
+        seats: &mut dyn GuestSeats,
     ) -> Poll<Result<()>> {
         if self.unheard && !self.deadline.passed() {
             let heard = wait(&[self.channel.source()], Deadline::Now);
@@ -199,7 +202,7 @@ impl HostHandshake {
         if self.refusing.is_none() {
             let mut machine = HostMachine::new(name, options);
             machine.state = self.state;
-            let worked = self.work(&mut machine, options, slot);
+            let worked = self.work(&mut machine, options, seats);
             self.state = machine.state;
             let e = match worked {
                 Ok(()) => return Poll::Ready(Ok(())),
@@ -227,7 +230,7 @@ impl HostHandshake {
         &mut self,
         machine: &mut HostMachine<'_>,
         options: &Options,
-        slot: &mut dyn GuestSlot,
+        seats: &mut dyn GuestSeats,
     ) -> Result<(), Stop> {
         loop {
             match (machine.next(), &mut self.identity, &self.made) {
@@ -239,6 +242,7 @@ impl HostHandshake {
                 (Act::Identify, Some((process, peer)), _) => {
                     let let_in = options.access.lets_in(process, peer);
                     if let_in {
+                        seats.check(&peer.user)?;
                         self.admission.check(options, process, peer)?;
                     }
                     machine.identified(peer, let_in)?;
@@ -249,7 +253,7 @@ impl HostHandshake {
                     handover.none_expected().map_err(wrong)?;
                 }
                 (Act::AskTurn, ..) => {
-                    let turn = slot.turn(&mut self.ticket);
+                    let turn = seats.turn(&mut self.ticket);
                     if turn == Turn::Soon {
                         self.check_silent()?;
                         return Err(Stop::Pending);
@@ -271,7 +275,7 @@ impl HostHandshake {
                         return Err(broken_off(io::ErrorKind::ConnectionReset.into()).into());
                     }
                     self.check_silent()?;
-                    if slot.turn(&mut self.ticket) != Turn::Now {
+                    if seats.turn(&mut self.ticket) != Turn::Now {
                         return Err(Stop::Pending);
                     }
                     self.channel.reset();
@@ -280,7 +284,7 @@ impl HostHandshake {
                 }
                 (Act::MakeOffer(pages), Some((process, _)), _) => {
                     let names = self.channel.names_for(process).map_err(unoffered)?;
-                    let Poll::Ready(memory) = slot.memory(pages, names) else {
+                    let Poll::Ready(memory) = seats.memory(pages, names) else {
                         return Err(Stop::Pending);
                     };
                     let memory = memory?;
@@ -297,14 +301,16 @@ impl HostHandshake {
                     // Meanwhile the guest is at work.
                     process.complete(peer);
                 }
-                (Act::Done, ..) if self.welcoming || slot.reserve() => {
+                (Act::Done, Some((_, peer)), _)
+                    if self.welcoming || seats.take(self.ticket, &peer.user)? =>
+                {
                     return self.welcome(machine.state);
                 }
                 (Act::Done, ..) => {
                     self.made = None;
                     self.deadline = Deadline::after(options.handshake_timeout);
                     let ticket = self.ticket.unwrap_or_else(|| not_asked());
-                    machine.passed_over(slot.put_back(ticket));
+                    machine.passed_over(seats.put_back(ticket));
                 }
                 _ => not_asked(),
             }
@@ -357,11 +363,12 @@ impl HostHandshake {
     /// The parts of the connection, after [`HostHandshake::poll`] was ready. By then, nobody else may have
     /// the channel.
     pub(crate) fn finish(self) -> Result<Parts> {
-        let (HostState::Ready(ready), Some((mut process, peer)), Some(made)) =
+        let (HostState::Ready(ready), Some((mut process, mut peer)), Some(made)) =
             (self.state, self.identity, self.made)
         else {
             not_asked()
         };
+        peer.client = ready.client();
         let channel = Arc::into_inner(self.channel).unwrap_or_else(|| not_asked());
         Ok(Parts {
             side: Side::Host,

@@ -1,6 +1,5 @@
 //! The memory of one connection, which a host creates.
 
-use std::io;
 use std::sync::Arc;
 
 use super::errors::unoffered;
@@ -11,7 +10,7 @@ use crate::os::event::LocalEvent;
 use crate::os::memory::{Memory, Pages};
 use crate::os::{memory_error, system_error};
 use crate::segment::{Segment, Shape};
-use crate::transfer::Options;
+use crate::transfer::{Options, random};
 
 /// The memory, and what goes with it.
 pub(crate) struct NewMemory {
@@ -58,12 +57,9 @@ pub(crate) fn make_memory(
 
 /// A shape with a new random id.
 fn new_shape(options: &Options) -> Result<Shape> {
-    let mut id = [0u8; 16];
-    getrandom::fill(&mut id)
-        .map_err(|e| system_error("cannot get random bytes", io::Error::other(e)))?;
     Ok(Shape {
         capacities: [options.ring_capacity; 2],
-        id,
+        id: random()?,
     })
 }
 

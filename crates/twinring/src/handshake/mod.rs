@@ -22,7 +22,7 @@ pub(crate) use act::{crowded, queued};
 pub(crate) use admission::Admitting;
 pub(crate) use guest_side::GuestHandshake;
 pub(crate) use host::Turn;
-pub(crate) use host_side::{GuestSlot, HostHandshake, Ticket};
+pub(crate) use host_side::{GuestSeats, HostHandshake, Ticket};
 pub(crate) use memory::{NewMemory, make_memory, may_make_ahead};
 #[cfg(fuzzing)]
 pub(crate) use packet::{Message, agree};

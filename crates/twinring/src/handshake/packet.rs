@@ -44,6 +44,8 @@ const FEATURES: std::ops::Range<usize> = 20..24;
 const PAGES_ON_DEMAND: u32 = 1;
 const MAX_MESSAGE: std::ops::Range<usize> = 24..32;
 const ID: std::ops::Range<usize> = 32..48;
+/// The same bytes as the connection's id.
+const CLIENT: std::ops::Range<usize> = ID;
 const CAPACITIES: [std::ops::Range<usize>; 2] = [48..56, 56..64];
 const REASON: std::ops::Range<usize> = 64..68;
 const TEXT_LEN: std::ops::Range<usize> = 68..72;
@@ -62,6 +64,8 @@ pub(crate) enum Message {
         /// What the guest accepts.
         pages: Pages,
         max_message: u64,
+        /// Random, and the same for all connections of the guest's link; zeros if it says none.
+        client: [u8; 16],
         name: String,
     },
     Hello {
@@ -157,8 +161,10 @@ impl Message {
                 versions,
                 pages,
                 max_message,
+                client,
                 name,
             } => {
+                put(CLIENT, client);
                 let features = match pages {
                     Pages::Reserved => 0,
                     Pages::OnDemand => PAGES_ON_DEMAND,
@@ -243,6 +249,7 @@ impl Message {
                 versions,
                 pages,
                 max_message,
+                client: id,
                 name: text.unwrap_or_default(),
             });
         }
@@ -252,6 +259,7 @@ impl Message {
                 versions,
                 pages,
                 max_message,
+                client: id,
                 name: text,
             },
             2 => Message::Hello {
@@ -330,17 +338,21 @@ mod tests {
                 any::<u32>(),
                 any::<bool>(),
                 any::<u64>(),
+                id,
                 text
             )
-                .prop_map(|(min, max, reserved, max_message, name)| Message::Knock {
-                    versions: Versions { min, max },
-                    pages: if reserved {
-                        Pages::Reserved
-                    } else {
-                        Pages::OnDemand
-                    },
-                    max_message,
-                    name
+                .prop_map(|(min, max, reserved, max_message, client, name)| {
+                    Message::Knock {
+                        versions: Versions { min, max },
+                        pages: if reserved {
+                            Pages::Reserved
+                        } else {
+                            Pages::OnDemand
+                        },
+                        max_message,
+                        client,
+                        name,
+                    }
                 }),
             (any::<u32>(), any::<u64>(), any::<[u64; 2]>(), id).prop_map(
                 |(version, max_message, capacities, id)| Message::Hello {
@@ -408,7 +420,7 @@ mod tests {
             (VERSION_MAX, "highest version spoken"),
             (FEATURES, "features asked for: bit 0"),
             (MAX_MESSAGE, "`max_message`"),
-            (ID, "connection id"),
+            (ID, "KNOCK: client id"),
             (CAPACITIES[0].clone(), "capacity of ring 0"),
             (CAPACITIES[1].clone(), "capacity of ring 1"),
             (TEXT, "text"),
@@ -447,6 +459,7 @@ mod tests {
             versions,
             pages: Pages::Reserved,
             max_message: 0,
+            client: [0; 16],
             name: String::new(),
         }
         .encode();

@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use super::Link;
 use super::connection::Connection;
+use super::listener::Listener;
 use super::status::Status;
-use crate::driver::{Callbacks, open};
-use crate::error::{Error, Result};
+use crate::driver::{Callbacks, Core, open};
+use crate::error::{Error, ErrorKind, Result};
 use crate::os::memory::Pages;
 use crate::os::process::{Access, Peer};
 use crate::segment::Side;
-use crate::transfer::{Admit, Name, Options, Wait};
+use crate::transfer::{
+    Admit, DEFAULT_CLIENT_RING_CAPACITY, DEFAULT_RING_CAPACITY, Name, Options, SeatLimit, Wait,
+    random,
+};
 
 /// Options for opening a link; made by [`Link::host`] and [`Link::guest`].
 ///
@@ -36,6 +40,10 @@ use crate::transfer::{Admit, Name, Options, Wait};
 pub struct Builder {
     name: String,
     options: Options,
+    /// What differs between links and listeners, if the program has said it.
+    ring_capacity: Option<u64>,
+    pages: Option<Pages>,
+    max_clients: Option<(usize, usize)>,
     callbacks: Callbacks<Connection>,
 }
 
@@ -70,11 +78,33 @@ impl Link {
     }
 }
 
+impl Listener {
+    /// Listens under this name, with the options that [`Builder::listen`] begins with: short for
+    /// `Link::host(name).listen()`.
+    ///
+    /// # Errors
+    /// As [`Builder::listen`].
+    ///
+    /// ```
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let listener = Listener::bind(&name)?;
+    /// assert_eq!(Listener::bind(&name).unwrap_err().kind(), ErrorKind::NameInUse);
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn bind(name: &str) -> Result<Listener> {
+        Link::host(name).listen()
+    }
+}
+
 impl Builder {
     pub(crate) fn new(side: Side, name: &str) -> Builder {
         Builder {
             name: name.to_owned(),
             options: Options::new(side),
+            ring_capacity: None,
+            pages: None,
+            max_clients: None,
             callbacks: Callbacks::default(),
         }
     }
@@ -97,7 +127,7 @@ impl Builder {
     /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn ring_capacity(mut self, bytes: u64) -> Builder {
-        self.options.ring_capacity = bytes;
+        self.ring_capacity = Some(bytes);
         self
     }
 
@@ -176,6 +206,31 @@ impl Builder {
     /// ```
     pub fn one_connection(mut self) -> Builder {
         self.options.one_connection = true;
+        self
+    }
+
+    /// A listener's clients at once: in all, and of one user. By default
+    /// [`DEFAULT_MAX_CLIENTS`](crate::DEFAULT_MAX_CLIENTS), or as many as the limit of open files allows (on Unix a
+    /// client takes 6 of them), for any user.
+    ///
+    /// A guest beyond the first limit waits until another has gone, in a queue: its calls that wait for a connection
+    /// say so with [`Busy`](crate::ErrorKind::Busy). One beyond its user's limit is refused with the same kind, and
+    /// tries again.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let listener = Link::host(&name).max_clients(1, 1).listen()?;
+    /// let first = Link::guest(&name).open()?;
+    /// let conn = listener.accept()?;
+    /// let second = Link::guest(&name).open()?;
+    /// let error = second.within(Duration::from_millis(50)).next().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Busy);
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn max_clients(mut self, all: usize, of_user: usize) -> Builder {
+        self.max_clients = Some((all, of_user));
         self
     }
 
@@ -284,8 +339,9 @@ impl Builder {
     }
 
     /// Whether the memory of both rings is reserved when a connection is made (or, by a host with
-    /// rings of up to 4 MiB for its first guest, when it is opened). The default is `true`.
-    /// Pages are reserved unless both sides say `false`.
+    /// rings of up to 4 MiB for its first guest, when it is opened). The default is `true` for the host of a link, and
+    /// `false` for a listener. A guest takes what the host has, unless it says `true` itself: then the memory is
+    /// reserved.
     ///
     /// Reserved: if the system lacks memory, the connection fails to form, with
     /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory); one that has formed never runs out. (In a
@@ -304,16 +360,15 @@ impl Builder {
     /// # use twinring::*;
     /// # let name = twinring::testing::unique_name();
     /// let host = Link::host(&name).ring_capacity(64 << 20).reserve_memory(false).open()?;
-    /// let guest = Link::guest(&name).reserve_memory(false).open()?;
+    /// let guest = Link::guest(&name).open()?;
     /// let conn = guest.within(Duration::from_secs(5)).next()?;
     /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn reserve_memory(mut self, reserve: bool) -> Builder {
-        self.options.pages = if reserve {
-            Pages::Reserved
-        } else {
-            Pages::OnDemand
-        };
+        self.pages = Some(match reserve {
+            true => Pages::Reserved,
+            false => Pages::OnDemand,
+        });
         self
     }
 
@@ -413,14 +468,76 @@ impl Builder {
     /// assert_eq!(Link::host(&name).open().unwrap_err().kind(), ErrorKind::NameInUse);
     /// # Ok::<(), twinring::Error>(())
     /// ```
-    pub fn open(self) -> Result<Link> {
+    pub fn open(mut self) -> Result<Link> {
+        let (capacity, pages) = match self.options.side {
+            Side::Host => (DEFAULT_RING_CAPACITY, Pages::Reserved),
+            // It takes what the host has.
+            Side::Guest => (DEFAULT_RING_CAPACITY, Pages::OnDemand),
+        };
+        self.options.ring_capacity = self.ring_capacity.unwrap_or(capacity);
+        self.options.pages = self.pages.unwrap_or(pages);
+        if self.options.side == Side::Guest {
+            self.options.client = random().map_err(|e| e.of_link(&self.name))?;
+        }
+        let check = |builder: &Builder| match builder.max_clients {
+            None => Ok(()),
+            Some(_) => Err(wrong("max_clients is for listeners: `listen`, not `open`")),
+        };
+        self.begin(check).map(Link::new)
+    }
+
+    /// Listens for guests of this name, each of which becomes a client of the [`Listener`] with a
+    /// [`Connection`] of its own. A listener is a host, with all options of one but two:
+    /// [`on_message`](Builder::on_message) ([`Listener::accept`] gives the connections) and
+    /// [`one_connection`](Builder::one_connection). What is different by default:
+    ///
+    /// * [`ring_capacity`](Builder::ring_capacity) is
+    ///   [`DEFAULT_CLIENT_RING_CAPACITY`](crate::DEFAULT_CLIENT_RING_CAPACITY);
+    /// * memory is not [reserved](Builder::reserve_memory): a client costs as much as has passed through its rings, up
+    ///   to their size.
+    ///
+    /// # Errors
+    /// As [`open`](Builder::open); [`OutOfHandles`](crate::ErrorKind::OutOfHandles) if this process may not have as
+    /// many files open as [`max_clients`](Builder::max_clients) clients take.
+    ///
+    /// ```
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let listener = Link::host(&name).max_clients(100, 20).listen()?;
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn listen(mut self) -> Result<Listener> {
+        self.options.ring_capacity = self.ring_capacity.unwrap_or(DEFAULT_CLIENT_RING_CAPACITY);
+        self.options.pages = self.pages.unwrap_or(Pages::OnDemand);
+        let check = |builder: &Builder| match &builder.options {
+            options if options.side == Side::Guest => {
+                Err(wrong("a guest cannot listen: begin with Link::host"))
+            }
+            options if options.callback => Err(wrong(
+                "on_message is for links: a listener's `accept` gives the connections",
+            )),
+            options if options.one_connection => {
+                Err(wrong("one_connection is for links: use max_clients"))
+            }
+            _ => Ok(()),
+        };
+        let many = SeatLimit::many(self.max_clients);
+        let many = many.map_err(|e| e.of_link(&self.name))?;
+        self.options.seats = many;
+        self.begin(check).map(Listener::new)
+    }
+
+    fn begin(self, check: impl FnOnce(&Builder) -> Result<()>) -> Result<Arc<Core>> {
         let name = Name::new(&self.name)?;
-        self.options
-            .check()
+        check(&self)
+            .and_then(|()| self.options.check())
             .and_then(|()| open(name.clone(), self.options, self.callbacks))
-            .map(Link::new)
             .map_err(|e| e.of_link(name.as_str()))
     }
+}
+
+fn wrong(what: &str) -> Error {
+    Error::new(ErrorKind::InvalidOption, what)
 }
 
 impl fmt::Debug for Builder {

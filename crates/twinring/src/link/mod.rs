@@ -3,7 +3,9 @@
 mod batch;
 mod builder;
 mod connection;
+mod connections;
 mod halves;
+mod listener;
 mod recv_stream;
 mod reservation;
 mod send_stream;
@@ -14,7 +16,9 @@ mod view;
 pub use batch::Batch;
 pub use builder::Builder;
 pub use connection::Connection;
+pub use connections::Connections;
 pub use halves::{RecvHalf, SendHalf};
+pub use listener::Listener;
 pub use recv_stream::RecvStream;
 pub use reservation::Reservation;
 pub use send_stream::SendStream;
@@ -28,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::driver::Core;
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::os::event::Deadline;
 use crate::os::threads_can_start;
 use crate::segment::Cause;
@@ -144,12 +148,6 @@ impl Link {
     /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn next(&self) -> Result<Connection> {
-        if self.core.link.options.callback {
-            return Err(self.core.link.named(crate::Error::new(
-                ErrorKind::Unsupported,
-                "the link's connections go to its on_message callback; open it without one to take them",
-            )));
-        }
         let owner = self.core.next(self.timeout.deadline())?;
         Ok(Connection::new(&owner))
     }
@@ -171,7 +169,7 @@ impl Link {
     /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn connections(&self) -> Connections<'_> {
-        Connections { link: self }
+        Connections::new(&self.core, self.timeout)
     }
 
     /// Sends one message on the connection that the program was told of last, by [`next`](Link::next) or
@@ -259,28 +257,5 @@ impl fmt::Debug for Link {
             .field("name", &self.name())
             .field("state", &self.core.link.state())
             .finish_non_exhaustive()
-    }
-}
-
-/// The connections of a link; made by [`Link::connections`].
-#[derive(Debug)]
-pub struct Connections<'a> {
-    link: &'a Link,
-}
-
-impl Iterator for Connections<'_> {
-    type Item = Connection;
-
-    fn next(&mut self) -> Option<Connection> {
-        loop {
-            match self.link.next() {
-                Ok(conn) => return Some(conn),
-                Err(e) => match e.kind() {
-                    ErrorKind::Closed | ErrorKind::Unsupported | ErrorKind::Forked => return None,
-                    _ if self.link.timeout.deadline() != Deadline::Never => return None,
-                    _ => {}
-                },
-            }
-        }
     }
 }

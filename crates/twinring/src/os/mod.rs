@@ -48,6 +48,20 @@ pub(crate) type OsHandle = std::os::fd::OwnedFd;
 #[cfg(windows)]
 pub(crate) type OsHandle = std::os::windows::io::OwnedHandle;
 
+/// How many descriptors or handles a connection takes on the side that has most.
+pub(crate) const HANDLES_PER_PEER: u64 = if cfg!(windows) { 16 } else { 6 };
+
+/// How many files this process may have open at once, if that is limited.
+pub(crate) fn open_files_limit() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit};
+        getrlimit(Resource::Nofile).current
+    }
+    #[cfg(windows)]
+    None
+}
+
 /// Whether the error means that the process or the system has run out of descriptors or handles,
 /// for which `io::ErrorKind` has no kind.
 pub(crate) fn is_out_of_handles(e: &std::io::Error) -> bool {

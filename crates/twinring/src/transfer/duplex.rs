@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::inbox::Inbox;
 use super::link_state::LinkState;
-use super::notify::NotifyDriver;
 use super::outbox::Outbox;
 use super::session::{Ended, Parts, Session};
 use crate::error::{By, End, Error, Result};
@@ -26,12 +25,8 @@ pub(crate) struct Duplex {
 const A_MOMENT: Duration = Duration::from_millis(20);
 
 impl Duplex {
-    pub(crate) fn new(
-        link: &Arc<LinkState>,
-        parts: Parts,
-        driver: Arc<dyn NotifyDriver>,
-    ) -> Arc<Duplex> {
-        let session = Arc::new(Session::new(parts, driver));
+    pub(crate) fn new(link: &Arc<LinkState>, parts: Parts) -> Arc<Duplex> {
+        let session = Arc::new(Session::new(parts, &*link.driver));
         Arc::new(Duplex {
             outbox: Outbox::new(link, &session),
             inbox: Inbox::new(link, &session),

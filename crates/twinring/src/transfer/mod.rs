@@ -11,6 +11,7 @@
 //! what both directions share, `owner` what the program holds of it.
 
 mod admit;
+mod broadcast;
 mod duplex;
 mod holder_thread;
 mod inbox;
@@ -27,6 +28,7 @@ mod overtaken;
 mod owner;
 mod pacer;
 mod returned;
+mod seat_limit;
 mod send;
 mod session;
 mod spinner;
@@ -35,22 +37,28 @@ mod timeout;
 mod wait;
 
 pub(crate) use admit::Admit;
+pub(crate) use broadcast::broadcast;
 pub(crate) use duplex::Duplex;
 pub(crate) use inbox::{InPlace, News, release};
 pub(crate) use incoming::{Event, ReceiveMode, too_long};
 pub(crate) use large::LargeMessage;
 pub(crate) use link_state::{LinkState, OnError, State, closed};
 pub use name::MAX_NAME_LEN;
-pub(crate) use name::Name;
+pub(crate) use name::{Name, random};
 #[cfg(feature = "_testing")]
 pub(crate) use net::{NO_NET, TO_LOSE};
 pub(crate) use notify::NotifyDriver;
 pub(crate) use options::Options;
-pub use options::{DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_MESSAGE, DEFAULT_RING_CAPACITY, Wait};
+pub use options::{
+    DEFAULT_CLIENT_RING_CAPACITY, DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_MESSAGE,
+    DEFAULT_RING_CAPACITY, Wait,
+};
 pub(crate) use outbox::{Outbox, give_back};
 pub(crate) use outgoing::{Reserved, checked_len};
 pub(crate) use overtaken::RingPlace;
 pub(crate) use owner::{Owner, Share};
+pub use seat_limit::DEFAULT_MAX_CLIENTS;
+pub(crate) use seat_limit::SeatLimit;
 pub(crate) use send::{send, send_batch};
 pub(crate) use session::{Ended, Parts, Session};
 pub use taken::Taken;

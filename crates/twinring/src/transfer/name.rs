@@ -48,10 +48,10 @@ impl Name {
 
     /// A name that nobody else has.
     pub(crate) fn random() -> Result<Name> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random)
-            .map_err(|e| system_error("cannot get random bytes", io::Error::other(e)))?;
-        Ok(Name(format!("pair {:032x}", u128::from_ne_bytes(random))))
+        Ok(Name(format!(
+            "pair {:032x}",
+            u128::from_ne_bytes(random()?)
+        )))
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -66,6 +66,14 @@ impl Name {
     pub(crate) fn key(&self) -> String {
         format!("{:032x}", xxhash_rust::xxh3::xxh3_128(self.0.as_bytes()))
     }
+}
+
+/// Bytes that nobody can guess.
+pub(crate) fn random() -> Result<[u8; 16]> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random)
+        .map_err(|e| system_error("cannot get random bytes", io::Error::other(e)))?;
+    Ok(random)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::admit::Admit;
+use super::seat_limit::SeatLimit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::endpoint::RendezvousOptions;
 use crate::os::memory::Pages;
@@ -17,6 +18,12 @@ use crate::segment::{CAPACITIES, Side};
 /// assert!(twinring::DEFAULT_RING_CAPACITY.is_power_of_two());
 /// ```
 pub const DEFAULT_RING_CAPACITY: u64 = 1024 * 1024;
+/// Default capacity of a ring of a [`Listener`](crate::Listener)'s: 64 KiB for each direction of each client.
+///
+/// ```
+/// assert!(twinring::DEFAULT_CLIENT_RING_CAPACITY < twinring::DEFAULT_RING_CAPACITY);
+/// ```
+pub const DEFAULT_CLIENT_RING_CAPACITY: u64 = 64 * 1024;
 /// Default length of the longest message that is received: 1 GiB.
 ///
 /// ```
@@ -68,6 +75,10 @@ pub(crate) struct Options {
     pub(crate) trusts_peer: bool,
     /// The link connects once.
     pub(crate) one_connection: bool,
+    /// For how many guests at once, if it is a host's.
+    pub(crate) seats: SeatLimit,
+    /// A guest's number, as [`Peer::client`](crate::Peer::client) tells it; zeros for none.
+    pub(crate) client: [u8; 16],
 }
 
 impl Options {
@@ -86,6 +97,8 @@ impl Options {
             callback: false,
             trusts_peer: false,
             one_connection: false,
+            seats: SeatLimit::One,
+            client: [0; 16],
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a program holds of a connection: the last handle that is dropped ends it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::duplex::Duplex;
 use crate::segment::Cause;
@@ -13,6 +13,8 @@ pub(crate) struct Owner {
     /// Shares that may send, times [`SENDER`], and those that may receive. In one word: a handle that does both
     /// goes at once, or another that comes meanwhile would be taken for half of one.
     shares: AtomicU64,
+    /// The program knows it.
+    told: AtomicBool,
 }
 
 const SENDER: u64 = 1 << 32;
@@ -30,7 +32,17 @@ impl Owner {
         Arc::new(Owner {
             duplex,
             shares: AtomicU64::new(0),
+            told: AtomicBool::new(false),
         })
+    }
+
+    pub(crate) fn set_told(&self) {
+        self.told.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the program knows it: before that, nothing is sent on it.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told.load(Ordering::Relaxed)
     }
 }
 
@@ -52,7 +64,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let Owner { duplex, shares } = &*self.owner;
+        let Owner { duplex, shares, .. } = &*self.owner;
         // AcqRel: of two halves that are dropped at once, one sees that it is the last.
         let left = shares.fetch_sub(self.count(), Ordering::AcqRel) - self.count();
         let (senders, receivers) = (left / SENDER, left % SENDER);

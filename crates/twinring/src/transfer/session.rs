@@ -144,8 +144,10 @@ impl Ended {
 }
 
 impl Session {
-    pub(crate) fn new(parts: Parts, driver: Arc<dyn NotifyDriver>) -> Session {
+    /// `driver`: how to reach it for the link.
+    pub(crate) fn new(parts: Parts, driver: &dyn NotifyDriver) -> Session {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let (segment, side) = (parts.segment, parts.side);
         let on_words = can_wait_on_words();
         if on_words {
@@ -153,7 +155,7 @@ impl Session {
         }
         let into = segment.ring_from(side.opposite());
         Session {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            id,
             peer: parts.peer,
             peer_max_message: parts.peer_max_message,
             doorbells: parts.doorbells,
@@ -169,7 +171,7 @@ impl Session {
             called: OnceLock::new(),
             caught: AtomicU64::new(0),
             unrung: AtomicU8::new(0),
-            driver,
+            driver: driver.of_connection(id),
             end: OnceLock::new(),
             mute: AtomicBool::new(false),
             seals: AtomicBool::new(false),

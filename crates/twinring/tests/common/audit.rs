@@ -124,3 +124,17 @@ impl std::str::FromStr for Audit {
         Ok(Audit(counts))
     }
 }
+
+/// All that the system lets a process have: a link takes a handful of descriptors.
+pub(crate) fn raise_limit_of_files() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let limit = getrlimit(Resource::Nofile);
+        let all = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
+        setrlimit(Resource::Nofile, all).unwrap();
+    }
+}

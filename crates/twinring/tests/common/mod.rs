@@ -35,7 +35,7 @@ mod watchdog;
 mod wine;
 
 pub(crate) use asleep::until_asleep;
-pub(crate) use audit::{AUDITED, count, slope};
+pub(crate) use audit::{AUDITED, count, raise_limit_of_files, slope};
 #[cfg(target_os = "linux")]
 pub(crate) use audit::{Audit, count_of};
 pub(crate) use child::Child;

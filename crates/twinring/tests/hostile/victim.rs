@@ -24,6 +24,7 @@ pub(crate) fn victim(parent: &'static Parent) {
         .builder()
         .ring_capacity(CAPACITY)
         .max_message(MAX_MESSAGE)
+        .reserve_memory(true)
         .handshake_timeout(patience)
         .on_status(|status| parent.say(text(status)))
         .on_error(|e| parent.say(format!("error {e:?}")))

@@ -383,13 +383,14 @@ fn finished_within_a_message() {
     let mut victim = Victim::start(&place, Side::Host, LONG);
     for leaves in [false, true] {
         let intruder = Intruder::enter(&place);
+        // First, or a victim that looks in between has everything.
+        intruder.frames(&[(0, frame(8, DATA, BEGIN))], 16);
         intruder.u32_at(OURS + SENDING).store(1, Relaxed);
         if leaves {
             intruder.u32_at(OURS + GOODBYE).store(4, Relaxed);
-        }
-        intruder.frames(&[(0, frame(8, DATA, BEGIN))], 16);
-        if leaves {
             drop(intruder);
+        } else {
+            intruder.ring();
         }
         let torn = |line: &str| line.contains("it finished within a message");
         victim.child.wait_for_line(torn);

@@ -107,7 +107,7 @@ def receive(sock, expected):
     assert kind == expected, f"kind {kind} in place of {expected}"
     # Encoded again, it shows that nothing else was set.
     if kind == KNOCK:
-        assert packet[:20] + bytes(4) + packet[24:] == pack(kind, low, high, most, text=text.encode())
+        assert packet[:20] + bytes(4) + packet[24:] == pack(kind, low, high, most, id, text=text.encode())
         assert packet[20] in (0, 1) and packet[21:24] == bytes(3)
     else:
         assert packet == pack(kind, low, high, most, id, capacities)

@@ -56,6 +56,7 @@ impl Terms {
                 versions: VERSIONS,
                 pages: options.pages,
                 max_message: options.max_message,
+                client: options.client,
                 name: name.clone(),
             },
             name,

@@ -1,7 +1,7 @@
 //! How two processes that know one name find each other.
 //!
 //! ```text
-//! host:   Rendezvous::new → claim → NameClaim ─ listen → Listener ─ accept → Channel ┐
+//! host:   Rendezvous::new → claim → NameClaim ─ listen → HostListener ─ accept → Channel ┐
 //! guest:  Rendezvous::new → connect ───────────────────────────────────→ Channel ┤
 //!                      NameWatcher (notices that a host may be there)           │
 //!         both: Channel::identify, send and receive packets ←───────────────┘
@@ -40,7 +40,7 @@ pub(crate) use sys::Rendezvous;
 
 /// A name that is ours until dropped.
 ///
-/// * `listen(&self) -> Result<Listener, Error>`;
+/// * `listen(&self) -> Result<HostListener, Error>`;
 /// * `is_lost(&self) -> bool`: someone has removed it without our doing, so that another process
 ///   could take it as well;
 /// * `tidy(&mut self)`: removes some of what hosts have left behind that were killed, which may take some
@@ -56,7 +56,7 @@ pub(crate) use sys::NameClaim;
 /// * `accept_with(&self, &Spare) -> io::Result<Option<Channel>>`: the same where `accept` has no descriptor
 ///   left, by the one in reserve. The channel is only for telling the guest so;
 /// * `is_lost(&self) -> bool`: someone has removed it, so that no guest finds us.
-pub(crate) use sys::Listener;
+pub(crate) use sys::HostListener;
 
 /// What a process keeps so that it can tell one guest at a time that it has no descriptors left
 /// (nothing on Windows, where a listener has its handle for the next guest already).

@@ -44,7 +44,7 @@ mod spare;
 
 pub(crate) use channel::Channel;
 pub(crate) use claim::NameClaim;
-pub(crate) use listener::Listener;
+pub(crate) use listener::HostListener;
 pub(crate) use offer::{Accepted, Handover, Names, Offer, PreparedOffer};
 pub(crate) use rendezvous::Rendezvous;
 pub(crate) use spare::Spare;

@@ -53,4 +53,4 @@ pub(crate) use channel::Channel;
 pub(crate) use names::Names;
 pub(crate) use offer::{Accepted, Handover, Offer, PreparedOffer};
 pub(super) use rendezvous::HostNotice;
-pub(crate) use rendezvous::{Listener, NameClaim, Rendezvous};
+pub(crate) use rendezvous::{HostListener, NameClaim, Rendezvous};

@@ -36,6 +36,10 @@ pub struct Peer {
     pub integrity: Option<Integrity>,
     /// Windows: whether it runs elevated, as administrator; known as the integrity level is. `None` elsewhere.
     pub elevated: Option<bool>,
+    /// A host's guest: a number that is the same for all connections of one [`Link`](crate::Link) there, and of no other
+    /// link. It is random, so nobody can guess it: a client that comes back proves by it who it was. Not known yet when
+    /// [`admit`](crate::Builder::admit) is asked. `None` of a host, or if the guest says none.
+    pub client: Option<u128>,
 }
 
 impl Peer {
@@ -49,6 +53,7 @@ impl Peer {
             executable: None,
             integrity: None,
             elevated: None,
+            client: None,
         }
     }
 }

@@ -12,7 +12,7 @@ use rustix::net::{SocketAddrUnix, bind, listen};
 use super::errors::unusable;
 use super::files::{identity, leads_to, own_uid};
 use super::leftovers;
-use super::listener::Listener;
+use super::listener::HostListener;
 use super::lock::{self, Locked};
 use super::rendezvous::Rendezvous;
 use super::rules::Rules;
@@ -121,7 +121,7 @@ pub(crate) struct NameClaim {
 }
 
 impl NameClaim {
-    pub(crate) fn listen(&self) -> Result<Listener, Error> {
+    pub(crate) fn listen(&self) -> Result<HostListener, Error> {
         let fresh = format!("{}.new", self.place.key);
         let listener = self.listen_at(&fresh);
         if listener.is_err() {
@@ -131,7 +131,7 @@ impl NameClaim {
     }
 
     /// Listens under this name, and renames it to the one that guests know.
-    fn listen_at(&self, fresh: &str) -> Result<Listener, Error> {
+    fn listen_at(&self, fresh: &str) -> Result<HostListener, Error> {
         let place = &self.place;
         let fail = |e| place.failed("make the socket", e);
         // We hold the lock, so anything here belongs to a dead host.
@@ -154,7 +154,7 @@ impl NameClaim {
         let made = statat(&self.directory, fresh, AtFlags::SYMLINK_NOFOLLOW).map_err(fail)?;
         let name = place.socket_name();
         renameat(&self.directory, fresh, &self.directory, &name).map_err(fail)?;
-        Ok(Listener {
+        Ok(HostListener {
             socket,
             path: place.directory.join(name),
             file: identity(&made),

@@ -14,14 +14,14 @@ use crate::os::event::Source;
 use crate::os::process::NotInChildren;
 
 #[derive(Debug)]
-pub(crate) struct Listener {
+pub(crate) struct HostListener {
     pub(super) socket: NotInChildren,
     pub(super) path: PathBuf,
     /// The identity of the socket's file.
     pub(super) file: (u64, u64),
 }
 
-impl Listener {
+impl HostListener {
     pub(crate) fn is_lost(&self) -> bool {
         !leads_to(&self.path, self.file)
     }

@@ -311,7 +311,7 @@ impl NameClaim {
 
     pub(crate) fn tidy(&mut self) {}
 
-    pub(crate) fn listen(&self) -> Result<Listener, Error> {
+    pub(crate) fn listen(&self) -> Result<HostListener, Error> {
         let place = &self.place;
         let name = self.pipe_name();
         let failed = |e| place.unusable(&format!("cannot listen on {name}"), e);
@@ -319,7 +319,7 @@ impl NameClaim {
         let pipe = self.first_instance(&name)?;
         let call = pipe::Call::begin(pipe, &called).map_err(failed)?;
         place.give_notice();
-        Ok(Listener {
+        Ok(HostListener {
             place: place.clone(),
             name,
             call: Mutex::new(call),
@@ -334,7 +334,7 @@ impl NameClaim {
         }
     }
 
-    /// As [`Listener::is_lost`].
+    /// As [`HostListener::is_lost`].
     pub(crate) fn is_lost(&self) -> bool {
         false
     }
@@ -368,7 +368,7 @@ impl NameClaim {
 
 /// One instance of the pipe always waits for a guest, from `listen` on.
 #[derive(Debug)]
-pub(crate) struct Listener {
+pub(crate) struct HostListener {
     place: Rendezvous,
     /// Of the pipe.
     name: String,
@@ -377,7 +377,7 @@ pub(crate) struct Listener {
     called: Arc<OwnedHandle>,
 }
 
-impl Listener {
+impl HostListener {
     /// The kernel's names stay for as long as their objects.
     pub(crate) fn is_lost(&self) -> bool {
         false

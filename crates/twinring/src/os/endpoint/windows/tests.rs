@@ -14,7 +14,7 @@ use windows_sys::Win32::Foundation::GetHandleInformation;
 use super::offer::{area, will_take};
 use super::rendezvous::{name_of, pipe_name};
 use super::{
-    Channel, Handover, Listener, NameClaim, Offer, PreparedOffer, Rendezvous, claim, pipe,
+    Channel, Handover, HostListener, NameClaim, Offer, PreparedOffer, Rendezvous, claim, pipe,
 };
 use crate::error::ErrorKind;
 use crate::os::endpoint::common::{HANDOVER, PACKET, Packet, RendezvousOptions};
@@ -81,7 +81,7 @@ fn packet(byte: u8) -> Packet {
     packet
 }
 
-fn answer(listener: &Listener) -> Channel {
+fn answer(listener: &HostListener) -> Channel {
     loop {
         assert_eq!(wait(&[listener.source()], soon()).unwrap(), Some(0));
         if let Some(channel) = listener.accept().unwrap() {
@@ -91,7 +91,7 @@ fn answer(listener: &Listener) -> Channel {
 }
 
 struct Host {
-    listener: Listener,
+    listener: HostListener,
     claim: NameClaim,
 }
 

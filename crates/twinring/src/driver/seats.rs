@@ -1,73 +1,92 @@
-//! The slot for a host's one guest, the guests that wait for it, and the memory for the next one.
+//! A host's free seats, the guests that wait for one, and the memory for the next one.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
 use super::queue::Queue;
 use super::threads::{Job, fault};
-use crate::error::Result;
-use crate::handshake::{GuestSlot, NewMemory, Ticket, Turn, make_memory, may_make_ahead};
+use crate::error::{Error, ErrorKind, Result};
+use crate::handshake::{GuestSeats, NewMemory, Ticket, Turn, make_memory, may_make_ahead};
 use crate::os::endpoint::Names;
 use crate::os::event::Deadline;
 use crate::os::memory::Pages;
+use crate::os::process::User;
 use crate::transfer::LinkState;
 
-pub(super) struct Slot {
+pub(super) struct Seats {
     link: Arc<LinkState>,
-    /// A live guest is connected, or too much of earlier ones is unread.
-    taken: bool,
-    /// For a guest that is being welcomed.
-    reserved: bool,
+    /// How many guests of each user have a seat: they are connected, or being welcomed.
+    taken: HashMap<User, usize>,
+    /// No seat is given now, though some may be free.
+    withheld: bool,
     queue: Queue,
     spare: Option<NewMemory>,
     making: Option<Job<Result<NewMemory>>>,
 }
 
-impl Slot {
+impl Seats {
     /// Memory for the first guest is created before there is one. If that fails, the handshake tries
     /// again and reports the error.
-    pub(super) fn new(link: &Arc<LinkState>) -> Slot {
+    pub(super) fn new(link: &Arc<LinkState>) -> Seats {
         let options = &link.options;
         let spare = may_make_ahead(options).then(|| make_memory(options, Pages::Reserved, None));
-        Slot {
+        Seats {
             link: link.clone(),
-            taken: false,
-            reserved: false,
+            taken: HashMap::new(),
+            withheld: false,
             queue: Queue::default(),
             spare: spare.and_then(Result::ok),
             making: None,
         }
     }
 
-    pub(super) fn set_taken(&mut self, taken: bool) {
-        self.taken = taken;
+    /// Whether seats may be given at all.
+    pub(super) fn withhold(&mut self, withheld: bool) {
+        self.withheld = withheld;
     }
 
-    /// The guest that was being welcomed has been accepted, or has failed.
-    pub(super) fn unreserve(&mut self) {
-        self.reserved = false;
+    /// A guest of this user has gone, or was not connected after all: its seat is free.
+    pub(super) fn release(&mut self, user: &User) {
+        if let Some(count) = self.taken.get_mut(user) {
+            *count -= 1;
+            if *count == 0 {
+                self.taken.remove(user);
+            }
+        }
     }
 
-    fn is_taken(&self) -> bool {
-        self.taken || self.reserved
+    /// Whether every seat is taken.
+    pub(super) fn are_taken(&self) -> bool {
+        self.free() == 0
+    }
+
+    fn free(&self) -> usize {
+        let taken: usize = self.taken.values().sum();
+        self.link.options.seats.all().saturating_sub(taken)
+    }
+
+    /// How many seats can be offered.
+    fn offers(&self) -> usize {
+        if self.withheld { 0 } else { self.free() }
     }
 
     /// Whether the guest with this ticket waits, and its turn has come.
     pub(super) fn is_turn_of(&self, ticket: Option<Ticket>) -> bool {
-        let free = !self.is_taken();
-        ticket.is_some_and(|ticket| self.queue.is_next(ticket, free, Instant::now()))
+        let next = |ticket| self.queue.is_next(ticket, self.offers(), Instant::now());
+        ticket.is_some_and(next)
     }
 
     /// When it is the turn of the next guest, if nothing happens before.
     pub(super) fn due(&self) -> Deadline {
-        match self.queue.due() {
-            Some(at) if !self.is_taken() => Deadline::At(at),
+        match self.queue.due(Instant::now()) {
+            Some(at) if self.offers() > 0 => Deadline::At(at),
             _ => Deadline::Never,
         }
     }
 
-    /// This guest is connected, or has gone.
+    /// This guest is connected, or does not wait any more.
     pub(super) fn leave(&mut self, ticket: Option<Ticket>) {
         if let Some(ticket) = ticket {
             self.queue.leave(ticket);
@@ -79,7 +98,7 @@ impl Slot {
         if may_make_ahead(&self.link.options)
             && self.spare.is_none()
             && self.making.is_none()
-            && (!self.is_taken() || !self.queue.is_empty())
+            && (self.offers() > 0 || !self.queue.is_empty())
         {
             self.make();
         }
@@ -93,7 +112,7 @@ impl Slot {
 
     /// No guest waits for memory: releases what has been created for one that has gone.
     pub(super) fn tidy(&mut self) {
-        if self.is_taken() {
+        if self.offers() == 0 {
             self.spare = None;
         }
         if self
@@ -106,20 +125,38 @@ impl Slot {
     }
 }
 
-impl GuestSlot for Slot {
+impl GuestSeats for Seats {
     fn turn(&mut self, ticket: &mut Option<Ticket>) -> Turn {
-        let free = !self.is_taken();
-        self.queue.turn(ticket, free, Instant::now())
+        self.queue.turn(ticket, self.offers(), Instant::now())
     }
 
     fn put_back(&mut self, ticket: Ticket) -> u32 {
         self.queue.put_back(ticket)
     }
 
-    fn reserve(&mut self) -> bool {
-        let free = !self.is_taken();
-        self.reserved |= free;
-        free
+    fn check(&self, user: &User) -> Result<()> {
+        let seats = self.link.options.seats;
+        let most = seats.of_user();
+        match self.taken.get(user) {
+            // Those of a link wait for their turn.
+            Some(taken) if *taken >= most && most < seats.all() => Err(Error::new(
+                ErrorKind::Busy,
+                format!(
+                    "the host serves {most} clients of user {user}, as many as it takes of one user (`max_clients`)"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn take(&mut self, ticket: Option<Ticket>, user: &User) -> Result<bool> {
+        self.check(user)?;
+        let free = self.offers() > 0;
+        if free {
+            *self.taken.entry(user.clone()).or_default() += 1;
+            self.leave(ticket);
+        }
+        Ok(free)
     }
 
     fn memory(&mut self, pages: Pages, names: Option<Names>) -> Poll<Result<NewMemory>> {
