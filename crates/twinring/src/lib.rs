@@ -29,7 +29,7 @@
 //! # A link and its connections
 //! A [`Link`] is a name: it waits for a peer, and connects again by itself whenever the peer has gone. A
 //! [`Connection`] is between two processes, once. What fails on a connection fails for good, and says how the
-//! connection [ended](End); nothing that was sent on one goes to another.
+//! connection [ended](End); nothing that was sent on one goes to another. A [`Listener`] is a name for many guests.
 //!
 //! # How data flows
 //! Down the left side, and up the right one in the other process:
@@ -58,6 +58,7 @@
 //! | many small messages at once | [`send_batch`](Connection::send_batch) | [`recv_batch`](Connection::recv_batch) |
 //! | one message of any length in little memory | [`send_stream`](Connection::send_stream) | [`recv_stream`](Connection::recv_stream) |
 //! | to know what was done | [`flush`](Connection::flush), [`taken`](Connection::taken), [`take_unread`](Connection::take_unread) | [`Batch::take`] |
+//! | to await any of them | [`poll_ready`](Connection::poll_ready) | [`poll_ready`](Connection::poll_ready) |
 //! | to end well | [`finish`](Connection::finish) | `Ok(None)` |
 //! | to end otherwise | [`close`](Connection::close) | [`close`](Connection::close), [`stop`](Connection::stop) |
 //!
@@ -180,6 +181,6 @@ pub use self::{
     os::process::{Access, Group, Integrity, ParseGroupError, ParseUserError, Peer, User},
     transfer::{
         DEFAULT_CLIENT_RING_CAPACITY, DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_CLIENTS,
-        DEFAULT_MAX_MESSAGE, DEFAULT_RING_CAPACITY, MAX_NAME_LEN, Taken, Timeout, Wait,
+        DEFAULT_MAX_MESSAGE, DEFAULT_RING_CAPACITY, Interest, MAX_NAME_LEN, Taken, Timeout, Wait,
     },
 };

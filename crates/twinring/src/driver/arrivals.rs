@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
 
 use crate::error::{Error, ErrorKind};
 use crate::os::event::Deadline;
-use crate::transfer::{Duplex, Owner, SeatLimit};
+use crate::transfer::{Duplex, Owner, SeatLimit, Wakers};
 
 /// How many may be queued. Beyond that no further ones are made until some are taken, so that nothing committed is
 /// dropped and memory stays bounded.
@@ -18,6 +19,8 @@ pub(super) struct Arrivals {
     seats: SeatLimit,
     queue: Mutex<ArrivalQueue>,
     arrived: Condvar,
+    /// Tasks that wait for one.
+    tasks: Wakers,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +43,7 @@ impl Arrivals {
             seats,
             queue: Mutex::default(),
             arrived: Condvar::new(),
+            tasks: Wakers::default(),
         }
     }
 
@@ -56,6 +60,20 @@ impl Arrivals {
         queue.waiting.push_back(owner);
         queue.any = true;
         self.arrived.notify_all();
+        drop(queue);
+        self.tasks.wake();
+    }
+
+    /// Whether [`Arrivals::next`] would not wait; if not, the task is woken when that may have changed.
+    pub(super) fn poll_ready(
+        &self,
+        task: &Waker,
+        only_one: bool,
+        is_over: impl Fn() -> bool,
+    ) -> bool {
+        self.tasks.add(task);
+        let queue = self.queue();
+        !queue.waiting.is_empty() || only_one && queue.any || is_over()
     }
 
     /// The next one, waiting for it. `None` at the deadline, or once `is_over` says that none will come; after the
@@ -154,8 +172,10 @@ impl Arrivals {
 
     /// Makes everyone who waits look again.
     pub(super) fn wake_all(&self) {
-        let _queue = self.queue();
+        let queue = self.queue();
         self.arrived.notify_all();
+        drop(queue);
+        self.tasks.wake();
     }
 
     fn backlog(&self) -> usize {

@@ -1,6 +1,7 @@
 //! One link, as shared by the driver and the program's handles.
 
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 
 use super::arrivals::Arrivals;
 use super::notices::{Change, Notices};
@@ -61,6 +62,22 @@ impl Core {
                 "this link was for one connection, and has had it",
             ))),
             None => Err(link.named(link.not_connected_in_time(deadline))),
+        }
+    }
+
+    /// For tasks: ready if [`Core::next`] would not wait, or would fail.
+    pub(crate) fn poll_ready(&self, task: &Context<'_>) -> Poll<()> {
+        let (link, options) = (&self.link, &self.link.options);
+        if link.is_forked() || options.callback {
+            return Poll::Ready(());
+        }
+        let is_over = || link.is_closing();
+        match self
+            .arrivals
+            .poll_ready(task.waker(), options.one_connection, is_over)
+        {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
         }
     }
 

@@ -18,6 +18,7 @@ use super::shared::Driver;
 use super::token::{EventKind, NAME_WATCHER, Token};
 use crate::os::event::Deadline;
 use crate::os::system_error;
+use crate::transfer::Awaited;
 
 /// The pause after a failure that has no event to wait for.
 const RETRY: Duration = Duration::from_millis(100);
@@ -127,6 +128,14 @@ impl EventLoop {
                 EventKind::Ended(watch) | EventKind::PeerNotified(watch) => ready.peers.push(watch),
                 EventKind::Notified => {}
                 EventKind::Any => ready.all = true,
+                EventKind::DataRung(watch) => {
+                    ready.rung.push((watch, Awaited::Data));
+                    ready.peers.push(watch);
+                }
+                EventKind::SpaceRung(watch) => {
+                    ready.rung.push((watch, Awaited::Room));
+                    ready.peers.push(watch);
+                }
             }
         }
         for (_, id) in self.deadlines.range(..=(Instant::now(), u64::MAX)) {

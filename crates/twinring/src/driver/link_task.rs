@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::os::event::Deadline;
+use crate::transfer::Awaited;
 
 /// What has happened to a link since it was last polled.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub(super) struct Readiness {
     pub(super) name: bool,
     /// The peers of these watches hung up.
     pub(super) hung_up: Vec<u32>,
+    /// The peers of these watches have rung: for data, or for room.
+    pub(super) rung: Vec<(u32, Awaited)>,
     /// The connections of these watches are to be looked at, for this or another reason.
     pub(super) peers: Vec<u32>,
     /// Something may have happened that was not reported.

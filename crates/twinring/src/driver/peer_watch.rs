@@ -8,9 +8,10 @@ use super::link_task::Readiness;
 use super::registration::Registration;
 use super::token::{EventKind, watch_number};
 use crate::error::{By, End, Result};
-use crate::os::event::{Deadline, Watched};
+use crate::os::event::{Deadline, Poller, Watched};
 use crate::os::process::User;
-use crate::transfer::{Duplex, Ended, Owner, Parts, Session};
+use crate::os::system_error;
+use crate::transfer::{Awaited, Duplex, Ended, Owner, Parts, Session};
 
 /// A connection, and what tells the driver that its peer may have gone.
 pub(super) struct PeerWatch {
@@ -24,6 +25,7 @@ pub(super) struct PeerWatch {
     unrung: Option<Instant>,
     /// Dropped before the connection.
     sources: Sources,
+    rings: Rings,
 }
 
 enum Stage {
@@ -31,6 +33,18 @@ enum Stage {
     /// Everyone here has been told; a sender or receiver is still busy with it.
     Ending,
     Over,
+}
+
+/// The doorbells, for the tasks of the program.
+enum Rings {
+    /// There have been no tasks.
+    Unheard,
+    Watched {
+        data: Watched<Session>,
+        space: Watched<Session>,
+    },
+    /// The system has no resources for them, so the driver wakes the tasks now and then.
+    None,
 }
 
 enum Sources {
@@ -46,6 +60,9 @@ enum Sources {
 
 /// How often to check a peer that cannot be waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How often to wake tasks, if the doorbells cannot be listened to.
+const TASKS_LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// How soon to ask a sender that was busy again, or to ring a doorbell that the system had no memory for.
 const SOON: Duration = Duration::from_millis(1);
@@ -67,6 +84,7 @@ impl PeerWatch {
             hung_up: false,
             unrung: None,
             sources: Sources::New,
+            rings: Rings::Unheard,
         }
     }
 
@@ -95,6 +113,7 @@ impl PeerWatch {
                 }
             };
         }
+        self.hear(ready, registration);
         self.hung_up |= ready.hung_up.contains(&self.number);
         if let Sources::None = self.sources {
             self.hung_up |= self.duplex.session.has_hung_up();
@@ -107,6 +126,51 @@ impl PeerWatch {
         }
         self.finish(core);
         matches!(self.stage, Stage::Over)
+    }
+
+    /// Wakes tasks for which the peer has rung.
+    fn hear(&mut self, ready: &Readiness, registration: &Registration) {
+        let session = &self.duplex.session;
+        if let (Rings::Unheard, true) = (&self.rings, session.has_tasks()) {
+            self.rings = self.watch_rings(registration).unwrap_or(Rings::None);
+            // It may have rung before.
+            session.wake_tasks();
+        }
+        match &self.rings {
+            Rings::Unheard => {}
+            Rings::None => session.wake_tasks(),
+            Rings::Watched { data, space } => {
+                for (_, what) in ready
+                    .rung
+                    .iter()
+                    .filter(|(number, _)| *number == self.number)
+                {
+                    session.rung(*what);
+                    let watched = match what {
+                        Awaited::Data => data,
+                        Awaited::Room => space,
+                    };
+                    if Poller::REPORTS_RINGS_ONCE && watched.again().is_err() {
+                        self.rings = Rings::None;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn watch_rings(&self, registration: &Registration) -> Result<Rings> {
+        let session = &self.duplex.session;
+        let prepared = session.doorbells.prepare_rings();
+        prepared.map_err(|e| system_error("cannot listen to the doorbells", e))?;
+        let (data, space) = (
+            EventKind::DataRung(self.number),
+            EventKind::SpaceRung(self.number),
+        );
+        Ok(Rings::Watched {
+            data: registration.watch(session, |s| s.doorbells.data_rings(), data)?,
+            space: registration.watch(session, |s| s.doorbells.space_rings(), space)?,
+        })
     }
 
     fn watch(&self, registration: &Registration) -> Result<Sources> {
@@ -157,6 +221,9 @@ impl PeerWatch {
         match (&self.stage, &self.sources) {
             (Stage::Ending, _) => Deadline::after(SOON),
             _ if self.unrung.is_some() => Deadline::after(SOON),
+            _ if matches!(self.rings, Rings::None) && self.duplex.session.tasks_wait() => {
+                Deadline::after(TASKS_LOOK_AGAIN)
+            }
             (_, Sources::None) => Deadline::after(LOOK_AGAIN),
             _ => Deadline::Never,
         }

@@ -20,6 +20,10 @@ pub(super) enum EventKind {
     Notified,
     /// Another thread asks for a look at the connection of this watch.
     PeerNotified(u32),
+    /// The peer of this watch has rung for data.
+    DataRung(u32),
+    /// The peer of this watch has rung for room.
+    SpaceRung(u32),
     /// Nothing could be reported for a while: anything may have happened.
     Any,
 }
@@ -31,7 +35,7 @@ pub(super) struct Token {
 }
 
 /// Numbers of watches start again after this one.
-const MAX_WATCH: u32 = u32::MAX >> 3;
+const MAX_WATCH: u32 = u32::MAX >> 4;
 
 /// The number of the watch over the connection with this id.
 pub(super) fn watch_number(id: u64) -> u32 {
@@ -45,7 +49,7 @@ pub(super) const MAX_LINKS: u64 = MAX_TOKENS >> 32;
 pub(super) const NAME_WATCHER: u64 = 0;
 
 impl Token {
-    /// The link in the upper half, then the number of the watch, then the event in 3 bits.
+    /// The link in the upper half, then the number of the watch, then the event in 4 bits.
     pub(super) fn encode(self) -> u64 {
         let (watch, event) = match self.event {
             EventKind::Called => (0, 0),
@@ -56,13 +60,15 @@ impl Token {
             EventKind::Notified => (0, 5),
             EventKind::PeerNotified(watch) => (watch & MAX_WATCH, 6),
             EventKind::Any => (0, 7),
+            EventKind::DataRung(watch) => (watch & MAX_WATCH, 8),
+            EventKind::SpaceRung(watch) => (watch & MAX_WATCH, 9),
         };
-        self.link << 32 | u64::from(watch) << 3 | event
+        self.link << 32 | u64::from(watch) << 4 | event
     }
 
     pub(super) fn decode(token: u64) -> Token {
-        let watch = (token as u32) >> 3;
-        let event = match token & 7 {
+        let watch = (token as u32) >> 4;
+        let event = match token & 15 {
             0 => EventKind::Called,
             1 => EventKind::Name,
             2 => EventKind::Handshake,
@@ -70,6 +76,8 @@ impl Token {
             4 => EventKind::Ended(watch),
             5 => EventKind::Notified,
             6 => EventKind::PeerNotified(watch),
+            8 => EventKind::DataRung(watch),
+            9 => EventKind::SpaceRung(watch),
             _ => EventKind::Any,
         };
         let link = token >> 32;
@@ -93,6 +101,8 @@ mod tests {
             EventKind::Notified,
             EventKind::PeerNotified(MAX_WATCH),
             EventKind::Any,
+            EventKind::DataRung(MAX_WATCH),
+            EventKind::SpaceRung(3),
         ];
         for link in [1, 77, MAX_LINKS - 1] {
             for event in events {

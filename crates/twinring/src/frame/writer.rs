@@ -196,7 +196,8 @@ impl Writer {
         self.need_for(message) <= self.ring.capacity()
     }
 
-    fn need_for(&self, message: usize) -> u64 {
+    /// The room that a message of this length needs, in as many frames as it takes.
+    pub(crate) fn need_for(&self, message: usize) -> u64 {
         let chunk = self.max_payload as u64;
         let message = message as u64;
         // Each chunk with its header and gap, one padding shorter than a chunk's frame, and the

@@ -5,6 +5,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 #[cfg(feature = "_testing")]
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
 
 use super::batch::Batch;
 use super::recv_stream::RecvStream;
@@ -15,7 +16,9 @@ use super::view::View;
 use crate::error::{End, Result};
 use crate::os::process::Peer;
 use crate::segment::Cause;
-use crate::transfer::{Duplex, Owner, Share, Taken, Timeout, send, send_batch};
+use crate::transfer::{
+    Duplex, Interest, Owner, Share, Taken, Timeout, poll_ready, send, send_batch,
+};
 
 /// A connection between this process and a peer: two directions, each of which ends by itself.
 ///
@@ -492,6 +495,41 @@ impl Connection {
     pub fn end(&self) -> Option<End> {
         let ended = self.duplex.session.end();
         ended.map(|ended| ended.whole().clone())
+    }
+
+    /// For tasks: ready if a call for this would not wait now, or would fail. Otherwise the task is woken when that may have
+    /// changed; it then asks again. Never waits, takes nothing, and may be ready without a reason.
+    ///
+    /// So every call can be awaited, in any executor: make it on a handle [`within`](Connection::within)
+    /// [`Timeout::Now`](crate::Timeout::Now); if the error [is a timeout](crate::Error::is_timeout), wait for this, and call again. A
+    /// future that is dropped meanwhile has received or sent nothing. What is being received as a stream by another handle is
+    /// not there for this one. A message that is longer than the ring cannot go like this; it is
+    /// [`TooLarge`](crate::ErrorKind::TooLarge).
+    ///
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::task::{Poll, ready};
+    /// use twinring::{Connection, Interest, Timeout};
+    ///
+    /// async fn recv(conn: &Connection) -> twinring::Result<Option<Vec<u8>>> {
+    ///     let now = conn.within(Timeout::Now);
+    ///     poll_fn(|task| loop {
+    ///         match now.recv() {
+    ///             Err(e) if e.is_timeout() => ready!(now.poll_ready(Interest::Recv, task)),
+    ///             received => return Poll::Ready(received),
+    ///         }
+    ///     })
+    ///     .await
+    /// }
+    /// # let (host, guest) = twinring::testing::pair()?;
+    /// # host.send(b"hello")?;
+    /// # let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+    /// # let mut recv = std::pin::pin!(recv(&guest));
+    /// # assert!(recv.as_mut().poll(&mut task).is_ready());
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn poll_ready(&self, interest: Interest, task: &mut Context<'_>) -> Poll<()> {
+        poll_ready(&self.duplex, interest, task)
     }
 
     /// The process at the other end.

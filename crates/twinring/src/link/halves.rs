@@ -2,6 +2,8 @@
 
 use std::io::IoSlice;
 
+use std::task::{Context, Poll};
+
 use super::batch::Batch;
 use super::connection::Connection;
 use super::recv_stream::RecvStream;
@@ -11,7 +13,7 @@ use super::unread::Unread;
 use super::view::View;
 use crate::error::{End, Result};
 use crate::os::process::Peer;
-use crate::transfer::{Share, Taken, Timeout};
+use crate::transfer::{Interest, Share, Taken, Timeout};
 
 /// The sending half of a connection; made by [`Connection::split`].
 ///
@@ -132,6 +134,11 @@ impl SendHalf {
         self.0.end()
     }
 
+    /// As [`Connection::poll_ready`].
+    pub fn poll_ready(&self, interest: Interest, task: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_ready(interest, task)
+    }
+
     /// As [`Connection::peer`].
     pub fn peer(&self) -> &Peer {
         self.0.peer()
@@ -188,6 +195,11 @@ impl RecvHalf {
     /// As [`Connection::end`].
     pub fn end(&self) -> Option<End> {
         self.0.end()
+    }
+
+    /// As [`Connection::poll_ready`].
+    pub fn poll_ready(&self, interest: Interest, task: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_ready(interest, task)
     }
 
     /// As [`Connection::peer`].

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use super::Closer;
 use super::connection::Connection;
@@ -14,7 +15,7 @@ use crate::transfer::{Timeout, broadcast};
 
 /// The host of a name for many guests, each of which gets a [`Connection`] of its own.
 ///
-/// A guest is a [`Link`] like any other: it connects when there is a listener, and again when that has been started
+/// A guest is a [`Link`](crate::Link) like any other: it connects when there is a listener, and again when that has been started
 /// anew. Each time it is a new client, with a new connection; [`Peer::client`](crate::Peer::client) tells which
 /// are of one link. What one client does, or does not do, delays no other.
 ///
@@ -76,7 +77,7 @@ impl Listener {
         self.core.link.name.as_str()
     }
 
-    /// The same listener, whose calls wait at most this long, as [`Link::within`]. The connections that it gives do
+    /// The same listener, whose calls wait at most this long, as [`Link::within`](crate::Link::within). The connections that it gives do
     /// not inherit it.
     ///
     /// ```
@@ -97,8 +98,8 @@ impl Listener {
     /// too: it may have sent something. While 128 wait to be accepted, others are connected later.
     ///
     /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut) or, if the last attempt of a guest has failed, the kind of that failure;
-    /// [`Closed`](ErrorKind::Closed) after [`close`](Listener::close).
+    /// [`TimedOut`](crate::ErrorKind::TimedOut) or, if the last attempt of a guest has failed, the kind of that failure;
+    /// [`Closed`](crate::ErrorKind::Closed) after [`close`](Listener::close).
     ///
     /// ```
     /// # use twinring::*;
@@ -112,6 +113,22 @@ impl Listener {
     pub fn accept(&self) -> Result<Connection> {
         let owner = self.core.next(self.timeout.deadline())?;
         Ok(Connection::new(&owner))
+    }
+
+    /// For tasks: ready if [`accept`](Listener::accept) would not wait, or would fail; otherwise the task is woken when that may
+    /// have changed. As [`Connection::poll_ready`].
+    ///
+    /// ```
+    /// # use std::task::{Context, Waker};
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// # let mut task = Context::from_waker(Waker::noop());
+    /// let listener = Listener::bind(&name)?;
+    /// assert!(listener.poll_ready(&mut task).is_pending());
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn poll_ready(&self, task: &mut Context<'_>) -> Poll<()> {
+        self.core.poll_ready(task)
     }
 
     /// The clients, one after the other, as [`accept`](Listener::accept) gives them. Ends once the listener is closed
@@ -151,7 +168,7 @@ impl Listener {
     }
 
     /// Sends one message to all [`clients`](Listener::clients). Returns those that did not get it, each with the
-    /// reason: mostly that it had no room ([`TimedOut`](ErrorKind::TimedOut)), because it does not read. The program may
+    /// reason: mostly that it had no room ([`TimedOut`](crate::ErrorKind::TimedOut)), because it does not read. The program may
     /// then skip it, [`close`](Connection::close) it, or send to it again.
     ///
     /// Waits as long as [`within`](Listener::within) says, for all of them together; without it, not at all, so that no

@@ -29,6 +29,7 @@ pub use view::View;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::driver::Core;
@@ -150,6 +151,22 @@ impl Link {
     pub fn next(&self) -> Result<Connection> {
         let owner = self.core.next(self.timeout.deadline())?;
         Ok(Connection::new(&owner))
+    }
+
+    /// For tasks: ready if [`next`](Link::next) would not wait, or would fail; otherwise the task is woken when that may
+    /// have changed. As [`Connection::poll_ready`].
+    ///
+    /// ```
+    /// # use std::task::{Context, Waker};
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// # let mut task = Context::from_waker(Waker::noop());
+    /// let guest = Link::guest(&name).open()?;
+    /// assert!(guest.poll_ready(&mut task).is_pending());
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn poll_ready(&self, task: &mut Context<'_>) -> Poll<()> {
+        self.core.poll_ready(task)
     }
 
     /// The connections of this link, one after the other, as [`next`](Link::next) gives them. Ends once the

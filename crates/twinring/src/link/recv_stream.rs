@@ -128,7 +128,7 @@ impl RecvStream {
             Here::InRing { frame, rest } => {
                 let mut current = duplex.inbox.borrowed();
                 let place = current.reader.keep(frame, &duplex.session.kept);
-                release(current);
+                release(current, &self.share.owner.duplex.session);
                 View::in_ring(rest, Hold::new(duplex, place))
             }
         }))
@@ -168,7 +168,7 @@ impl RecvStream {
         let _ = self.give_back();
         let mut current = self.share.owner.duplex.inbox.borrowed();
         current.stop_stream(cause);
-        release(current);
+        release(current, &self.share.owner.duplex.session);
     }
 
     /// Waits until a message begins; `false` if none will.
@@ -205,7 +205,7 @@ impl RecvStream {
         };
         // Reading it may take long.
         current.wake_peer();
-        release(current);
+        release(current, &self.share.owner.duplex.session);
         found
     }
 
@@ -263,7 +263,7 @@ impl RecvStream {
             }
         };
         current.wake_peer();
-        release(current);
+        release(current, &self.share.owner.duplex.session);
         found
     }
 
@@ -289,7 +289,7 @@ impl RecvStream {
                 may
             }
         };
-        release(current);
+        release(current, &self.share.owner.duplex.session);
         taken
     }
 }

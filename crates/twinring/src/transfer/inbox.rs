@@ -103,7 +103,7 @@ impl Inbox {
         };
         // The callback may take long.
         current.wake_peer();
-        release(current);
+        release(current, &self.session);
         news
     }
 
@@ -116,7 +116,7 @@ impl Inbox {
         if let Some(place) = current.take_hold() {
             self.done(place.start, place.end);
         }
-        release(current);
+        release(current, &self.session);
         match received {
             Ok(Some(_)) => Ok(true),
             Ok(None) => Ok(false),
@@ -142,6 +142,7 @@ impl Inbox {
             && current.overtaken.is_empty()
             && self.session.end().is_none()
         {
+            release(current, &self.session);
             return Err(self.link.named(too_much_held(held)));
         }
         let mode = ReceiveMode::InPlace(message);
@@ -159,7 +160,7 @@ impl Inbox {
         };
         // The program may hold the message for long.
         current.wake_peer();
-        release(current);
+        release(current, &self.session);
         received
     }
 
@@ -175,7 +176,7 @@ impl Inbox {
         let mut current = self.begin(deadline)?;
         let received = self.collect(&mut current, bytes, ends, deadline);
         current.wake_peer();
-        release(current);
+        release(current, &self.session);
         received.map_err(|e| self.link.named(e))
     }
 
@@ -237,6 +238,7 @@ impl Inbox {
             Some(mut current) => current.take_returned(),
             None => self.session.call_receiver(),
         }
+        self.session.receiving_tasks.wake();
     }
 
     /// What has been received up to `end`, of the part that begins at `start`, is done.
@@ -273,7 +275,7 @@ impl Inbox {
             if !current.lent || !current.overtaken.is_empty() {
                 return Ok(current);
             }
-            drop(current);
+            release(current, &self.session);
             self.outlast_lending(deadline)?;
         }
     }
@@ -301,10 +303,13 @@ impl Inbox {
     /// Takes the ring for a stream; to be followed by [`Inbox::give_back`].
     pub(crate) fn lend(&self, deadline: Deadline) -> Result<()> {
         // For its checks.
-        drop(self.take_current(deadline)?);
+        release(self.take_current(deadline)?, &self.session);
         self.take_lending(deadline)?;
         match self.current.lock(deadline) {
-            Some(mut current) => current.lent = true,
+            Some(mut current) => {
+                current.lent = true;
+                release(current, &self.session);
+            }
             None => {
                 self.lending.give_back();
                 return Err(timed_out(deadline));
@@ -319,6 +324,7 @@ impl Inbox {
         self.borrowed().lent = false;
         self.holder.let_go();
         self.lending.give_back();
+        self.session.receiving_tasks.wake();
     }
 
     /// The right to receive, for the stream that has the ring; others take it only for moments.
@@ -383,12 +389,21 @@ impl Inbox {
     /// From now on nothing more is taken; to be followed by [`Inbox::tell_sealed`]. `false` if a receiver still
     /// had the right to receive at the deadline.
     pub(crate) fn seal(&self, deadline: Deadline) -> bool {
-        let sealed = self.current.lock(deadline);
-        if sealed.is_some() {
-            // Not before: what a receiver has just taken would come back to its sender as well.
-            self.session.kept.freeze();
-        }
-        sealed.is_some()
+        let Some(current) = self.current.lock(deadline) else {
+            return false;
+        };
+        // Not before: what a receiver has just taken would come back to its sender as well.
+        self.session.kept.freeze();
+        release(current, &self.session);
+        true
+    }
+
+    /// The right to receive, if nobody has it; otherwise the task is woken when it is given back.
+    pub(crate) fn current_for_task(&self) -> Option<Current<'_>> {
+        self.current.lock(Deadline::Now).or_else(|| {
+            self.session.receiving_tasks.turn_away();
+            self.current.lock(Deadline::Now)
+        })
     }
 
     /// Tells the peer that nothing more is taken: after the reason for it.
@@ -416,9 +431,10 @@ fn too_much_held(held: u64) -> Error {
 /// Gives the right to receive back, and wakes the peer if it waits for what was read. The fence between
 /// the two is the lock's; see [`FairLockGuard::leave`].
 #[inline]
-pub(crate) fn release(mut current: Current<'_>) {
+pub(crate) fn release(mut current: Current<'_>, session: &Session) {
     let released = current.reader.take_released();
     if let Some(current) = current.leave(|current| released && current.reader.is_awaited()) {
         current.wake_peer_now();
     }
+    session.receiving_tasks.let_in();
 }

@@ -8,7 +8,7 @@ use super::options::Wait;
 use super::overtaken::{Overtaken, RingPlace};
 use super::session::{Session, Woken, fault_end};
 use super::spinner::Spinner;
-use super::wait::{Failure, HasFrame, wait};
+use super::wait::{Condition, Failure, HasFrame, wait};
 use crate::error::{By, End, Error, ErrorKind, Result};
 use crate::frame::{Frame, Next, Piece, Reader};
 use crate::os::event::{Deadline, LocalEvent};
@@ -278,6 +278,24 @@ impl Incoming {
             receiving => receiving,
         });
         Ok(Event::Over)
+    }
+
+    /// Whether a step would not wait, or there is something wrong. If not, the wait has been announced, and stays so.
+    pub(crate) fn is_ready(&mut self) -> bool {
+        if self.session.end().is_some() || !self.overtaken.is_empty() {
+            return true;
+        }
+        // The driver is about to end it; the stream that has the ring is to give it back.
+        if self.broken || self.lent {
+            return false;
+        }
+        let mut news = HasFrame(&mut self.reader);
+        let met = news.is_met().is_ok_and(|met| !met) && news.announce().is_ok_and(|met| !met);
+        if met && !news.is_off(&self.session) {
+            return false;
+        }
+        news.retract();
+        true
     }
 
     /// How the direction ended; `None` as long as there may be more.

@@ -39,6 +39,8 @@ const ABORT: u8 = 1;
 const FINISH: u8 = 2;
 /// Nothing more comes, and the program did not say so.
 const ABANDON: u8 = 4;
+/// Not to be written: a task wants to look into the lane.
+const TASK: u8 = 8;
 
 /// The right to write to the ring.
 pub(crate) type Lane<'a> = FairLockGuard<'a, Outgoing>;
@@ -123,6 +125,26 @@ impl Outbox {
                 return Err(not_in_time(deadline));
             }
         }
+    }
+
+    /// The lane, if nobody has it; otherwise the task is woken when it is given back.
+    pub(crate) fn lane_for_task(&self) -> Option<Lane<'_>> {
+        self.lane.lock(Deadline::Now).or_else(|| {
+            self.note(TASK);
+            self.lane.lock(Deadline::Now)
+        })
+    }
+
+    /// Whether no large message is being sent; otherwise the task is woken when that is over.
+    pub(crate) fn is_free_for_large(&self) -> bool {
+        let free = self.large.acquire(Deadline::Now) || {
+            self.note(TASK);
+            self.large.acquire(Deadline::Now)
+        };
+        if free {
+            self.large.give_back();
+        }
+        free
     }
 
     /// A look into the lane, also while that is set aside.
@@ -235,8 +257,15 @@ impl Outbox {
 
     #[cold]
     fn write_due(&self) {
+        self.write_due_notes();
+        if self.due.fetch_and(!TASK, Ordering::Relaxed) & TASK != 0 {
+            self.session.sending_tasks.wake();
+        }
+    }
+
+    fn write_due_notes(&self) {
         // Again after unlocking: another note may have been left meanwhile.
-        while self.due.load(Ordering::Relaxed) != 0 {
+        while self.due.load(Ordering::Relaxed) & !TASK != 0 {
             let Some(mut lane) = self.lane.lock(Deadline::Now) else {
                 return;
             };

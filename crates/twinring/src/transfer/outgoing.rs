@@ -10,7 +10,7 @@ use super::pacer::{Pacer, chunk_within};
 use super::session::{Session, Woken};
 use super::spinner::Spinner;
 use super::taken::Taken;
-use super::wait::{Failure, HasRoom, sleep, wait};
+use super::wait::{Condition, Failure, HasRoom, sleep, wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Claim, Part, Payload, Untaken, Writer};
 use crate::os::event::Deadline;
@@ -164,6 +164,33 @@ impl Outgoing {
             }
             self.wait_for_room(self.writer.need(most), 0, deadline)?;
         }
+    }
+
+    /// Whether a message of this length would not wait for room, or there is something wrong; without a length, whether
+    /// all has been taken. If not, the wait has been announced, and stays so.
+    pub(crate) fn is_ready(&mut self, len: Option<usize>) -> bool {
+        if self.session.is_mute() || self.session.end().is_some() || self.writer.is_stopped() {
+            return true;
+        }
+        let need = match len {
+            // It goes as a whole or not at all, and never if that does not fit.
+            Some(len) if len > self.writer.max_payload() => match self.writer.could_hold(len) {
+                true => self.writer.need_for(len),
+                false => return true,
+            },
+            Some(len) => self.writer.need(len),
+            None => self.writer.need_read(self.writer.position()),
+        };
+        let mut room = HasRoom {
+            writer: &mut self.writer,
+            need,
+            stream: 0,
+        };
+        let full = room.is_met().is_ok_and(|met| !met) && room.announce().is_ok_and(|met| !met);
+        if !full {
+            room.retract();
+        }
+        !full
     }
 
     /// Publishes the first `len` bytes of what was reserved. Afterwards call

@@ -4,12 +4,13 @@
 //! it, so that nothing is unmapped or closed under them.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::net;
 use super::notify::NotifyDriver;
 use super::returned::Returned;
+use super::wakers::Wakers;
 use crate::error::{By, End, Error, ErrorKind};
 use crate::os::event::{
     Deadline, Doorbells, LocalEvent, Source, can_wait_on_words, wait, wait_on_word, wake_word,
@@ -64,6 +65,13 @@ pub(crate) struct Session {
     pub(crate) kept: Arc<Kept>,
     /// What was received and not taken.
     pub(crate) returned: Returned,
+    /// Tasks that wait for data, and those that wait for room.
+    pub(crate) receiving_tasks: Wakers,
+    pub(crate) sending_tasks: Wakers,
+    /// There have been tasks: the driver listens to the doorbells for them.
+    has_tasks: AtomicBool,
+    /// Threads that sleep on a doorbell, or are about to: for data, and for room.
+    sleepers: [AtomicU32; 2],
     driver: Arc<dyn NotifyDriver>,
     /// Set once, by this process or by the driver.
     end: OnceLock<Ended>,
@@ -171,6 +179,10 @@ impl Session {
             called: OnceLock::new(),
             caught: AtomicU64::new(0),
             unrung: AtomicU8::new(0),
+            receiving_tasks: Wakers::default(),
+            sending_tasks: Wakers::default(),
+            has_tasks: AtomicBool::new(false),
+            sleepers: [AtomicU32::new(0), AtomicU32::new(0)],
             driver: driver.of_connection(id),
             end: OnceLock::new(),
             mute: AtomicBool::new(false),
@@ -215,6 +227,7 @@ impl Session {
         if first {
             self.set_mute();
             self.over.set();
+            self.wake_tasks();
         }
         first
     }
@@ -261,6 +274,69 @@ impl Session {
                 called.set();
             }
         }
+        self.receiving_tasks.wake();
+    }
+
+    fn tasks(&self, what: Awaited) -> &Wakers {
+        match what {
+            Awaited::Data => &self.receiving_tasks,
+            Awaited::Room => &self.sending_tasks,
+        }
+    }
+
+    /// From now on the peer rings the doorbells, whatever this side's threads sleep on, and the driver listens. Before a
+    /// task's wait is announced, so that the peer knows by then.
+    pub(crate) fn let_driver_wake_tasks(&self) {
+        if self.has_tasks.load(Ordering::Relaxed) {
+            return;
+        }
+        if self.on_words.load(Ordering::Relaxed) {
+            self.segment.set_wake_mode(self.side, WAKE_BY_BOTH);
+        }
+        if !self.has_tasks.swap(true, Ordering::Relaxed) {
+            self.notify_driver();
+        }
+    }
+
+    /// Whether the driver is to listen to the doorbells.
+    pub(crate) fn has_tasks(&self) -> bool {
+        self.has_tasks.load(Ordering::Relaxed)
+    }
+
+    /// Makes all tasks look again.
+    pub(crate) fn wake_tasks(&self) {
+        self.receiving_tasks.wake();
+        self.sending_tasks.wake();
+    }
+
+    /// Whether tasks wait.
+    pub(crate) fn tasks_wait(&self) -> bool {
+        self.receiving_tasks.any() || self.sending_tasks.any()
+    }
+
+    /// The peer has rung, and the driver has heard it. Threads that sleep on the doorbell are to hear it too.
+    pub(crate) fn rung(&self, what: Awaited) {
+        let sleeps = self.sleepers[what as usize].load(Ordering::Relaxed) > 0;
+        match what {
+            Awaited::Data => self.doorbells.heard_data(sleeps),
+            Awaited::Room => self.doorbells.heard_space(sleeps),
+        }
+        self.tasks(what).wake();
+    }
+
+    /// A thread of ours is about to announce that it waits for `what`, and to sleep; to be passed to
+    /// [`Session::end_sleep`].
+    pub(crate) fn begin_sleep(&self, what: Awaited) -> u32 {
+        let on_doorbell = u32::from(!self.on_words.load(Ordering::Relaxed));
+        // Relaxed: the announcement follows, which the peer sees before it rings.
+        self.sleepers[what as usize].fetch_add(on_doorbell, Ordering::Relaxed);
+        on_doorbell
+    }
+
+    /// It has taken its announcement back, and with it that of tasks: they announce theirs again.
+    pub(crate) fn end_sleep(&self, what: Awaited, on_doorbell: u32) {
+        self.sleepers[what as usize].fetch_sub(on_doorbell, Ordering::Relaxed);
+        self.tasks(what).wake();
     }
 
     /// We want no more than what is there.

@@ -135,6 +135,7 @@ pub(crate) fn sleep<C: Condition>(
     interrupt: Option<&LocalEvent>,
     deadline: Deadline,
 ) -> Result<Woken, Failure> {
+    let on_doorbell = session.begin_sleep(C::AWAITED);
     let woken = match condition.announce() {
         // After the announcement: who changes this looks for that.
         Ok(false) if condition.is_off(session) => Ok(Woken::LookAgain),
@@ -155,5 +156,6 @@ pub(crate) fn sleep<C: Condition>(
         Err(fault) => Err(Failure::Peer(fault)),
     };
     condition.retract();
+    session.end_sleep(C::AWAITED, on_doorbell);
     woken
 }

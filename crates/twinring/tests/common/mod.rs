@@ -19,6 +19,7 @@ mod asleep;
 mod audit;
 mod child;
 mod ends;
+mod executor;
 #[cfg(target_os = "linux")]
 mod filter;
 mod freeze;
@@ -43,6 +44,7 @@ pub(crate) use ends::{
     ABANDONED, ABANDONED_HERE, CLOSED, CLOSED_HERE, CRASHED, STOPPED, end_text, ended, kind, of_io,
     stream_ended,
 };
+pub(crate) use executor::{block_on, when_ready};
 #[cfg(target_os = "linux")]
 pub(crate) use filter::refuse;
 pub(crate) use freeze::{freeze, thaw};

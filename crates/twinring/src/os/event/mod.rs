@@ -36,6 +36,9 @@ pub(crate) use sys::LocalEvent;
 /// * `data`, `space`, `hung_up` (`&self -> Source`): the same three, rung by the peer.
 ///
 /// * `ring_own_data(&self)`: as if the peer had rung for data, if this end `RINGS_ITSELF`;
+/// * `prepare_rings(&self) -> io::Result<()>`, then `data_rings`, `space_rings` (`&self -> Source`): the same two for a
+///   poller, beside whoever waits for `data` and `space`. After a report call `heard_data`, `heard_space`
+///   (`&self, others: bool`); `others`: threads may sleep on it, and are to hear it as well;
 /// * `HANG_UP_IS_FINAL`: whether a hang-up alone proves that the peer's end is gone.
 ///
 /// Ringing never blocks, whatever the peer does. It fails, with `false`, only if the system has no memory

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 #[cfg(target_os = "linux")]
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +35,8 @@ pub(crate) enum Source<'a> {
     HungUp(BorrowedFd<'a>),
     /// Ready when rung, and then drained.
     Doorbell(&'a Doorbell),
+    /// For a poller: reported each time that it is rung.
+    Rings(BorrowedFd<'a>),
     /// Never ready: used where a system has nothing to offer.
     Never,
 }
@@ -89,6 +92,8 @@ const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT;
 pub(crate) struct Doorbells {
     data: Doorbell,
     space: Doorbell,
+    /// The same socket as of `data`, for a poller that watches that for the peer's end already.
+    rings: OnceLock<OwnedFd>,
 }
 
 impl Doorbells {
@@ -102,6 +107,7 @@ impl Doorbells {
         Ok(Doorbells {
             data: Doorbell::new(connection)?,
             space: Doorbell::new(space)?,
+            rings: OnceLock::new(),
         })
     }
 
@@ -114,6 +120,37 @@ impl Doorbells {
     }
 
     pub(crate) fn ring_own_data(&self) {}
+
+    pub(crate) fn prepare_rings(&self) -> io::Result<()> {
+        if self.rings.get().is_none() {
+            let rings = rustix::io::fcntl_dupfd_cloexec(&self.data.socket, 0)?;
+            // The driver alone does this.
+            let _ = self.rings.set(rings);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn data_rings(&self) -> Source<'_> {
+        let rings = self.rings.get();
+        rings.map_or(Source::Never, |rings| Source::Rings(rings.as_fd()))
+    }
+
+    pub(crate) fn space_rings(&self) -> Source<'_> {
+        Source::Rings(self.space.socket.as_fd())
+    }
+
+    pub(crate) fn heard_data(&self, others: bool) {
+        // A thread that sleeps on it drains it.
+        if !others {
+            self.data.drain();
+        }
+    }
+
+    pub(crate) fn heard_space(&self, others: bool) {
+        if !others {
+            self.space.drain();
+        }
+    }
 
     pub(crate) fn hang_up(&self) {
         // Fails only if the peer hung up first.
@@ -236,7 +273,7 @@ pub(crate) fn wait(sources: &[Source<'_>], deadline: Deadline) -> io::Result<Opt
                 Source::Doorbell(doorbell) if !doorbell.closed.load(Ordering::Relaxed) => {
                     (doorbell.socket.as_fd(), PollFlags::IN)
                 }
-                Source::Doorbell(_) | Source::Never => return None,
+                Source::Doorbell(_) | Source::Rings(_) | Source::Never => return None,
             };
             Some((i, PollFd::from_borrowed_fd(fd, flags)))
         })

@@ -122,6 +122,31 @@ impl Doorbells {
         set(&self.ours.data);
     }
 
+    pub(crate) fn prepare_rings(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn data_rings(&self) -> Source<'_> {
+        self.data()
+    }
+
+    pub(crate) fn space_rings(&self) -> Source<'_> {
+        self.space()
+    }
+
+    pub(crate) fn heard_data(&self, others: bool) {
+        // The report has consumed it.
+        if others {
+            set(&self.ours.data);
+        }
+    }
+
+    pub(crate) fn heard_space(&self, others: bool) {
+        if others {
+            set(&self.ours.space);
+        }
+    }
+
     pub(crate) fn hang_up(&self) {
         set(&self.peers.hang_up);
     }

@@ -26,6 +26,8 @@ pub(crate) struct Poller {
 }
 
 impl Poller {
+    pub(crate) const REPORTS_RINGS_ONCE: bool = false;
+
     pub(crate) fn new() -> io::Result<Poller> {
         let epoll = Arc::new(epoll::create(CreateFlags::CLOEXEC)?);
         let event = LocalEvent::new()?;
@@ -109,6 +111,8 @@ fn interest(source: Source<'_>) -> Option<(BorrowedFd<'_>, EventFlags)> {
         Source::Readable(fd) => (fd, EventFlags::IN),
         Source::Writable(fd) => (fd, EventFlags::OUT),
         Source::HungUp(fd) => (fd, EventFlags::RDHUP),
+        // Each time: who is told need not ask for the next one.
+        Source::Rings(fd) => return Some((fd, EventFlags::IN | EventFlags::ET)),
         // The thread that waits for a doorbell sleeps on it itself.
         Source::Doorbell(_) | Source::Never => return None,
     };

@@ -28,6 +28,8 @@ pub(crate) struct Poller {
 }
 
 impl Poller {
+    pub(crate) const REPORTS_RINGS_ONCE: bool = false;
+
     pub(crate) fn new() -> io::Result<Poller> {
         let queue = Arc::new(kqueue()?);
         fcntl_setfd(&queue, FdFlags::CLOEXEC)?;
@@ -151,6 +153,7 @@ fn interest(source: Source<'_>) -> Option<Interest> {
         Source::Readable(fd) => (EventFilter::Read(fd.as_raw_fd()), EventFlags::ONESHOT, 0),
         Source::Writable(fd) => (EventFilter::Write(fd.as_raw_fd()), EventFlags::ONESHOT, 0),
         Source::HungUp(fd) => (EventFilter::Read(fd.as_raw_fd()), EventFlags::CLEAR, AT_END),
+        Source::Rings(fd) => (EventFilter::Read(fd.as_raw_fd()), EventFlags::CLEAR, 0),
         // The thread that waits for a doorbell sleeps on it itself.
         Source::Doorbell(_) | Source::Never => return None,
     };

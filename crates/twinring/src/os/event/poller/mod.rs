@@ -23,6 +23,7 @@ mod tests;
 ///   reports `token`, once, when that source of the owner is ready. Tokens are below [`MAX_TOKENS`];
 /// * `wait(&self, Deadline, &mut Vec<u64>) -> io::Result<()>`: appends the tokens that are ready, and
 ///   returns when there is one, at the deadline, or after a `wake`. One thread at a time;
+/// * `REPORTS_RINGS_ONCE`: whether that holds for the rings of doorbells as well; otherwise each is reported;
 /// * `wake(&self)`: thread-safe, never blocks.
 ///
 /// A token may be reported without a reason, or once more after its `Watched` is gone.

@@ -1,0 +1,84 @@
+//! Whether a call could go on now, for a task that waits for that.
+
+use std::task::{Context, Poll};
+
+use super::duplex::Duplex;
+use super::inbox::{Inbox, release};
+use super::outbox::Outbox;
+
+/// What a task waits for on a connection.
+///
+/// ```
+/// # let (host, guest) = twinring::testing::pair()?;
+/// use std::task::{Context, Waker};
+/// use twinring::Interest;
+///
+/// let mut task = Context::from_waker(Waker::noop());
+/// assert!(guest.poll_ready(Interest::Recv, &mut task).is_pending());
+/// host.send(b"hello")?;
+/// assert!(guest.poll_ready(Interest::Recv, &mut task).is_ready());
+/// # Ok::<(), twinring::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Interest {
+    /// There may be something to receive.
+    Recv,
+    /// There may be room for a message of this length, in bytes.
+    Send(usize),
+    /// The peer may have taken all that was sent.
+    Flush,
+}
+
+/// Pending only if the task is woken once that may have changed.
+pub(crate) fn poll_ready(duplex: &Duplex, interest: Interest, task: &mut Context<'_>) -> Poll<()> {
+    let session = &duplex.session;
+    // The call says what is wrong.
+    let callback = interest == Interest::Recv && duplex.link.options.callback;
+    if duplex.link.is_forked() || callback {
+        return Poll::Ready(());
+    }
+    // The look comes last: what changes before it is seen, what changes after it wakes.
+    let tasks = match interest {
+        Interest::Recv => &session.receiving_tasks,
+        Interest::Send(_) | Interest::Flush => &session.sending_tasks,
+    };
+    tasks.add(task.waker());
+    session.let_driver_wake_tasks();
+    let ready = match interest {
+        Interest::Recv => may_receive(&duplex.inbox),
+        Interest::Send(len) => may_send(&duplex.outbox, Some(len)),
+        Interest::Flush => may_send(&duplex.outbox, None),
+    };
+    match ready {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    }
+}
+
+/// Whether a receiver would not wait, or there is something wrong. If not, the peer has been asked to ring.
+fn may_receive(inbox: &Inbox) -> bool {
+    let session = &inbox.session;
+    // Whoever has it lets the tasks in when it gives it back.
+    let Some(mut current) = inbox.current_for_task() else {
+        return false;
+    };
+    let ready = current.is_ready();
+    release(current, session);
+    ready
+}
+
+/// Whether a sender of a message of this length would not wait, or there is something wrong; without a length, whether
+/// all has been taken. If not, the peer has been asked to ring.
+fn may_send(outbox: &Outbox, len: Option<usize>) -> bool {
+    let Some(mut lane) = outbox.lane_for_task() else {
+        return false;
+    };
+    let ready = lane.is_ready(len);
+    let is_large = len.is_some_and(|len| len > lane.writer.max_payload());
+    drop(lane);
+    let ready = ready && (!is_large || outbox.is_free_for_large());
+    // Another task may have been turned away meanwhile.
+    outbox.flush_due();
+    ready
+}

@@ -1,0 +1,142 @@
+//! Tasks that wait for something, each by its waker.
+
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+/// The tasks that wait for one thing. Each is woken once, and then asks again.
+#[derive(Debug, Default)]
+pub(crate) struct Wakers {
+    /// Whether there are any: a look that costs no lock.
+    any: AtomicBool,
+    /// A task found that another thread had what it wanted to look at: that one wakes it.
+    turned_away: AtomicBool,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+/// Beyond so many, all are woken: those that still wait ask again, and those that have gone are forgotten.
+const MOST: usize = 32;
+
+impl Wakers {
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waker>> {
+        // Nothing can panic while it is held.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on the task is woken. What it waits for has to be looked at after this.
+    pub(crate) fn add(&self, waker: &Waker) {
+        let mut waiting = self.waiting();
+        if waiting.iter().any(|known| known.will_wake(waker)) {
+            return;
+        }
+        let gone = match waiting.len() {
+            MOST.. => mem::take(&mut *waiting),
+            _ => Vec::new(),
+        };
+        waiting.push(waker.clone());
+        // Relaxed: a fence or a lock follows before the task looks, and stands before the look at this.
+        self.any.store(true, Ordering::Relaxed);
+        drop(waiting);
+        wake(gone);
+    }
+
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
+    }
+
+    /// A task could not look. Must be said before it tries for the last time.
+    pub(crate) fn turn_away(&self) {
+        // Relaxed: the lock that both try orders it, as for `Outbox::note`.
+        self.turned_away.store(true, Ordering::Relaxed);
+    }
+
+    /// Wakes the tasks that were turned away; after the lock was given back.
+    #[inline]
+    pub(crate) fn let_in(&self) {
+        if self.turned_away.load(Ordering::Relaxed) {
+            self.wake_all();
+        }
+    }
+
+    /// Wakes all tasks.
+    #[inline]
+    pub(crate) fn wake(&self) {
+        if self.any() {
+            self.wake_all();
+        }
+    }
+
+    #[cold]
+    fn wake_all(&self) {
+        let mut waiting = self.waiting();
+        self.any.store(false, Ordering::Relaxed);
+        self.turned_away.store(false, Ordering::Relaxed);
+        let woken = mem::take(&mut *waiting);
+        drop(waiting);
+        wake(woken);
+    }
+}
+
+/// Not within the lock: a waker is the program's, and may do anything.
+fn wake(wakers: Vec<Waker>) {
+    for waker in wakers {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Counter>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn each_task_is_woken_once() {
+        let wakers = Wakers::default();
+        let counter = Arc::new(Counter::default());
+        let waker = Waker::from(counter.clone());
+        for _ in 0..3 {
+            wakers.add(&waker);
+        }
+        assert!(wakers.any());
+        wakers.wake();
+        wakers.wake();
+        assert_eq!(counter.0.load(Ordering::Relaxed), 1);
+        assert!(!wakers.any());
+    }
+
+    #[test]
+    fn tasks_that_have_gone_do_not_pile_up() {
+        let wakers = Wakers::default();
+        let counter = Arc::new(Counter::default());
+        for _ in 0..1000 {
+            // Another task each time, as far as can be told.
+            let task = Arc::new(Forwarding(counter.clone()));
+            wakers.add(&Waker::from(task));
+        }
+        assert!(wakers.waiting().len() <= MOST);
+        wakers.wake();
+        assert_eq!(counter.0.load(Ordering::Relaxed), 1000);
+    }
+
+    struct Forwarding(Arc<Counter>);
+
+    impl Wake for Forwarding {
+        fn wake(self: Arc<Forwarding>) {
+            self.0.clone().wake();
+        }
+    }
+}
