@@ -122,6 +122,7 @@
 //! |---|---|---|
 //! | `twinring` | one for a process | finds peers, does handshakes, notices when peers go; while there are links |
 //! | `twinring-job` | one for each slow step: allocating the memory of a connection, looking into a [directory](Builder::directory), removing what hosts have left behind that were killed, asking the program about a peer ([`admit`](Builder::admit)) | only that, some milliseconds; longer if a directory or the program does not answer |
+//! | `twinring-serve` | 4 for each call of [`Listener::serve`], up to 64 while handlers wait | run the handlers; while that call runs |
 //! | `twinring-calls` | one for each link with callbacks | runs them; while the link is open, and until a running callback has returned |
 //! | `twinring-open` | one, on Windows, for a link that is opened by a thread that acts as another user | opens it as the process; until it is open |
 //! | `twinring-probe` | one, on Windows, for a link that is dropped and whose name is not free after half a second | shows whether threads can start; at once, or as soon as they can |
@@ -176,7 +177,7 @@ pub use self::{
     error::{By, End, Error, ErrorKind, Result},
     link::{
         Batch, Builder, Connection, Connections, Link, Listener, RecvHalf, RecvStream, Reservation,
-        SendHalf, SendStream, Status, Unread, View,
+        SendHalf, SendStream, Status, Unread, View, WaitSet,
     },
     os::process::{Access, Group, Integrity, ParseGroupError, ParseUserError, Peer, User},
     transfer::{

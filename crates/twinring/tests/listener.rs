@@ -2,17 +2,17 @@
 
 mod common;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{
-    Child, LIMIT, Parent, Place, Side, Watchdog, amount, check, connected, ended, freeze, kind,
-    message, peers, rounds, thaw, until,
+    ABANDONED, CLOSED, Child, LIMIT, Parent, Place, Side, Watchdog, amount, check, connected,
+    ended, freeze, kind, message, peers, rounds, thaw, until,
 };
-use twinring::{Connection, ErrorKind, Link, Listener, Timeout};
+use twinring::{Connection, ErrorKind, Interest, Link, Listener, Timeout, WaitSet};
 
-peers!(echoing, server, silent, talker);
+peers!(asking, deaf, echoing, server, silent, talker);
 
 /// Each connection of this guest asks for an echo and checks it, until the parent kills it.
 fn echoing(parent: &'static Parent) {
@@ -325,4 +325,163 @@ fn a_dropped_listener_lets_its_connections_go_on() {
     assert_eq!(accepted.within(LIMIT).recv().unwrap().unwrap(), b"go on");
     // The name is free.
     listen(&place);
+}
+
+/// Asks as many questions as it is told, and checks each answer.
+fn asking(parent: &'static Parent) {
+    let count: u64 = parent.next_as();
+    let conn = connected(&parent.builder().open().unwrap()).within(LIMIT);
+    for number in 0..count {
+        conn.send(&message(2, number, number as usize % 700))
+            .unwrap();
+        check(
+            &conn.recv().unwrap().unwrap(),
+            2,
+            number,
+            number as usize % 700,
+        );
+    }
+    conn.finish().unwrap();
+    assert_eq!(conn.recv().unwrap(), None);
+}
+
+/// Asks until nobody takes its questions any more, and hears no answer.
+fn deaf(parent: &'static Parent) {
+    let conn = connected(&parent.builder().open().unwrap());
+    while conn
+        .within(Duration::from_millis(200))
+        .send(&[0; 1000])
+        .is_ok()
+    {}
+    parent.say("deaf");
+    parent.wait_for_the_end();
+}
+
+/// Serves by echoing on a thread of its own, until the listener is closed.
+fn serve_echo(listener: &Listener) -> thread::JoinHandle<()> {
+    let listener = listener.clone();
+    thread::spawn(move || {
+        let served = listener.serve(|conn| {
+            let mut within = false;
+            move |message: &[u8]| {
+                assert!(!std::mem::replace(&mut within, true), "twice at once");
+                assert!(message != b"panic", "a fault, as a test");
+                // The client may have gone.
+                let _ = conn.send(message);
+                within = false;
+            }
+        });
+        served.unwrap();
+    })
+}
+
+#[test]
+fn a_pool_serves_all_clients() {
+    let _watchdog = Watchdog::new(60);
+    let place = Place::new();
+    let listener = listen(&place);
+    let server = serve_echo(&listener);
+    let count = rounds(amount(300, 5000), 300);
+    let mut clients: Vec<Child> = (0..6).map(|_| place.start("asking", Side::Guest)).collect();
+    for client in &mut clients {
+        client.say(count);
+    }
+    for client in clients {
+        client.finish();
+    }
+    listener.close(0, "");
+    server.join().unwrap();
+}
+
+#[test]
+fn clients_that_do_not_read_hold_up_no_other_client_of_a_pool() {
+    let _watchdog = Watchdog::new(60);
+    let place = Place::new();
+    let listener = listen(&place);
+    let server = serve_echo(&listener);
+    // More than the pool has threads at first.
+    let mut deaf: Vec<Child> = (0..6).map(|_| place.start("deaf", Side::Guest)).collect();
+    for client in &mut deaf {
+        client.expect("deaf");
+    }
+    let mut client = place.start("asking", Side::Guest);
+    client.say(50);
+    client.finish();
+    // Handlers that wait end with their connections.
+    listener.close(0, "");
+    server.join().unwrap();
+}
+
+#[test]
+fn a_handler_that_panics_loses_its_own_client() {
+    let _watchdog = Watchdog::new(60);
+    let place = Place::new();
+    let listener = listen(&place);
+    let server = serve_echo(&listener);
+    let links: Vec<Link> = (0..2)
+        .map(|_| place.guest().one_connection().open().unwrap())
+        .collect();
+    let conns: Vec<Connection> = links
+        .iter()
+        .map(|link| connected(link).within(LIMIT))
+        .collect();
+    conns[0].send(b"panic").unwrap();
+    assert_eq!(ended(conns[0].recv()), ABANDONED);
+    // It was not taken.
+    assert_eq!(
+        conns[0].take_unread().unwrap().collect::<Vec<_>>(),
+        [b"panic"]
+    );
+    conns[1].send(b"hello").unwrap();
+    assert_eq!(conns[1].recv().unwrap().unwrap(), b"hello");
+    listener.close(0, "");
+    server.join().unwrap();
+    assert_eq!(ended(conns[1].recv()), CLOSED);
+}
+
+/// More than Windows can wait for at once.
+#[test]
+fn a_set_waits_for_any_of_a_hundred() {
+    let _watchdog = Watchdog::new(60);
+    let place = Place::new();
+    let listener = listen(&place);
+    let links: Vec<Link> = (0..100).map(|_| place.guest().open().unwrap()).collect();
+    let senders: Vec<Connection> = links.iter().map(connected).collect();
+    let mut set = WaitSet::new();
+    for conn in (0..100).map(|_| accept(&listener)) {
+        set.add(&conn, Interest::Recv);
+    }
+    let sender = thread::spawn(move || {
+        for number in 0..20_u64 {
+            for sender in &senders {
+                sender.send(&message(3, number, 50)).unwrap();
+            }
+            if number % 5 == 0 {
+                // So that the set sleeps.
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        for sender in &senders {
+            sender.finish().unwrap();
+        }
+        senders
+    });
+    let mut next: HashMap<u64, u64> = HashMap::new();
+    while !set.is_empty() {
+        let ready = set.wait(LIMIT);
+        assert!(!ready.is_empty(), "nothing comes");
+        for conn in ready {
+            match conn.within(Timeout::Now).recv() {
+                Ok(Some(bytes)) => {
+                    let number = next.entry(conn.id()).or_default();
+                    check(&bytes, 3, *number, 50);
+                    *number += 1;
+                }
+                Ok(None) => set.remove(&conn),
+                Err(e) => assert!(e.is_timeout(), "{e}"),
+            }
+        }
+    }
+    assert!(next.len() == 100 && next.values().all(|number| *number == 20));
+    drop(sender.join().unwrap());
 }

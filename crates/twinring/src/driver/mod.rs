@@ -35,3 +35,4 @@ pub(crate) use self::core::Core;
 pub(crate) use callbacks::Callbacks;
 pub(crate) use notices::Change;
 pub(crate) use open::open;
+pub(crate) use threads::spawn;

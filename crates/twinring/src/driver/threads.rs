@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::os::keep_code;
 use crate::transfer::NotifyDriver;
 
-pub(super) fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<()> {
+pub(crate) fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<()> {
     keep_code()
         .and_then(|()| thread::Builder::new().name(name.to_owned()).spawn(f))
         .map(drop)

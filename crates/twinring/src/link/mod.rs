@@ -9,9 +9,11 @@ mod listener;
 mod recv_stream;
 mod reservation;
 mod send_stream;
+mod serve;
 mod status;
 mod unread;
 mod view;
+mod wait_set;
 
 pub use batch::Batch;
 pub use builder::Builder;
@@ -25,6 +27,7 @@ pub use send_stream::SendStream;
 pub use status::Status;
 pub use unread::Unread;
 pub use view::View;
+pub use wait_set::WaitSet;
 
 use std::fmt;
 use std::mem;
@@ -136,9 +139,9 @@ impl Link {
     /// is given too: it may have messages.
     ///
     /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut) or, if the last attempt to connect has failed, the kind of that
-    /// failure; [`Closed`](ErrorKind::Closed) after [`close`](Link::close);
-    /// [`Unsupported`](ErrorKind::Unsupported) with an `on_message` callback, which gets the connections.
+    /// [`TimedOut`](crate::ErrorKind::TimedOut) or, if the last attempt to connect has failed, the kind of that
+    /// failure; [`Closed`](crate::ErrorKind::Closed) after [`close`](Link::close);
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) with an `on_message` callback, which gets the connections.
     ///
     /// ```
     /// # use twinring::*;
@@ -193,7 +196,7 @@ impl Link {
     /// by `on_status`. Otherwise as [`Connection::send`].
     ///
     /// # Errors
-    /// As [`Connection::send`]; [`NotConnected`](ErrorKind::NotConnected), at once, if the program has no
+    /// As [`Connection::send`]; [`NotConnected`](crate::ErrorKind::NotConnected), at once, if the program has no
     /// connection.
     ///
     /// ```

@@ -108,7 +108,7 @@ impl<T> Watched<T> {
         }
     }
 
-    fn change(&self, flags: EventFlags, interest: Interest) -> io::Result<()> {
+    fn change(&self, flags: EventFlags, interest: Filter) -> io::Result<()> {
         let token = ptr::without_provenance_mut((self.token | interest.mark) as usize);
         let mut none: [Event; 0] = [];
         // SAFETY: the owner keeps the descriptor open, and `drop` removes it from the queue before it
@@ -135,7 +135,7 @@ impl<T> Drop for Watched<T> {
 }
 
 /// How the queue waits for a source.
-struct Interest {
+struct Filter {
     filter: EventFilter,
     how: EventFlags,
     /// Added to the token.
@@ -144,7 +144,7 @@ struct Interest {
 
 /// A queue cannot report the end of a socket alone, only together with what can be read. So the socket
 /// is reported at each change instead of once, and only its end is passed on.
-fn interest(source: Source<'_>) -> Option<Interest> {
+fn interest(source: Source<'_>) -> Option<Filter> {
     let (filter, how, mark) = match source {
         Source::LocalEvent(event) => {
             let fd = event.fd().as_raw_fd();
@@ -157,5 +157,5 @@ fn interest(source: Source<'_>) -> Option<Interest> {
         // The thread that waits for a doorbell sleeps on it itself.
         Source::Doorbell(_) | Source::Never => return None,
     };
-    Some(Interest { filter, how, mark })
+    Some(Filter { filter, how, mark })
 }
