@@ -5,7 +5,8 @@
 
 mod common;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use common::{
 };
 use twinring::{Connection, Link, Status, Wait};
 
-peers!(many_guests, many_clients, waiting);
+peers!(many_guests, many_clients, busy_client, waiting);
 
 /// Guests of one child.
 const PER_CHILD: usize = 100;
@@ -394,4 +395,71 @@ fn a_thousand_clients_of_one_name() {
     until("the others are there", || {
         listener.clients().len() == alive.len() * PER_CHILD
     });
+}
+
+/// Connects again and again, and sends, until it is killed.
+fn busy_client(parent: &'static Parent) {
+    loop {
+        let link = parent.builder().open().unwrap();
+        let conn = connected(&link);
+        for number in 0..50 {
+            if conn.send(&labelled(0, number, 300)).is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// Clients are killed at any moment, also within their handshakes: a server keeps nothing of them.
+#[test]
+fn clients_that_are_killed_leave_nothing_at_their_server() {
+    let (_watchdog, _alone) = (Watchdog::new(240), alone());
+    let place = Place::new();
+    let listener = place.host().listen().unwrap();
+    let server = {
+        let listener = listener.clone();
+        thread::spawn(move || {
+            let wrong = Arc::new(AtomicBool::new(false));
+            let served = listener.serve(|_conn| {
+                let (mut next, wrong) = (0, wrong.clone());
+                move |bytes: &[u8]| {
+                    if read_label(bytes) != Ok((0, next)) {
+                        wrong.store(true, Relaxed);
+                    }
+                    next += 1;
+                }
+            });
+            served.unwrap();
+            wrong.load(Relaxed)
+        })
+    };
+    let mut random = common::Random::unrepeatable();
+    let mut kill_some = |count: usize| {
+        for _ in 0..count {
+            let mut children: Vec<Child> = (0..3)
+                .map(|_| place.start("busy_client", Side::Guest))
+                .collect();
+            // Mostly when they have connected some times.
+            let most = if common::is_wine() { 400_000 } else { 20_000 };
+            thread::sleep(Duration::from_micros(random.below(most) as u64));
+            for child in &mut children {
+                child.kill_now();
+            }
+        }
+        until("all have gone", || listener.clients().is_empty());
+    };
+    // What is made once and kept.
+    kill_some(2);
+    let before = count();
+    kill_some(rounds(amount(15, 150), 5));
+    let mut after = count();
+    // The driver may be about to end the last handshakes.
+    until("all is given back", || {
+        after = count();
+        let grown = |i: usize| after[i] > before[i] + 3 && AUDITED[i] != "bytes of memory";
+        !(0..after.len()).any(grown)
+    });
+    println!("before {before:?}, after {after:?}");
+    listener.close(0, "");
+    assert!(!server.join().unwrap(), "a message was lost or came twice");
 }
