@@ -210,6 +210,8 @@ fn a_link_is_known_again_and_no_other() {
     let again = accept(&listener);
     assert_ne!(again.id(), first.id());
     assert_eq!(again.peer().client, Some(number));
+    // A process is the same each time.
+    assert_eq!(again.peer(), first.peer());
     let other = place.guest().open().unwrap();
     assert_ne!(accept(&listener).peer().client, Some(number));
     // Of a host nothing is known.

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -159,9 +160,17 @@ fn started(pid: i32) -> Option<SystemTime> {
         .nth(19)?
         .parse()
         .ok()?;
-    let up = clock_gettime(ClockId::Boottime);
-    let up = Duration::new(up.tv_sec.try_into().ok()?, up.tv_nsec.try_into().ok()?);
     let per_second = rustix::param::clock_ticks_per_second().max(1);
     let since_boot = Duration::from_millis(ticks.saturating_mul(1000) / per_second);
-    SystemTime::now().checked_sub(up)?.checked_add(since_boot)
+    booted()?.checked_add(since_boot)
+}
+
+/// When the system was started. Asked once: a process is told of by the same time each time.
+fn booted() -> Option<SystemTime> {
+    static BOOTED: OnceLock<Option<SystemTime>> = OnceLock::new();
+    *BOOTED.get_or_init(|| {
+        let up = clock_gettime(ClockId::Boottime);
+        let up = Duration::new(up.tv_sec.try_into().ok()?, up.tv_nsec.try_into().ok()?);
+        SystemTime::now().checked_sub(up)
+    })
 }

@@ -22,7 +22,8 @@ pub struct Peer {
     pub pid: u32,
     /// The user it runs as.
     pub user: User,
-    /// When it was started, if the system says so.
+    /// When it was started, if the system says so: of one process the same each time, to tell it from a later one with
+    /// the same id.
     pub started: Option<SystemTime>,
     /// Windows: the session it runs in: 0 for services, 1 and up for logged-on users.
     /// `None` elsewhere.
