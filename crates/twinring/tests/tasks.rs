@@ -286,6 +286,26 @@ fn send_side_by_side() {
     });
 }
 
+/// A thread that waits for the peer to take what was sent has the right to send for moments only.
+#[test]
+fn a_task_sends_beside_a_thread_that_flushes() {
+    let _watchdog = Watchdog::new(20);
+    let (host, guest) = Link::pair().unwrap();
+    host.send(b"first").unwrap();
+    thread::scope(|scope| {
+        let flusher = scope.spawn(|| host.within(LIMIT).flush());
+        for number in 0..50 {
+            block_on(send(&host, &[number])).0.unwrap();
+            thread::sleep(Duration::from_micros(300));
+        }
+        assert!(!flusher.is_finished());
+        for _ in 0..51 {
+            guest.recv().unwrap();
+        }
+        flusher.join().unwrap().unwrap();
+    });
+}
+
 /// A future that is dropped has taken nothing.
 #[test]
 fn a_dropped_future_has_received_nothing() {

@@ -87,6 +87,7 @@ impl<D: Deref<Target = Duplex>> LargeMessage<D> {
             self.number = lane.begun;
         }
         lane.hand_on(); // chunk
+        outbox.let_tasks_in();
         self.sent += len as u64;
         self.ended = ends;
         Ok(len)
@@ -146,6 +147,7 @@ impl<D: Deref<Target = Duplex>> LargeMessage<D> {
             lane.check()?;
             spinner = lane.sleep_until_read(position, self.number, spinner, patience)?;
             lane.hand_on();
+            outbox.let_tasks_in();
             if ready().is_some() {
                 break;
             }

@@ -258,7 +258,14 @@ impl Outbox {
     #[cold]
     fn write_due(&self) {
         self.write_due_notes();
-        if self.due.fetch_and(!TASK, Ordering::Relaxed) & TASK != 0 {
+        self.let_tasks_in();
+    }
+
+    /// Wakes the tasks that were turned away; after the lane was handed on by a call that goes on.
+    #[inline]
+    pub(crate) fn let_tasks_in(&self) {
+        if self.due.load(Ordering::Relaxed) & TASK != 0 {
+            self.due.fetch_and(!TASK, Ordering::Relaxed);
             self.session.sending_tasks.wake();
         }
     }
@@ -342,6 +349,7 @@ impl Outbox {
                 };
                 spinner = lane.sleep_until_read(position, 0, spinner, turn)?;
                 lane.hand_on();
+                self.let_tasks_in();
             }
             if session.has_read(position) {
                 return Ok(());
