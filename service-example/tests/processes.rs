@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::process::Command;
 use std::time::Duration;
 
 use common::{Scene, files_done};
@@ -98,6 +99,23 @@ fn two_services_of_one_name_are_one_too_many() {
     let mut second = scene.service();
     second.line("Error: ");
     assert!(!second.wait());
+}
+
+#[test]
+fn what_cannot_be_served_is_said_at_once() {
+    let user = twinring::User::current().unwrap().to_string();
+    for (arguments, text) in [
+        (
+            &["--private", "no such folder"][..],
+            "cannot read the folder",
+        ),
+        (&["--private", "--for", &user, "."], "cannot be used with"),
+    ] {
+        let mut service = Command::new(env!("CARGO_BIN_EXE_inventory-service"));
+        let output = service.arg("run").args(arguments).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && told.contains(text), "{told}");
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(crate) struct Options {
     pub(crate) meeting: Meeting,
 
     /// Serves this user only (a uid, on Windows a SID); may be given several times
-    #[arg(long = "for", value_name = "USER")]
+    #[arg(long = "for", value_name = "USER", conflicts_with = "private")]
     pub(crate) users: Vec<User>,
 
     /// Reads at most so many KiB per second, to leave the disk to others

@@ -1,10 +1,12 @@
 //! The service: a job, and the link by which a GUI sees and steers it.
 
+use std::fs;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Duration;
 
+use anyhow::Context;
 use inventory::{Command, decode, encode};
 use twinring::{Link, Status};
 
@@ -26,9 +28,13 @@ impl Service {
         if let Some(path) = &options.log {
             log::append_to(path)?;
         }
+        let folder = options.folder.display();
+        // Or there would be nothing in it, which looks like success.
+        fs::read_dir(&options.folder)
+            .with_context(|| format!("cannot read the folder {folder}"))?;
         let job = Arc::new(Job::new(options.folder.clone(), options.limit * 1024));
         let link = open_link(options, &job)?;
-        log::line(format_args!("serving {}", options.folder.display()));
+        log::line(format_args!("serving {folder}"));
         Ok(Service { job, link })
     }
 

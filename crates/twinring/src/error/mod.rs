@@ -307,3 +307,12 @@ impl From<Error> for io::Error {
         io::Error::new(kind, e)
     }
 }
+
+/// A text of the program's as errors show it: quoted, and cut if it is long.
+pub(crate) fn quoted(text: &str) -> String {
+    const MOST: usize = 120;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{:?}... ({} bytes)", &text[..end], text.len()),
+        None => format!("{text:?}"),
+    }
+}

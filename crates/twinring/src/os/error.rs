@@ -10,7 +10,7 @@ pub(crate) fn system_error(what: &str, e: io::Error) -> Error {
     let (kind, advice) = match e.kind() {
         io::ErrorKind::PermissionDenied => (
             ErrorKind::AccessDenied,
-            "; check the permissions and, between different users, the access of both sides",
+            "; check the permissions and, between different users, the access and the directory of both sides",
         ),
         io::ErrorKind::OutOfMemory => (
             ErrorKind::OutOfMemory,

@@ -12,7 +12,7 @@ use crate::os::system_error;
 /// check what the kernel says about the other before they trust a byte of it; a guest sends nothing to
 /// a host that it does not trust.
 ///
-/// Give both sides the same value. Then:
+/// Give both sides the same value: with others they may look in different places, and each says that there is nobody. Then:
 ///
 /// | | a host lets in | a guest trusts hosts of |
 /// |---|---|---|
@@ -29,7 +29,7 @@ use crate::os::system_error;
 /// | Windows | everyone logged on to the machine, at it or by remote desktop (the group INTERACTIVE) | SYSTEM, LocalService, NetworkService |
 ///
 /// A host with any other account (a service's own user) uses `Service` to let everyone in, and its
-/// guests name that account: `Access::Users(vec![its user])`. For some users only, there is `Group`:
+/// guests name that account: `Access::Users(vec![its user])`; on Linux and macOS with a [directory](#directories). For some users only, there is `Group`:
 ///
 /// ```no_run
 /// use twinring::{Access, Group, Link, User};

@@ -4,6 +4,8 @@ use std::io;
 
 use nix::unistd;
 
+use crate::error::quoted;
+
 pub(crate) type UserId = u32;
 pub(crate) type GroupId = u32;
 
@@ -15,11 +17,13 @@ pub(super) fn current_user() -> io::Result<UserId> {
 }
 
 pub(super) fn parse_user(text: &str) -> Option<UserId> {
-    text.parse().ok()
+    // As it is printed; the last number stands for no user.
+    let id: u32 = text.parse().ok()?;
+    (id != u32::MAX && id.to_string() == text).then_some(id)
 }
 
 pub(super) fn parse_group(text: &str) -> Option<GroupId> {
-    text.parse().ok()
+    parse_user(text)
 }
 
 pub(super) fn user_named(name: &str) -> io::Result<UserId> {
@@ -37,7 +41,7 @@ pub(super) fn group_named(name: &str) -> io::Result<GroupId> {
 }
 
 fn none(kind: &str, name: &str) -> io::Error {
-    let why = format!("this machine knows no {kind} named {name:?}");
+    let why = format!("this machine knows no {kind} named {}", quoted(name));
     io::Error::new(io::ErrorKind::NotFound, why)
 }
 
@@ -51,6 +55,26 @@ pub(super) const LOCAL_USERS: &str = "the users of this machine";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_read_as_they_are_printed() {
+        for number in ["0", "1000", "4294967294"] {
+            assert_eq!(parse_user(number).unwrap().to_string(), number);
+        }
+        for other in [
+            "",
+            "+5",
+            "-1",
+            "000",
+            "01",
+            " 1",
+            "4294967295",
+            "4294967296",
+            "root",
+        ] {
+            assert_eq!(parse_user(other), None, "{other:?}");
+        }
+    }
 
     #[test]
     fn names_are_found() {

@@ -9,6 +9,7 @@ use windows_sys::Win32::Security::{
     TokenUser,
 };
 
+use crate::error::quoted;
 use crate::os::windows::{account_named, canonical_sid, own_token, sid_text, token_information};
 
 pub(in crate::os) type GroupId = UserId;
@@ -38,7 +39,17 @@ pub(super) fn current_user() -> io::Result<UserId> {
 }
 
 pub(super) fn parse_user(text: &str) -> Option<UserId> {
-    canonical_sid(text).map(UserId)
+    // The system may make other numbers of those that are too large.
+    let mut numbers = text.get(2..).unwrap_or_default().split('-');
+    let is_kept = |(i, text): (usize, &str)| match text.strip_prefix("0x") {
+        // The authority, which has 48 bits, and is printed like this if it needs more than 32.
+        Some(digits) => i == 1 && u64::from_str_radix(digits, 16).is_ok_and(|it| it < 1 << 48),
+        None => text.parse::<u32>().is_ok_and(|it| it.to_string() == text),
+    };
+    // Abbreviations of known accounts have none.
+    let abbreviated = !text.contains('-');
+    let kept = abbreviated || numbers.by_ref().enumerate().all(is_kept);
+    canonical_sid(text).filter(|_| kept).map(UserId)
 }
 
 pub(super) fn parse_group(text: &str) -> Option<GroupId> {
@@ -67,9 +78,13 @@ fn named(kind: &str, name: &str, is_one: impl Fn(&str, i32) -> bool) -> io::Resu
     let none = |why: &str| io::Error::new(io::ErrorKind::NotFound, why);
     match account_named(name)? {
         Some((sid, found)) if is_one(&sid, found) => Ok(UserId(sid)),
-        Some(_) => Err(none(&format!("{name:?} is an account, but no {kind}"))),
+        Some(_) => Err(none(&format!(
+            "{} is an account, but no {kind}",
+            quoted(name)
+        ))),
         None => Err(none(&format!(
-            "this machine knows no {kind} named {name:?}"
+            "this machine knows no {kind} named {}",
+            quoted(name)
         ))),
     }
 }
@@ -78,4 +93,26 @@ pub(super) fn token_user(token: &OwnedHandle) -> io::Result<UserId> {
     let answer = token_information(token, TokenUser)?;
     // SAFETY: the call filled in this structure, whose SID lies within `answer`.
     unsafe { sid_text((*answer.as_ptr().cast::<TOKEN_USER>()).User.Sid) }.map(UserId)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_are_too_large_are_no_others() {
+        for sid in ["S-1-5-18", "S-1-5-21-1-2-3-4294967295"] {
+            assert_eq!(parse_user(sid).unwrap().0, sid);
+        }
+        for other in [
+            "S-1-5-4294967296",
+            "S-1-99999999999999999999-1",
+            "S-1-5-",
+            "S-1-5-+1",
+            "S-1-5-01",
+            "",
+        ] {
+            assert_eq!(parse_user(other), None, "{other:?}");
+        }
+    }
 }

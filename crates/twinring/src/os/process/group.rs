@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::account;
+use crate::error::quoted;
 
 /// A group of users, as the kernel names it: a gid on Linux and macOS, a SID on Windows.
 ///
@@ -57,7 +58,7 @@ pub struct ParseGroupError(String);
 
 impl fmt::Display for ParseGroupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is not {}", self.0, account::GROUP_FORM)
+        write!(f, "{} is not {}", quoted(&self.0), account::GROUP_FORM)
     }
 }
 

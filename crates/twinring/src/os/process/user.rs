@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::account;
+use crate::error::quoted;
 
 /// A user account, as the kernel names it: a uid on Linux and macOS, a SID on Windows.
 ///
@@ -87,7 +88,7 @@ pub struct ParseUserError(pub(in crate::os) String);
 
 impl fmt::Display for ParseUserError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is not {}", self.0, account::USER_FORM)
+        write!(f, "{} is not {}", quoted(&self.0), account::USER_FORM)
     }
 }
 

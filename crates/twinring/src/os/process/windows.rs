@@ -34,7 +34,7 @@ use windows_sys::core::BOOL;
 
 use super::account::{UserId, token_user};
 use super::{Group, Integrity, Peer, User};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, quoted};
 use crate::os::event::{Deadline, Source, wait};
 use crate::os::system_error;
 use crate::os::windows::{
@@ -373,7 +373,7 @@ pub(in crate::os) fn sddl_entries(sddl: &str) -> Result<String, Error> {
     let wrong = |what: &str| {
         Error::new(
             ErrorKind::InvalidOption,
-            format!("access is {sddl:?}, {what}"),
+            format!("access is {}, {what}", quoted(sddl)),
         )
     };
     // The system would read no further.
