@@ -2,11 +2,16 @@
 
 mod common;
 
+use std::sync::{Mutex, PoisonError};
+
 use common::{LIMIT, Parent, Place, Side, Watchdog, check, connected, message, peers};
 
 peers!(reserving, content, undecided);
 
 const CAPACITY: u64 = 4 << 20;
+
+/// Both tests look at the only rings that this process has.
+static ALONE: Mutex<()> = Mutex::new(());
 
 fn echo(parent: &'static Parent, reserve: Option<bool>) {
     let mut builder = parent.builder().ring_capacity(CAPACITY);
@@ -51,6 +56,7 @@ fn taken() -> Option<u64> {
 #[test]
 fn a_guest_that_says_nothing_takes_what_the_host_has() {
     let _watchdog = Watchdog::new(60);
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for reserve in [true, false] {
         let place = Place::new();
         let _child = place.start("undecided", Side::Guest);
@@ -68,6 +74,7 @@ fn a_guest_that_says_nothing_takes_what_the_host_has() {
 #[test]
 fn memory_is_reserved_unless_both_sides_do_without() {
     let _watchdog = Watchdog::new(60);
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for side in Side::BOTH {
         for (role, reserve) in [
             ("reserving", true),

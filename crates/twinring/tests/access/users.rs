@@ -120,7 +120,7 @@ fn a_link_of_one_user_is_closed_to_others() {
     check_error(
         &mut guest,
         "AccessDenied ",
-        &[place.name(), "access of both"],
+        &[place.name(), "access and the directory of both"],
     );
     // Root can open all files; the host's question to the kernel keeps it out.
     let mut root = start(ROOT, &place, Side::Guest, &ALICE.to_string(), &path);
