@@ -1,0 +1,91 @@
+//! Calls that do not wait, made again until they need not.
+
+use std::hint::spin_loop;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use tokio::task::{coop, yield_now};
+use twinring::Result;
+
+use super::pace::{GLANCE, Pace};
+
+/// One wait of one task.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    since: Option<Instant>,
+    /// It is to be woken: it has given up looking.
+    asleep: bool,
+}
+
+/// What a task may find ready in vain before others have their turn.
+const TRIES: usize = 8;
+
+/// Makes the call until it does not time out. `poll_ready` has the task woken when it is to be made again.
+#[inline]
+pub(crate) fn poll_call<T>(
+    task: &mut Context<'_>,
+    pace: &Pace,
+    waiting: &mut Waiting,
+    mut call: impl FnMut() -> Result<T>,
+    mut poll_ready: impl FnMut(&mut Context<'_>) -> Poll<()>,
+) -> Poll<Result<T>> {
+    let coop = ready!(coop::poll_proceed(task));
+    for _ in 0..TRIES {
+        loop {
+            match call() {
+                Err(e) if e.is_timeout() => {}
+                done => {
+                    waiting.end(pace);
+                    coop.made_progress();
+                    return Poll::Ready(done);
+                }
+            }
+            match waiting.next_step(pace) {
+                Step::Look => spin_loop(),
+                Step::Yield => return let_others_run(task),
+                Step::Sleep => break,
+            }
+        }
+        if poll_ready(task).is_pending() {
+            return Poll::Pending;
+        }
+    }
+    let_others_run(task)
+}
+
+/// The task runs again after the others, and after the runtime has looked for events. Its waker alone would have another
+/// worker woken to take it over.
+fn let_others_run<T>(task: &mut Context<'_>) -> Poll<T> {
+    let yielded = pin!(yield_now()).poll(task);
+    debug_assert!(yielded.is_pending());
+    Poll::Pending
+}
+
+enum Step {
+    Look,
+    Yield,
+    Sleep,
+}
+
+impl Waiting {
+    fn next_step(&mut self, pace: &Pace) -> Step {
+        let now = Instant::now();
+        let waited = now - *self.since.get_or_insert(now);
+        if self.asleep || waited >= pace.budget() {
+            self.asleep = true;
+            return Step::Sleep;
+        }
+        match waited < GLANCE {
+            true => Step::Look,
+            false => Step::Yield,
+        }
+    }
+
+    fn end(&mut self, pace: &Pace) {
+        if let Some(since) = self.since.take() {
+            pace.waited(since.elapsed(), self.asleep);
+            self.asleep = false;
+        }
+    }
+}
