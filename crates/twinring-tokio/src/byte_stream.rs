@@ -6,9 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use twinring::{
-    Error, ErrorKind, Interest, Peer, RecvHalf, Result, SendHalf, Timeout, View,
-};
+use twinring::{Error, ErrorKind, Interest, Peer, RecvHalf, Result, SendHalf, Timeout, View};
 
 use super::connection::Connection;
 use super::pace::Pace;
@@ -215,7 +213,11 @@ impl AsyncRead for OwnedReadHalf {
 
 impl OwnedWriteHalf {
     /// Sends as much of this as goes into one message.
-    fn poll_send(&mut self, task: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_send(
+        &mut self,
+        task: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         loop {
             let mut message = [IoSlice::new(&[]); SLICES];
             let mut len = 0;

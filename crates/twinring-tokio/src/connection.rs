@@ -87,7 +87,10 @@ impl Connection {
     }
 
     /// Receives what one call gives, once there is something.
-    async fn receive<T>(&self, mut call: impl FnMut(&twinring::Connection) -> Result<T>) -> Result<T> {
+    async fn receive<T>(
+        &self,
+        mut call: impl FnMut(&twinring::Connection) -> Result<T>,
+    ) -> Result<T> {
         let mut waiting = Waiting::default();
         poll_fn(|task| self.poll_recv(task, &mut waiting, || call(&self.now))).await
     }
@@ -115,10 +118,8 @@ impl Connection {
     /// ```
     pub async fn send(&self, message: &[u8]) -> Result<()> {
         let mut waiting = Waiting::default();
-        poll_fn(|task| {
-            self.poll_send(message.len(), task, &mut waiting, || self.now.send(message))
-        })
-        .await
+        poll_fn(|task| self.poll_send(message.len(), task, &mut waiting, || self.now.send(message)))
+            .await
     }
 
     /// Sends messages one after the other: waits until there is room for the first, then sends as many as there is room
@@ -148,10 +149,8 @@ impl Connection {
         };
         let len = first.as_ref().len();
         let mut waiting = Waiting::default();
-        poll_fn(|task| {
-            self.poll_send(len, task, &mut waiting, || self.now.send_batch(messages))
-        })
-        .await
+        poll_fn(|task| self.poll_send(len, task, &mut waiting, || self.now.send_batch(messages)))
+            .await
     }
 
     /// Receives the next message; `None` once the peer has finished and this side has everything.
@@ -259,9 +258,13 @@ impl Connection {
     pub async fn flush(&self) -> Result<()> {
         let mut waiting = Waiting::default();
         poll_fn(|task| {
-            poll_call(task, &Pace::SLEEP, &mut waiting, || self.now.flush(), |task| {
-                self.now.poll_ready(Interest::Flush, task)
-            })
+            poll_call(
+                task,
+                &Pace::SLEEP,
+                &mut waiting,
+                || self.now.flush(),
+                |task| self.now.poll_ready(Interest::Flush, task),
+            )
         })
         .await
     }

@@ -81,7 +81,10 @@ impl Stream for Messages {
             return Poll::Ready(None);
         }
         let now = this.conn.as_ref();
-        let received = ready!(this.conn.poll_recv(task, &mut this.receiving, || now.recv()));
+        let received = ready!(
+            this.conn
+                .poll_recv(task, &mut this.receiving, || now.recv())
+        );
         this.has_ended = match &received {
             Ok(message) => message.is_none(),
             // One message that was given up.

@@ -64,7 +64,11 @@ impl Pace {
             self.set((budget * 2).clamp(SHORTEST, LONGEST));
         } else if budget > Duration::ZERO {
             let half = budget / 2;
-            self.set(if half < SHORTEST { Duration::ZERO } else { half });
+            self.set(if half < SHORTEST {
+                Duration::ZERO
+            } else {
+                half
+            });
         }
     }
 }
