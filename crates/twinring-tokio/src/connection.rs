@@ -38,11 +38,12 @@ pub struct Connection {
     paces: Arc<Paces>,
 }
 
-/// For each direction.
+/// For each thing to wait for.
 #[derive(Debug, Default)]
 struct Paces {
     recv: Pace,
     send: Pace,
+    flush: Pace,
 }
 
 impl From<twinring::Connection> for Connection {
@@ -260,7 +261,7 @@ impl Connection {
         poll_fn(|task| {
             poll_call(
                 task,
-                &Pace::SLEEP,
+                &self.paces.flush,
                 &mut waiting,
                 || self.now.flush(),
                 |task| self.now.poll_ready(Interest::Flush, task),

@@ -1,75 +1,100 @@
-//! For how long looking again pays.
+//! Whether looking again before sleeping pays.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::thread::available_parallelism;
 use std::time::Duration;
 
-/// For so long a task keeps its thread while it looks: less than what letting others run costs.
-pub(crate) const GLANCE: Duration = Duration::from_micros(2);
-/// For so long it looks again in all. About what waking a task takes.
-const LONGEST: Duration = Duration::from_micros(50);
-/// What the first look after a time without any is worth.
-const SHORTEST: Duration = Duration::from_micros(4);
-/// A sleep shorter than this might have been avoided by looking for longer: two sides that both sleep take so long.
+/// For so long a task keeps its thread while it looks: about what letting others run costs.
+const GLANCE: Duration = Duration::from_micros(2);
+/// For so long it looks in all. More than waking a task takes, or two sides that both sleep would never go back.
+const LONGEST: Duration = Duration::from_micros(80);
+/// So many looks cost a fraction of a sleep, whatever time other tasks take between them: where many connections are
+/// busy, it is they that make each of them wait, and what it waits for has come when its turn has.
+const MOST_LOOKS: u32 = 8;
+/// Even while looking does not pay, so that it is noticed when it does.
+const FEWEST_LOOKS: u32 = 2;
+/// A sleep shorter than this might have been avoided by looking for longer.
 const SHORT_SLEEP: Duration = Duration::from_micros(250);
+/// After so many waits in a row that were looked for in vain, it does not pay: the peer is slow, or wants this processor.
+const MOST_IN_VAIN: u32 = 3;
+/// It is tried again after so many short sleeps, after twice as many each time that it fails.
+const FIRST_PAUSE: u32 = 16;
+const LAST_PAUSE: u32 = 1024;
 
-/// Learns from how soon things came. There is one for each direction of a connection; all its tasks learn together.
+/// Learns from how what was waited for came. There is one for each direction of a connection; all its tasks learn
+/// together. They may overwrite what others have just learnt, which does no harm.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// In nanoseconds. 0: sleep at once.
-    budget: AtomicU32,
+    /// Waits in a row that were looked for in vain.
+    in_vain: AtomicU32,
+    /// Short sleeps until looking is tried again; 0 while it pays.
+    pause: AtomicU32,
+    next_pause: AtomicU32,
+}
+
+/// What a task does that has found nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Looks again at once.
+    Look,
+    /// Lets others run, and looks then.
+    Yield,
+    /// Sleeps until it is woken.
+    Sleep,
 }
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace::new(LONGEST)
+        Pace {
+            in_vain: AtomicU32::new(0),
+            pause: AtomicU32::new(0),
+            next_pause: AtomicU32::new(FIRST_PAUSE),
+        }
     }
 }
 
 impl Pace {
-    fn new(budget: Duration) -> Pace {
-        // With one processor the peer could not run meanwhile.
-        let alone = available_parallelism().is_ok_and(|processors| processors.get() == 1);
-        let pace = Pace {
-            budget: AtomicU32::new(0),
-        };
-        if !alone {
-            pace.set(budget);
-        }
-        pace
-    }
-
-    /// Of what is waited for without looking again.
-    pub(crate) const SLEEP: Pace = Pace {
-        budget: AtomicU32::new(0),
-    };
-
+    /// After so much time, and so many looks since others have run.
     #[inline]
-    pub(crate) fn budget(&self) -> Duration {
-        Duration::from_nanos(self.budget.load(Relaxed).into())
-    }
-
-    fn set(&self, budget: Duration) {
-        self.budget.store(budget.as_nanos() as u32, Relaxed);
-    }
-
-    /// It took this long, and the task slept for it or did not.
-    pub(crate) fn waited(&self, time: Duration, asleep: bool) {
-        let budget = self.budget();
-        if !asleep {
-            if budget < LONGEST {
-                self.set(LONGEST);
-            }
-        } else if time < SHORT_SLEEP {
-            self.set((budget * 2).clamp(SHORTEST, LONGEST));
-        } else if budget > Duration::ZERO {
-            let half = budget / 2;
-            self.set(if half < SHORTEST {
-                Duration::ZERO
-            } else {
-                half
-            });
+    pub(crate) fn next_step(&self, waited: Duration, looks: u32) -> Step {
+        let pays = self.pause.load(Relaxed) == 0;
+        if pays && waited < GLANCE {
+            return Step::Look;
         }
+        let again = match pays {
+            true => looks < MOST_LOOKS || waited < LONGEST,
+            false => looks < FEWEST_LOOKS,
+        };
+        if again { Step::Yield } else { Step::Sleep }
+    }
+
+    /// It came while the task looked.
+    #[inline]
+    pub(crate) fn came(&self) {
+        if self.in_vain.load(Relaxed) != 0 || self.pause.load(Relaxed) != 0 {
+            self.in_vain.store(0, Relaxed);
+            self.pause.store(0, Relaxed);
+            self.next_pause.store(FIRST_PAUSE, Relaxed);
+        }
+    }
+
+    /// The task had to sleep, so long after all.
+    pub(crate) fn slept(&self, time: Duration) {
+        let pause = self.pause.load(Relaxed);
+        if pause > 0 {
+            if time < SHORT_SLEEP {
+                self.pause.store(pause - 1, Relaxed);
+            }
+            return;
+        }
+        let in_vain = self.in_vain.load(Relaxed) + 1;
+        if in_vain < MOST_IN_VAIN {
+            return self.in_vain.store(in_vain, Relaxed);
+        }
+        // One more in vain, when it is tried again, is enough.
+        self.in_vain.store(MOST_IN_VAIN - 1, Relaxed);
+        let pause = self.next_pause.load(Relaxed);
+        self.pause.store(pause, Relaxed);
+        self.next_pause.store((pause * 2).min(LAST_PAUSE), Relaxed);
     }
 }
 
@@ -77,16 +102,31 @@ impl Pace {
 mod tests {
     use super::*;
 
+    fn pays(pace: &Pace) -> bool {
+        pace.next_step(LONGEST / 2, MOST_LOOKS) == Step::Yield
+    }
+
     #[test]
-    fn it_is_learnt_and_forgotten() {
-        let pace = Pace::new(LONGEST);
-        for _ in 0..6 {
-            pace.waited(SHORT_SLEEP * 4, true);
+    fn it_is_given_up_and_tried_again_ever_more_rarely() {
+        let pace = Pace::default();
+        let tried = (0..10_000).filter(|_| {
+            let tried = pays(&pace);
+            pace.slept(SHORT_SLEEP / 2);
+            tried
+        });
+        assert!((5..20).contains(&tried.count()));
+        assert!(!pays(&pace));
+        pace.came();
+        assert!(pays(&pace));
+    }
+
+    #[test]
+    fn after_long_sleeps_it_is_not_tried() {
+        let pace = Pace::default();
+        for _ in 0..10_000 {
+            pace.slept(SHORT_SLEEP);
         }
-        assert_eq!(pace.budget(), Duration::ZERO);
-        for _ in 0..6 {
-            pace.waited(SHORT_SLEEP / 2, true);
-        }
-        assert_eq!(pace.budget(), LONGEST);
+        assert!(!pays(&pace));
+        assert_eq!(pace.next_step(Duration::ZERO, FEWEST_LOOKS), Step::Sleep);
     }
 }

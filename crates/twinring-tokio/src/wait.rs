@@ -8,12 +8,14 @@ use std::time::Instant;
 use tokio::task::{coop, yield_now};
 use twinring::Result;
 
-use super::pace::{GLANCE, Pace};
+use super::pace::{Pace, Step};
 
 /// One wait of one task.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     since: Option<Instant>,
+    /// How often it has looked again after others have run.
+    looks: u32,
     /// It is to be woken: it has given up looking.
     asleep: bool,
 }
@@ -62,30 +64,31 @@ fn let_others_run<T>(task: &mut Context<'_>) -> Poll<T> {
     Poll::Pending
 }
 
-enum Step {
-    Look,
-    Yield,
-    Sleep,
-}
-
 impl Waiting {
     fn next_step(&mut self, pace: &Pace) -> Step {
-        let now = Instant::now();
-        let waited = now - *self.since.get_or_insert(now);
-        if self.asleep || waited >= pace.budget() {
-            self.asleep = true;
+        if self.asleep {
             return Step::Sleep;
         }
-        match waited < GLANCE {
-            true => Step::Look,
-            false => Step::Yield,
+        let now = Instant::now();
+        let waited = now - *self.since.get_or_insert(now);
+        let step = pace.next_step(waited, self.looks);
+        match step {
+            Step::Look => {}
+            Step::Yield => self.looks += 1,
+            Step::Sleep => self.asleep = true,
         }
+        step
     }
 
+    /// It has come.
     fn end(&mut self, pace: &Pace) {
-        if let Some(since) = self.since.take() {
-            pace.waited(since.elapsed(), self.asleep);
-            self.asleep = false;
+        let Some(since) = self.since.take() else {
+            return;
+        };
+        match self.asleep {
+            true => pace.slept(since.elapsed()),
+            false => pace.came(),
         }
+        (self.looks, self.asleep) = (0, false);
     }
 }
