@@ -164,21 +164,13 @@ impl ByteStream {
 }
 
 impl OwnedReadHalf {
-    /// A message that is not empty: one of no bytes would look like the end.
     fn poll_message(&mut self, task: &mut Context<'_>) -> Poll<Result<Option<View>>> {
         let now = &self.now;
         poll_call(
             task,
             &self.pace,
             &mut self.waiting,
-            || {
-                loop {
-                    match now.recv_in_place()? {
-                        Some(view) if view.len() == 0 => {}
-                        other => return Ok(other),
-                    }
-                }
-            },
+            || now.recv_in_place(),
             |task| now.poll_ready(Interest::Recv, task),
         )
     }
@@ -194,12 +186,16 @@ impl AsyncRead for OwnedReadHalf {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        let (view, done) = match this.rest.take() {
-            Some(rest) => rest,
-            None => match ready!(this.poll_message(task))? {
-                Some(view) => (view, 0),
+        let (view, done) = loop {
+            // A message of no bytes would look like the end.
+            match this.rest.take() {
+                Some((view, done)) if done < view.len() => break (view, done),
+                _ => {}
+            }
+            match ready!(this.poll_message(task))? {
+                Some(view) => this.rest = Some((view, 0)),
                 None => return Poll::Ready(Ok(())),
-            },
+            }
         };
         let len = (view.len() - done).min(buf.remaining());
         view.copy_to(done, buf.initialize_unfilled_to(len));

@@ -45,9 +45,11 @@
 //! `send` has sent nothing. Once a call has been polled to its end it has happened, and its result is there.
 //!
 //! # Busy and idle
-//! A task that waits is woken through two threads, which takes some 50 µs. Where answers come faster than that, a
-//! connection notices: for up to 50 µs a waiting task lets the others run and looks again, before it sleeps. Where they do not,
-//! it sleeps at once; an idle connection takes no processor time.
+//! A task that sleeps is woken by way of `twinring`'s thread, which takes some 50 µs on an idle processor. So a task that
+//! waits looks again before it sleeps: at once for 2 µs, then up to 100 times, letting other tasks run before each time. That is
+//! less than 0.1 ms of the processor's time for one wait. Where it was in vain three times in a row, a connection looks
+//! only 4 times for its next 16 waits, and for longer each time. So a busy connection or server needs no system calls, and one on
+//! which nothing comes takes no time.
 
 mod byte_stream;
 mod connection;

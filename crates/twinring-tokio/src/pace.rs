@@ -5,18 +5,15 @@ use std::time::Duration;
 
 /// For so long a task keeps its thread while it looks: about what letting others run costs.
 const GLANCE: Duration = Duration::from_micros(2);
-/// For so long it looks in all. More than waking a task takes, or two sides that both sleep would never go back.
-const LONGEST: Duration = Duration::from_micros(80);
-/// So many looks cost a fraction of a sleep, whatever time other tasks take between them: where many connections are
-/// busy, it is they that make each of them wait, and what it waits for has come when its turn has.
-const MOST_LOOKS: u32 = 8;
+/// So often it looks once others have run. Where there are none this takes some 70 µs, more than waking a task, or two sides
+/// that both sleep would never go back. Where there are many it may take milliseconds, but no more of the processor's
+/// time: it is they that make each other wait, and what is waited for has come when one's turn has.
+const MOST_LOOKS: u32 = 100;
 /// Even while looking does not pay, so that it is noticed when it does.
-const FEWEST_LOOKS: u32 = 2;
-/// A sleep shorter than this might have been avoided by looking for longer.
-const SHORT_SLEEP: Duration = Duration::from_micros(250);
+const FEWEST_LOOKS: u32 = 4;
 /// After so many waits in a row that were looked for in vain, it does not pay: the peer is slow, or wants this processor.
 const MOST_IN_VAIN: u32 = 3;
-/// It is tried again after so many short sleeps, after twice as many each time that it fails.
+/// It is tried again after so many sleeps, after twice as many each time that it fails.
 const FIRST_PAUSE: u32 = 16;
 const LAST_PAUSE: u32 = 1024;
 
@@ -26,7 +23,7 @@ const LAST_PAUSE: u32 = 1024;
 pub(crate) struct Pace {
     /// Waits in a row that were looked for in vain.
     in_vain: AtomicU32,
-    /// Short sleeps until looking is tried again; 0 while it pays.
+    /// Sleeps until looking is tried again; 0 while it pays.
     pause: AtomicU32,
     next_pause: AtomicU32,
 }
@@ -60,11 +57,11 @@ impl Pace {
         if pays && waited < GLANCE {
             return Step::Look;
         }
-        let again = match pays {
-            true => looks < MOST_LOOKS || waited < LONGEST,
-            false => looks < FEWEST_LOOKS,
-        };
-        if again { Step::Yield } else { Step::Sleep }
+        let most = if pays { MOST_LOOKS } else { FEWEST_LOOKS };
+        match looks < most {
+            true => Step::Yield,
+            false => Step::Sleep,
+        }
     }
 
     /// It came while the task looked.
@@ -77,14 +74,11 @@ impl Pace {
         }
     }
 
-    /// The task had to sleep, so long after all.
-    pub(crate) fn slept(&self, time: Duration) {
+    /// The task had to sleep.
+    pub(crate) fn slept(&self) {
         let pause = self.pause.load(Relaxed);
         if pause > 0 {
-            if time < SHORT_SLEEP {
-                self.pause.store(pause - 1, Relaxed);
-            }
-            return;
+            return self.pause.store(pause - 1, Relaxed);
         }
         let in_vain = self.in_vain.load(Relaxed) + 1;
         if in_vain < MOST_IN_VAIN {
@@ -102,31 +96,19 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn pays(pace: &Pace) -> bool {
-        pace.next_step(LONGEST / 2, MOST_LOOKS) == Step::Yield
-    }
-
     #[test]
     fn it_is_given_up_and_tried_again_ever_more_rarely() {
         let pace = Pace::default();
+        let pays = || pace.next_step(GLANCE, FEWEST_LOOKS) == Step::Yield;
         let tried = (0..10_000).filter(|_| {
-            let tried = pays(&pace);
-            pace.slept(SHORT_SLEEP / 2);
+            let tried = pays();
+            pace.slept();
             tried
         });
         assert!((5..20).contains(&tried.count()));
-        assert!(!pays(&pace));
+        assert!(!pays());
         pace.came();
-        assert!(pays(&pace));
-    }
-
-    #[test]
-    fn after_long_sleeps_it_is_not_tried() {
-        let pace = Pace::default();
-        for _ in 0..10_000 {
-            pace.slept(SHORT_SLEEP);
-        }
-        assert!(!pays(&pace));
-        assert_eq!(pace.next_step(Duration::ZERO, FEWEST_LOOKS), Step::Sleep);
+        assert!(pays());
+        assert_eq!(pace.next_step(GLANCE, MOST_LOOKS), Step::Sleep);
     }
 }

@@ -82,13 +82,13 @@ impl Waiting {
 
     /// It has come.
     fn end(&mut self, pace: &Pace) {
-        let Some(since) = self.since.take() else {
+        if self.since.is_none() {
             return;
-        };
+        }
         match self.asleep {
-            true => pace.slept(since.elapsed()),
+            true => pace.slept(),
             false => pace.came(),
         }
-        (self.looks, self.asleep) = (0, false);
+        *self = Waiting::default();
     }
 }
