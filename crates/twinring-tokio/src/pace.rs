@@ -28,17 +28,6 @@ pub(crate) struct Pace {
     next_pause: AtomicU32,
 }
 
-/// What a task does that has found nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Looks again at once.
-    Look,
-    /// Lets others run, and looks then.
-    Yield,
-    /// Sleeps until it is woken.
-    Sleep,
-}
-
 impl Default for Pace {
     fn default() -> Pace {
         Pace {
@@ -50,18 +39,25 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// After so much time, and so many looks since others have run.
+    fn pays(&self) -> bool {
+        self.pause.load(Relaxed) == 0
+    }
+
+    /// Whether a task that has waited for so long looks again at once.
     #[inline]
-    pub(crate) fn next_step(&self, waited: Duration, looks: u32) -> Step {
-        let pays = self.pause.load(Relaxed) == 0;
-        if pays && waited < GLANCE {
-            return Step::Look;
-        }
-        let most = if pays { MOST_LOOKS } else { FEWEST_LOOKS };
-        match looks < most {
-            true => Step::Yield,
-            false => Step::Sleep,
-        }
+    pub(crate) fn glances(&self, waited: Duration) -> bool {
+        waited < GLANCE && self.pays()
+    }
+
+    /// Whether a task that has let others run so often looks once more.
+    #[inline]
+    pub(crate) fn looks_again(&self, looks: u32) -> bool {
+        looks
+            < if self.pays() {
+                MOST_LOOKS
+            } else {
+                FEWEST_LOOKS
+            }
     }
 
     /// It came while the task looked.
@@ -99,7 +95,7 @@ mod tests {
     #[test]
     fn it_is_given_up_and_tried_again_ever_more_rarely() {
         let pace = Pace::default();
-        let pays = || pace.next_step(GLANCE, FEWEST_LOOKS) == Step::Yield;
+        let pays = || pace.looks_again(FEWEST_LOOKS);
         let tried = (0..10_000).filter(|_| {
             let tried = pays();
             pace.slept();
@@ -109,6 +105,6 @@ mod tests {
         assert!(!pays());
         pace.came();
         assert!(pays());
-        assert_eq!(pace.next_step(GLANCE, MOST_LOOKS), Step::Sleep);
+        assert!(!pace.looks_again(MOST_LOOKS));
     }
 }

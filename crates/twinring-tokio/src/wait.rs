@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::task::{coop, yield_now};
 use twinring::Result;
 
-use super::pace::{Pace, Step};
+use super::pace::Pace;
 
 /// One wait of one task.
 #[derive(Debug, Default)]
@@ -64,20 +64,34 @@ fn let_others_run<T>(task: &mut Context<'_>) -> Poll<T> {
     Poll::Pending
 }
 
+/// What a task does that has found nothing.
+enum Step {
+    /// Looks again at once.
+    Look,
+    /// Lets others run, and looks then.
+    Yield,
+    /// Sleeps until it is woken.
+    Sleep,
+}
+
 impl Waiting {
     fn next_step(&mut self, pace: &Pace) -> Step {
         if self.asleep {
             return Step::Sleep;
         }
-        let now = Instant::now();
-        let waited = now - *self.since.get_or_insert(now);
-        let step = pace.next_step(waited, self.looks);
-        match step {
-            Step::Look => {}
-            Step::Yield => self.looks += 1,
-            Step::Sleep => self.asleep = true,
+        // The clock is for the first looks only; later ones are counted.
+        if self.looks == 0 {
+            let now = Instant::now();
+            if pace.glances(now - *self.since.get_or_insert(now)) {
+                return Step::Look;
+            }
         }
-        step
+        if pace.looks_again(self.looks) {
+            self.looks += 1;
+            return Step::Yield;
+        }
+        self.asleep = true;
+        Step::Sleep
     }
 
     /// It has come.
