@@ -3,12 +3,14 @@
 mod common;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{
-    ABANDONED, CLOSED, Child, LIMIT, Parent, Place, Side, Watchdog, amount, check, connected,
-    ended, freeze, kind, message, peers, rounds, thaw, until,
+    ABANDONED, ABANDONED_HERE, CLOSED, Child, LIMIT, Parent, Place, Side, Watchdog, amount, check,
+    connected, ended, freeze, kind, message, peers, rounds, thaw, until,
 };
 use twinring::{Connection, ErrorKind, Interest, Link, Listener, Timeout, WaitSet};
 
@@ -439,6 +441,89 @@ fn a_handler_that_panics_loses_its_own_client() {
     listener.close(0, "");
     server.join().unwrap();
     assert_eq!(ended(conns[1].recv()), CLOSED);
+}
+
+/// Also if the program has other handles of the connection, which nobody serves any more.
+#[test]
+fn a_handler_that_panics_ends_the_connection_for_all() {
+    let _watchdog = Watchdog::new(60);
+    let place = Place::new();
+    let listener = listen(&place);
+    let clients: Arc<Mutex<Vec<Connection>>> = Arc::default();
+    let (server, registry) = (listener.clone(), clients.clone());
+    let server = thread::spawn(move || {
+        server.serve(move |conn| {
+            registry.lock().unwrap().push(conn);
+            |_: &[u8]| panic!("a fault, as a test")
+        })
+    });
+    let link = place.guest().one_connection().open().unwrap();
+    let conn = connected(&link).within(LIMIT);
+    conn.send(b"hello").unwrap();
+    assert_eq!(ended(conn.recv()), ABANDONED);
+    assert_eq!(conn.take_unread().unwrap().count(), 1);
+    assert_eq!(ended(clients.lock().unwrap()[0].recv()), ABANDONED_HERE);
+    listener.close(0, "");
+    server.join().unwrap().unwrap();
+}
+
+#[test]
+fn nothing_is_handled_after_this_side_has_ended_the_connection() {
+    let _watchdog = Watchdog::new(60);
+    let place = Place::new();
+    let listener = listen(&place);
+    let (server, handled) = (listener.clone(), Arc::new(AtomicUsize::new(0)));
+    let counted = handled.clone();
+    let server = thread::spawn(move || {
+        server.serve(move |conn| {
+            let counted = counted.clone();
+            move |_: &[u8]| {
+                if counted.fetch_add(1, Relaxed) == 4 {
+                    conn.close(1, "five are enough");
+                }
+            }
+        })
+    });
+    let link = place.guest().one_connection().open().unwrap();
+    let conn = connected(&link).within(LIMIT);
+    conn.send_batch(&[[7; 10]; 100]).unwrap();
+    assert!(ended(conn.recv()).contains("five are enough"));
+    // The fifth was within its handler.
+    let unread = conn.take_unread().unwrap().count();
+    assert!((95..=96).contains(&unread), "{unread} came back");
+    listener.close(0, "");
+    server.join().unwrap().unwrap();
+    assert_eq!(handled.load(Relaxed), 5);
+}
+
+/// Senders that meet at a client hold each other up, which is no lack of room.
+#[test]
+fn clients_that_read_miss_no_broadcast_of_several_threads() {
+    let _watchdog = Watchdog::new(60);
+    let place = Place::new();
+    let listener = listen(&place);
+    let links: Vec<Link> = (0..20).map(|_| place.guest().open().unwrap()).collect();
+    let readers: Vec<Connection> = links.iter().map(connected).collect();
+    let clients: Vec<Connection> = (0..20).map(|_| accept(&listener)).collect();
+    let count = rounds(amount(100, 400), 100);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..count {
+                    let missed = listener.broadcast(b"news");
+                    assert!(missed.is_empty(), "{missed:?}");
+                }
+            });
+        }
+        for reader in &readers {
+            scope.spawn(|| {
+                for _ in 0..4 * count {
+                    reader.within(LIMIT).recv().unwrap();
+                }
+            });
+        }
+    });
+    drop(clients);
 }
 
 /// More than Windows can wait for at once.

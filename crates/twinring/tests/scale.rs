@@ -420,8 +420,9 @@ fn clients_that_are_killed_leave_nothing_at_their_server() {
         let listener = listener.clone();
         thread::spawn(move || {
             let wrong = Arc::new(AtomicBool::new(false));
-            let served = listener.serve(|_conn| {
-                let (mut next, wrong) = (0, wrong.clone());
+            let notes = wrong.clone();
+            let served = listener.serve(move |_conn| {
+                let (mut next, wrong) = (0, notes.clone());
                 move |bytes: &[u8]| {
                     if read_label(bytes) != Ok((0, next)) {
                         wrong.store(true, Relaxed);

@@ -497,6 +497,12 @@ impl Connection {
         ended.map(|ended| ended.whole().clone())
     }
 
+    /// Whether this side has ended it.
+    pub(super) fn is_closed_here(&self) -> bool {
+        let ended = self.duplex.session.end();
+        ended.is_some_and(|ended| ended.local)
+    }
+
     /// For tasks: ready if a call for this would not wait now, or would fail. Otherwise the task is woken when that may have
     /// changed; it then asks again. Never waits, takes nothing, and may be ready without a reason.
     ///

@@ -171,8 +171,8 @@ impl Listener {
     /// reason: mostly that it had no room ([`TimedOut`](crate::ErrorKind::TimedOut)), because it does not read. The program may
     /// then skip it, [`close`](Connection::close) it, or send to it again.
     ///
-    /// Waits as long as [`within`](Listener::within) says, for all of them together; without it, not at all, so that no
-    /// client delays the others. A message that is longer than a client's ring needs time.
+    /// Waits for room as long as [`within`](Listener::within) says, for all of them together; without it, not at all, so that
+    /// no client delays the others. A message that is longer than a client's ring needs time.
     ///
     /// ```
     /// # use twinring::*;

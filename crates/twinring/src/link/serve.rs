@@ -36,17 +36,20 @@ const IDLE: Duration = Duration::from_secs(5);
 const TURN: usize = 4;
 
 impl Listener {
-    /// Serves all clients on a small pool of threads, until the listener is closed. `begin` is called with each new client
-    /// and returns what handles its messages: a closure with a state of its own, which is dropped when the connection
-    /// has ended.
+    /// Serves all clients on a small pool of threads, until the listener is closed. `begin` is called with each new client, on
+    /// one of these threads, and returns what handles its messages: a closure with a state of its own. It is dropped when the
+    /// connection has ended, by which the program learns of that.
     ///
     /// The messages of one client are handled one at a time and in order, those of different clients side by side. The
     /// pool has 4 threads, and another, up to 64, each time that all have been busy for 10 ms: so a handler that
     /// waits for a client that does not read holds up no other client, as long as fewer than 64 do so at once. A message counts as
-    /// [taken](Connection::taken) when its handler has returned. When a client has finished, so does this side; if a handler
-    /// panics, its connection is abandoned, the message goes back to its sender, and all others go on.
+    /// [taken](Connection::taken) when its handler has returned, and after this side has ended the connection no
+    /// further one is handled. When a client has finished, so does this side; if a handler or `begin` panics, the connection is
+    /// abandoned, whoever else has handles of it, the message goes back to its sender, and all others go on. What a handler
+    /// receives itself comes to no handler.
     ///
-    /// Blocks; returns once the listener is [closed](Listener::close), and all handlers have returned and been dropped.
+    /// Blocks; returns once the listener is [closed](Listener::close), and all handlers have returned and been dropped. To
+    /// drop the other handles of the listener is not enough.
     ///
     /// # Errors
     /// [`OutOfHandles`](ErrorKind::OutOfHandles) if no thread can be started at all.
@@ -73,10 +76,11 @@ impl Listener {
     /// # server.close(0, "");
     /// # Ok::<(), twinring::Error>(())
     /// ```
-    pub fn serve<H>(&self, begin: impl Fn(Connection) -> H) -> Result<()>
+    pub fn serve<H>(&self, begin: impl Fn(Connection) -> H + Send + Sync + 'static) -> Result<()>
     where
         H: FnMut(&[u8]) + Send + 'static,
     {
+        let begin: Arc<Begin> = Arc::new(move |conn| Box::new(begin(conn)));
         let pool = Arc::new(Pool::default());
         let _end = EndOfPool(&pool);
         for _ in 0..THREADS {
@@ -88,13 +92,7 @@ impl Listener {
         let now = self.within(Timeout::Now);
         loop {
             match now.accept() {
-                Ok(conn) => {
-                    // A panic is that client's loss alone.
-                    let begun = catch_unwind(AssertUnwindSafe(|| begin(conn.clone())));
-                    if let Ok(handler) = begun {
-                        pool.add(conn.within(Timeout::Now), Box::new(handler));
-                    }
-                }
+                Ok(conn) => pool.add(conn.within(Timeout::Now), &begin),
                 Err(e) if matches!(e.kind(), ErrorKind::Closed | ErrorKind::Forked) => {
                     return Ok(());
                 }
@@ -148,11 +146,15 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(self: &Arc<Pool>, conn: Connection, handler: Handler) {
+    fn add(self: &Arc<Pool>, conn: Connection, begin: &Arc<Begin>) {
         let client = Arc::new(Client {
             id: conn.id(),
             pool: Arc::downgrade(self),
-            work: Mutex::new(Some(Work { conn, handler })),
+            work: Mutex::new(Some(Work {
+                conn,
+                begin: begin.clone(),
+                handler: None,
+            })),
             turn: AtomicU8::new(WAITS),
         });
         self.state().clients.insert(client.id, client.clone());
@@ -276,6 +278,9 @@ impl Wake for AcceptWaker {
 
 type Handler = Box<dyn FnMut(&[u8]) + Send>;
 
+/// What the program does with a new client.
+type Begin = dyn Fn(Connection) -> Handler + Send + Sync;
+
 struct Client {
     id: u64,
     pool: Weak<Pool>,
@@ -287,7 +292,9 @@ struct Client {
 
 struct Work {
     conn: Connection,
-    handler: Handler,
+    begin: Arc<Begin>,
+    /// From its first turn on.
+    handler: Option<Handler>,
 }
 
 /// For its connection.
@@ -332,8 +339,11 @@ impl Client {
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = work.as_mut().map(|work| {
             let turn = catch_unwind(AssertUnwindSafe(|| work.turn(&waker)));
-            // A handler has panicked: its connection is abandoned.
-            turn.unwrap_or(TurnEnd::Over)
+            turn.unwrap_or_else(|_| {
+                // Its connection is abandoned, even if the program has other handles of it.
+                work.conn.duplex.drop_handles();
+                TurnEnd::Over
+            })
         });
         drop(work);
         let waits = match turn {
@@ -371,12 +381,19 @@ impl Client {
 
 impl Work {
     fn turn(&mut self, waker: &Waker) -> TurnEnd {
+        let handler = self
+            .handler
+            .get_or_insert_with(|| (self.begin)(self.conn.within(Timeout::Never)));
         for _ in 0..TURN {
             match self.conn.recv_batch() {
                 Ok(Some(mut batch)) => {
                     while let Some(message) = batch.next_message() {
-                        (self.handler)(message);
+                        handler(message);
                         batch.take();
+                        // What it was not given goes back to its sender.
+                        if self.conn.is_closed_here() {
+                            return TurnEnd::Over;
+                        }
                     }
                 }
                 Ok(None) => {

@@ -13,7 +13,8 @@ use crate::transfer::{Interest, Timeout};
 /// Connections of which a thread waits for any: to receive from, or to send on.
 ///
 /// There is no limit of 64, and a wait looks only at those to which something has happened. It is for one thread;
-/// several threads have a set each, or serve clients by [`Listener::serve`](crate::Listener::serve).
+/// several threads have a set each, or serve clients by [`Listener::serve`](crate::Listener::serve). Each connection is waited
+/// for one thing. A listener cannot be a member: another thread accepts.
 ///
 /// ```
 /// use twinring::{Interest, Timeout, WaitSet};

@@ -5,12 +5,18 @@ use std::time::Duration;
 
 use super::owner::Owner;
 use super::send::send;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::frame::max_payload;
 use crate::os::event::Deadline;
 
 /// How long one peer may keep the others waiting at a time.
 const TURN: Duration = Duration::from_millis(1);
+
+/// How long to wait for other threads that are sending, if there seems to be room.
+const OTHERS: Duration = Duration::from_millis(50);
+
+/// Headers, padding, and what those others are sending.
+const SLACK: u64 = 1024;
 
 /// Sends it to all that have room, then to the others as they get room. Returns those that did not get it before the
 /// deadline, each with the reason.
@@ -21,7 +27,7 @@ pub(crate) fn broadcast(
 ) -> Vec<(Arc<Owner>, Error)> {
     let mut missed = Vec::new();
     for owner in owners {
-        if let Err(e) = send(&owner.duplex, message, Deadline::Now) {
+        if let Err(e) = send_now(&owner, message) {
             missed.push((owner, e));
         }
     }
@@ -45,6 +51,18 @@ pub(crate) fn broadcast(
         });
     }
     missed
+}
+
+/// Sends it if there is room, also if another thread is sending.
+fn send_now(owner: &Owner, message: &[u8]) -> Result<()> {
+    let sent = send(&owner.duplex, message, Deadline::Now);
+    let need = 2 * message.len() as u64 + SLACK;
+    match &sent {
+        Err(e) if e.is_timeout() && owner.duplex.session.seems_to_have_room(need) => {
+            send(&owner.duplex, message, Deadline::after(OTHERS))
+        }
+        _ => sent,
+    }
 }
 
 fn may_have_room_later(owner: &Owner, e: &Error, len: usize) -> bool {

@@ -24,7 +24,8 @@ use super::outbox::Outbox;
 pub enum Interest {
     /// There may be something to receive.
     Recv,
-    /// There may be room for a message of this length, in bytes.
+    /// There may be room for a message of this length, in bytes. For one that never fits into the ring at once it is ready as
+    /// well: the call says so.
     Send(usize),
     /// The peer may have taken all that was sent.
     Flush,

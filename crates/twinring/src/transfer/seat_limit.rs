@@ -11,8 +11,8 @@ use crate::os::{HANDLES_PER_PEER, open_files_limit};
 /// ```
 pub const DEFAULT_MAX_CLIENTS: usize = 1024;
 
-/// Open files that are left to the rest of the program.
-const FOR_THE_PROGRAM: u64 = 64;
+/// Open files that are left to guests that wait, and to the rest of the program.
+const FOR_THE_PROGRAM: u64 = 128;
 
 /// How many guests a host may be connected to at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -569,6 +569,18 @@ impl Session {
         self.out.words().head.0.load(Ordering::Relaxed) >= position
     }
 
+    /// Whether there seems to be room for this many bytes in the ring that we write. A hint, for threads that do not have
+    /// the lane.
+    pub(crate) fn seems_to_have_room(&self, bytes: u64) -> bool {
+        let words = self.out.words();
+        let (head, tail) = (&words.head.0, &words.tail.0);
+        // Relaxed: a hint.
+        let used = tail
+            .load(Ordering::Relaxed)
+            .wrapping_sub(head.load(Ordering::Relaxed));
+        bytes.saturating_add(used) <= self.out.capacity()
+    }
+
     /// Wakes the peer, which waits for something to read.
     pub(crate) fn wake_for_data(&self) {
         let wake_mode = self.segment.wake_mode_of(self.side.opposite());

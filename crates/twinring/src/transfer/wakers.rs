@@ -12,14 +12,31 @@ pub(crate) struct Wakers {
     any: AtomicBool,
     /// A task found that another thread had what it wanted to look at: that one wakes it.
     turned_away: AtomicBool,
-    waiting: Mutex<Vec<Waker>>,
+    waiting: Mutex<KeptWakers>,
 }
 
-/// Beyond so many, all are woken: those that still wait ask again, and those that have gone are forgotten.
-const MOST: usize = 32;
+#[derive(Debug)]
+struct KeptWakers {
+    wakers: Vec<Waker>,
+    /// Beyond so many, all are woken: those that still wait ask again, and those that have gone are forgotten.
+    most: usize,
+}
+
+impl Default for KeptWakers {
+    fn default() -> KeptWakers {
+        KeptWakers {
+            wakers: Vec::new(),
+            most: FIRST_MOST,
+        }
+    }
+}
+
+/// At first, and then twice as many each time, up to the last: tasks that all wait must not wake each other for ever.
+const FIRST_MOST: usize = 32;
+const LAST_MOST: usize = 1 << 16;
 
 impl Wakers {
-    fn waiting(&self) -> MutexGuard<'_, Vec<Waker>> {
+    fn waiting(&self) -> MutexGuard<'_, KeptWakers> {
         // Nothing can panic while it is held.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -27,14 +44,15 @@ impl Wakers {
     /// From now on the task is woken. What it waits for has to be looked at after this.
     pub(crate) fn add(&self, waker: &Waker) {
         let mut waiting = self.waiting();
-        if waiting.iter().any(|known| known.will_wake(waker)) {
+        if waiting.wakers.iter().any(|known| known.will_wake(waker)) {
             return;
         }
-        let gone = match waiting.len() {
-            MOST.. => mem::take(&mut *waiting),
-            _ => Vec::new(),
-        };
-        waiting.push(waker.clone());
+        let mut gone = Vec::new();
+        if waiting.wakers.len() >= waiting.most {
+            gone = mem::take(&mut waiting.wakers);
+            waiting.most = (waiting.most * 2).min(LAST_MOST);
+        }
+        waiting.wakers.push(waker.clone());
         // Relaxed: a fence or a lock follows before the task looks, and stands before the look at this.
         self.any.store(true, Ordering::Relaxed);
         drop(waiting);
@@ -73,7 +91,7 @@ impl Wakers {
         let mut waiting = self.waiting();
         self.any.store(false, Ordering::Relaxed);
         self.turned_away.store(false, Ordering::Relaxed);
-        let woken = mem::take(&mut *waiting);
+        let woken = mem::take(&mut waiting.wakers);
         drop(waiting);
         wake(woken);
     }
@@ -127,9 +145,25 @@ mod tests {
             let task = Arc::new(Forwarding(counter.clone()));
             wakers.add(&Waker::from(task));
         }
-        assert!(wakers.waiting().len() <= MOST);
+        assert!(wakers.waiting().wakers.len() < 1000);
         wakers.wake();
         assert_eq!(counter.0.load(Ordering::Relaxed), 1000);
+    }
+
+    #[test]
+    fn many_tasks_do_not_wake_each_other_for_ever() {
+        let wakers = Wakers::default();
+        let counter = Arc::new(Counter::default());
+        let tasks: Vec<Waker> = (0..1000)
+            .map(|_| Waker::from(Arc::new(Forwarding(counter.clone()))))
+            .collect();
+        // Each asks again whenever others are woken, as tasks that still wait do.
+        for _ in 0..20 {
+            tasks.iter().for_each(|task| wakers.add(task));
+        }
+        let woken = counter.0.swap(0, Ordering::Relaxed);
+        tasks.iter().for_each(|task| wakers.add(task));
+        assert_eq!(counter.0.load(Ordering::Relaxed), 0, "after {woken}");
     }
 
     struct Forwarding(Arc<Counter>);
