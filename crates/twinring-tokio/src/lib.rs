@@ -48,7 +48,7 @@
 //! A task that sleeps is woken by way of `twinring`'s thread, which takes some 50 µs on an idle processor. So a task that
 //! waits looks again before it sleeps: at once for 2 µs, then up to 100 times, letting other tasks run before each time. That is
 //! less than 0.1 ms of the processor's time for one wait. Where it was in vain three times in a row, a connection looks
-//! only 4 times for its next 16 waits, and for longer each time. So a busy connection or server needs no system calls, and one on
+//! only twice for its next 16 waits, and for longer each time. So a busy connection or server needs no system calls, and one on
 //! which nothing comes takes no time.
 
 mod byte_stream;

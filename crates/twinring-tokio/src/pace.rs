@@ -10,7 +10,7 @@ const GLANCE: Duration = Duration::from_micros(2);
 /// time: it is they that make each other wait, and what is waited for has come when one's turn has.
 const MOST_LOOKS: u32 = 100;
 /// Even while looking does not pay, so that it is noticed when it does.
-const FEWEST_LOOKS: u32 = 4;
+const FEWEST_LOOKS: u32 = 2;
 /// After so many waits in a row that were looked for in vain, it does not pay: the peer is slow, or wants this processor.
 const MOST_IN_VAIN: u32 = 3;
 /// It is tried again after so many sleeps, after twice as many each time that it fails.
