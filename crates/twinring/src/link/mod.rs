@@ -157,7 +157,8 @@ impl Link {
     }
 
     /// For tasks: ready if [`next`](Link::next) would not wait, or would fail; otherwise the task is woken when that may
-    /// have changed. As [`Connection::poll_ready`].
+    /// have changed. As [`Connection::poll_ready`]. A call in vain may tell why the last attempt failed: wait on
+    /// unless the kind is `Closed`, `Unsupported` or `Forked`.
     ///
     /// ```
     /// # use std::task::{Context, Waker};
