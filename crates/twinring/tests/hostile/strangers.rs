@@ -235,7 +235,9 @@ fn strangers_beside_an_honest_guest() {
         match random.below(3) {
             0 => {
                 stranger.send(&knock(place.name()));
-                stranger.waits(1);
+                // One before it may still seem to be there: a process that another test is just starting has its
+                // socket for a moment.
+                assert!((1..=3).contains(&stranger.place()));
             }
             1 => {
                 stranger.send(&packet(KNOCK));

@@ -134,14 +134,21 @@ impl Stranger {
     /// Expects to be told to wait, at this place.
     #[track_caller]
     pub(crate) fn waits(&mut self, place: u32) {
+        assert_eq!(self.place(), place);
+    }
+
+    /// Expects to be told to wait. Returns at which place.
+    #[track_caller]
+    pub(crate) fn place(&mut self) -> u32 {
         let wait = self.packet();
-        assert_eq!((u32_at(&wait, 8), u32_at(&wait, 64)), (WAIT, place));
+        assert_eq!(u32_at(&wait, 8), WAIT);
         assert!(
             wait[12..64]
                 .iter()
                 .chain(&wait[68..])
                 .all(|byte| *byte == 0)
         );
+        u32_at(&wait, 64)
     }
 
     /// What the other side sends until it hangs up.
