@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -414,6 +414,40 @@ fn clients_that_do_not_read_hold_up_no_other_client_of_a_pool() {
     // Handlers that wait end with their connections.
     listener.close(0, "");
     server.join().unwrap();
+}
+
+/// More clients than the pool has threads at first: all of them are to be within their handlers at once.
+#[test]
+fn a_pool_grows_while_handlers_wait() {
+    const CLIENTS: usize = 12;
+    let _watchdog = Watchdog::new(60);
+    let place = Place::new();
+    let listener = listen(&place);
+    let together = Arc::new(Barrier::new(CLIENTS));
+    let server = listener.clone();
+    let server = thread::spawn(move || {
+        server.serve(move |conn| {
+            let together = together.clone();
+            move |message: &[u8]| {
+                together.wait();
+                conn.send(message).unwrap();
+            }
+        })
+    });
+    let links: Vec<Link> = (0..CLIENTS)
+        .map(|_| place.guest().open().unwrap())
+        .collect();
+    let conns: Vec<Connection> = links.iter().map(connected).collect();
+    for _ in 0..rounds(amount(20, 200), 20) {
+        for conn in &conns {
+            conn.send(b"together").unwrap();
+        }
+        for conn in &conns {
+            conn.within(LIMIT).recv().unwrap();
+        }
+    }
+    listener.close(0, "");
+    server.join().unwrap().unwrap();
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn ping_pong(role: &str) {
     let _watchdog = Watchdog::new(120);
     let (_link, child, conn) = start(role);
     let count = rounds(amount(3000, 30_000), 1000) as u64;
-    let (polls, _) = block_on(async {
+    block_on(async {
         for number in 0..count {
             // From nothing to more than a frame, and to what fills the ring but for a little.
             let len = (number * 37 % 9000) as usize;
@@ -108,7 +108,6 @@ fn ping_pong(role: &str) {
         conn.finish().unwrap();
         assert_eq!(recv(&conn).await.unwrap(), None);
     });
-    let () = polls;
     drop(conn);
     child.finish();
 }

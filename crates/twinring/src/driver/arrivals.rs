@@ -6,7 +6,8 @@ use std::task::Waker;
 
 use crate::error::{Error, ErrorKind};
 use crate::os::event::Deadline;
-use crate::transfer::{Duplex, Owner, SeatLimit, Wakers};
+use crate::sync::Wakers;
+use crate::transfer::{Duplex, Owner, SeatLimit};
 
 /// How many may be queued. Beyond that no further ones are made until some are taken, so that nothing committed is
 /// dropped and memory stays bounded.

@@ -267,7 +267,7 @@ impl Host {
                 Poll::Pending if handshake.waits() => match task.sleep(&self.registration) {
                     Ok(()) => {
                         self.handshakes.push(task);
-                        // So that it is there when the place becomes free.
+                        // So that it is there when a seat becomes free.
                         self.seats.make_ahead();
                         continue;
                     }

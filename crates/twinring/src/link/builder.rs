@@ -211,7 +211,7 @@ impl Builder {
 
     /// A listener's clients at once: in all, and of one user. By default
     /// [`DEFAULT_MAX_CLIENTS`](crate::DEFAULT_MAX_CLIENTS), or as many as the limit of open files allows (on Unix a
-    /// client takes 6 of them), for any user.
+    /// client is counted with 6 of them), for any user.
     ///
     /// A guest beyond the first limit waits until another has gone, in a queue: its calls that wait for a connection
     /// say so with [`Busy`](crate::ErrorKind::Busy). One beyond its user's limit is refused with the same kind, and

@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::listener::Listener;
@@ -128,6 +128,8 @@ struct PoolState {
     idle: usize,
     /// How many turns have begun.
     turns: u64,
+    /// Since when the queue has got no further, and how many turns had begun by then.
+    stuck: Option<(Instant, u64)>,
     /// The thread in [`Listener::serve`] is to look for guests.
     guests: bool,
     over: bool,
@@ -137,6 +139,20 @@ impl PoolState {
     /// Whether a client waits for a thread.
     fn is_stuck(&self) -> bool {
         !self.queue.is_empty() && self.idle == 0
+    }
+
+    /// How long to wait until there is to be another thread; `None` while none is needed.
+    fn until_another(&mut self) -> Option<Duration> {
+        if !self.is_stuck() || self.threads >= MOST_THREADS {
+            self.stuck = None;
+            return None;
+        }
+        let since = match self.stuck {
+            Some((since, turns)) if turns == self.turns => since,
+            _ => Instant::now(),
+        };
+        self.stuck = Some((since, self.turns));
+        Some(STUCK.saturating_sub(since.elapsed()))
     }
 }
 
@@ -179,6 +195,10 @@ impl Pool {
             }
             if let Some(client) = state.queue.pop_front() {
                 state.turns += 1;
+                // There were two for a thread that was about to wake.
+                if state.is_stuck() {
+                    self.called.notify_one();
+                }
                 return Some(client);
             }
             state.idle += 1;
@@ -198,25 +218,25 @@ impl Pool {
     fn attend(self: &Arc<Pool>) {
         let mut state = self.state();
         while !std::mem::take(&mut state.guests) {
-            if !state.is_stuck() || state.threads >= MOST_THREADS {
-                state = self
+            state = match state.until_another() {
+                None => self
                     .called
                     .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            let turns = state.turns;
-            let (woken, timeout) = self
-                .called
-                .wait_timeout(state, STUCK)
-                .unwrap_or_else(PoisonError::into_inner);
-            state = woken;
-            if timeout.timed_out() && state.is_stuck() && state.turns == turns {
-                drop(state);
-                // Without one, those that there are have to do.
-                let _ = start(self);
-                state = self.state();
-            }
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => {
+                    state.stuck = None;
+                    drop(state);
+                    // Without one, those that there are have to do.
+                    let _ = start(self);
+                    self.state()
+                }
+                Some(left) => {
+                    self.called
+                        .wait_timeout(state, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
         }
     }
 }

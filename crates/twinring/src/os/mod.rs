@@ -48,8 +48,8 @@ pub(crate) type OsHandle = std::os::fd::OwnedFd;
 #[cfg(windows)]
 pub(crate) type OsHandle = std::os::windows::io::OwnedHandle;
 
-/// How many descriptors or handles a connection takes on the side that has most.
-pub(crate) const HANDLES_PER_PEER: u64 = if cfg!(windows) { 16 } else { 6 };
+/// How many descriptors a client is counted with, where they are limited: it takes 4 on Linux, 5 with tasks; others some more.
+pub(crate) const FILES_PER_CLIENT: u64 = 6;
 
 /// How many files this process may have open at once, if that is limited.
 pub(crate) fn open_files_limit() -> Option<u64> {

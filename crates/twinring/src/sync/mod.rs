@@ -1,21 +1,23 @@
 //! Atomics and fences, from `core` and the system or, under `--cfg loom`, from the model checker; and
-//! the lock for sending and receiving.
+//! the lock for sending and receiving, and the wakers of tasks.
 
 mod fair_lock;
 #[cfg(not(loom))]
 mod fence;
 #[cfg(loom)]
 mod loomed;
+mod wakers;
 
 #[cfg(not(loom))]
-pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 pub(crate) use fair_lock::{Aside, FairLock, FairLockGuard, Visit};
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(all(loom, test))]
 pub(crate) use loomed::killed_after;
 #[cfg(loom)]
 pub(crate) use loomed::{Deadline, step};
+pub(crate) use wakers::Wakers;
 
 #[cfg(not(loom))]
 use crate::os::event::Deadline;

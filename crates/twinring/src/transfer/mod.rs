@@ -36,7 +36,6 @@ mod spinner;
 mod taken;
 mod timeout;
 mod wait;
-mod wakers;
 
 pub(crate) use admit::Admit;
 pub(crate) use broadcast::broadcast;
@@ -67,4 +66,3 @@ pub(crate) use send::{send, send_batch};
 pub(crate) use session::{Awaited, Ended, Parts, Session};
 pub use taken::Taken;
 pub use timeout::Timeout;
-pub(crate) use wakers::Wakers;

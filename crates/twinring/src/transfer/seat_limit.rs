@@ -1,7 +1,7 @@
 //! For how many guests a host is.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::os::{HANDLES_PER_PEER, open_files_limit};
+use crate::os::{FILES_PER_CLIENT, open_files_limit};
 
 /// Default number of clients that a [`Listener`](crate::Listener) serves at once, if the limit of open files allows as
 /// many: 1024.
@@ -41,7 +41,7 @@ impl SeatLimit {
     /// Of a listener: the program's limits, or else as many as this process may have.
     pub(crate) fn many(limits: Option<(usize, usize)>) -> Result<SeatLimit> {
         let most = open_files_limit().map_or(usize::MAX, |limit| {
-            usize::try_from(limit.saturating_sub(FOR_THE_PROGRAM) / HANDLES_PER_PEER)
+            usize::try_from(limit.saturating_sub(FOR_THE_PROGRAM) / FILES_PER_CLIENT)
                 .unwrap_or(usize::MAX)
         });
         let Some((all, of_user)) = limits else {
@@ -58,7 +58,7 @@ impl SeatLimit {
             let (limit, need) = (
                 open_files_limit().unwrap_or(u64::MAX),
                 (all as u64)
-                    .saturating_mul(HANDLES_PER_PEER)
+                    .saturating_mul(FILES_PER_CLIENT)
                     .saturating_add(FOR_THE_PROGRAM),
             );
             return Err(Error::new(

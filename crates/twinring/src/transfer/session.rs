@@ -10,7 +10,6 @@ use std::sync::{Arc, OnceLock};
 use super::net;
 use super::notify::NotifyDriver;
 use super::returned::Returned;
-use super::wakers::Wakers;
 use crate::error::{By, End, Error, ErrorKind};
 use crate::os::event::{
     Deadline, Doorbells, LocalEvent, Source, can_wait_on_words, wait, wait_on_word, wake_word,
@@ -23,7 +22,7 @@ use crate::segment::layout::{
     SENDING_OPEN, WAIT_ASLEEP, WAKE_BY_BOTH, WAKE_BY_DOORBELL, WAKE_BY_WORD,
 };
 use crate::segment::{Cause, CauseOf, RingMemory, Segment, Shared32, Side};
-use crate::sync::full_fence;
+use crate::sync::{Wakers, full_fence};
 
 /// What the handshake yields.
 pub(crate) struct Parts {
@@ -287,13 +286,14 @@ impl Session {
     /// From now on the peer rings the doorbells, whatever this side's threads sleep on, and the driver listens. Before a
     /// task's wait is announced, so that the peer knows by then.
     pub(crate) fn let_driver_wake_tasks(&self) {
-        if self.has_tasks.load(Ordering::Relaxed) {
+        // Acquire: pairs with the Release below, so that the wake mode is told before any task's announcement.
+        if self.has_tasks.load(Ordering::Acquire) {
             return;
         }
         if self.on_words.load(Ordering::Relaxed) {
             self.segment.set_wake_mode(self.side, WAKE_BY_BOTH);
         }
-        if !self.has_tasks.swap(true, Ordering::Relaxed) {
+        if !self.has_tasks.swap(true, Ordering::Release) {
             self.notify_driver();
         }
     }

@@ -1,11 +1,19 @@
 //! Tasks that wait for something, each by its waker.
 
+#[cfg(all(loom, test))]
+mod model;
+
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::task::Waker;
 
+use super::{AtomicBool, Mutex, MutexGuard, Ordering, full_fence};
+
 /// The tasks that wait for one thing. Each is woken once, and then asks again.
+///
+/// A task *adds* its waker and then *looks* for what it waits for; who brings that *stores* it and then calls
+/// [`wake`](Wakers::wake). Each has a full fence in between, so that one of the two sees the other: as between a sleeper and a
+/// publisher (`docs/ordering.md`).
 #[derive(Debug, Default)]
 pub(crate) struct Wakers {
     /// Whether there are any: a look that costs no lock.
@@ -45,7 +53,9 @@ impl Wakers {
     pub(crate) fn add(&self, waker: &Waker) {
         let mut waiting = self.waiting();
         if waiting.wakers.iter().any(|known| known.will_wake(waker)) {
-            return;
+            drop(waiting);
+            // As below: it may have looked since.
+            return full_fence();
         }
         let mut gone = Vec::new();
         if waiting.wakers.len() >= waiting.most {
@@ -53,13 +63,14 @@ impl Wakers {
             waiting.most = (waiting.most * 2).min(LAST_MOST);
         }
         waiting.wakers.push(waker.clone());
-        // Relaxed: a fence or a lock follows before the task looks, and stands before the look at this.
         self.any.store(true, Ordering::Relaxed);
         drop(waiting);
+        // Without this fence the task's look may be done before this is seen.
+        full_fence(); // added
         wake(gone);
     }
 
-    #[inline]
+    /// A hint.
     pub(crate) fn any(&self) -> bool {
         self.any.load(Ordering::Relaxed)
     }
@@ -78,9 +89,10 @@ impl Wakers {
         }
     }
 
-    /// Wakes all tasks.
-    #[inline]
+    /// Wakes all tasks. Not for each message: it has a fence.
     pub(crate) fn wake(&self) {
+        // Without this fence the look for tasks may be done before they see what they are woken for.
+        full_fence(); // waking
         if self.any() {
             self.wake_all();
         }
@@ -104,7 +116,7 @@ fn wake(wakers: Vec<Waker>) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
