@@ -317,6 +317,25 @@ fn closing_ends_all_connections_with_the_same_word() {
     drop(accepted);
 }
 
+/// Who serves them learns of it only then, or would drop them first.
+#[test]
+fn those_who_are_served_are_told_why_it_closes() {
+    let _watchdog = Watchdog::new(60);
+    for _ in 0..rounds(amount(50, 500), 50) {
+        let place = Place::new();
+        let listener = listen(&place);
+        let server = serve_echo(&listener);
+        let link = place.guest().one_connection().open().unwrap();
+        let conn = connected(&link).within(LIMIT);
+        conn.send(b"hello").unwrap();
+        assert_eq!(conn.recv().unwrap().unwrap(), b"hello");
+        listener.close(3, "back at noon");
+        let told = ended(conn.recv());
+        assert!(told.contains("back at noon"), "{told}");
+        server.join().unwrap();
+    }
+}
+
 #[test]
 fn a_dropped_listener_lets_its_connections_go_on() {
     let _watchdog = Watchdog::new(60);

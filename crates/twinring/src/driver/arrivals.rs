@@ -36,6 +36,8 @@ struct ArrivalQueue {
     all: BTreeMap<u64, Weak<Owner>>,
     /// There has been one.
     any: bool,
+    /// There will be none.
+    closed: bool,
 }
 
 impl Arrivals {
@@ -66,28 +68,18 @@ impl Arrivals {
     }
 
     /// Whether [`Arrivals::next`] would not wait; if not, the task is woken when that may have changed.
-    pub(super) fn poll_ready(
-        &self,
-        task: &Waker,
-        only_one: bool,
-        is_over: impl Fn() -> bool,
-    ) -> bool {
+    pub(super) fn poll_ready(&self, task: &Waker, only_one: bool) -> bool {
         self.tasks.add(task);
         let queue = self.queue();
-        !queue.waiting.is_empty() || only_one && queue.any || is_over()
+        !queue.waiting.is_empty() || only_one && queue.any || queue.closed
     }
 
-    /// The next one, waiting for it. `None` at the deadline, or once `is_over` says that none will come; after the
-    /// first, if there is to be `only_one`.
-    pub(super) fn next(
-        &self,
-        deadline: Deadline,
-        only_one: bool,
-        is_over: impl Fn() -> bool,
-    ) -> Option<Arc<Owner>> {
+    /// The next one, waiting for it. `None` at the deadline, or once none will come; after the first, if there is to be
+    /// `only_one`.
+    pub(super) fn next(&self, deadline: Deadline, only_one: bool) -> Option<Arc<Owner>> {
         let mut queue = self.queue();
         loop {
-            if is_over() {
+            if queue.closed {
                 return None;
             }
             if let Some(owner) = queue.waiting.pop_front() {
@@ -171,12 +163,17 @@ impl Arrivals {
         drop((waiting, current));
     }
 
-    /// Makes everyone who waits look again.
-    pub(super) fn wake_all(&self) {
-        let queue = self.queue();
+    /// There will be none: tells everyone who waits.
+    pub(super) fn close(&self) {
+        let mut queue = self.queue();
+        queue.closed = true;
         self.arrived.notify_all();
         drop(queue);
         self.tasks.wake();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.queue().closed
     }
 
     fn backlog(&self) -> usize {

@@ -49,14 +49,14 @@ impl Core {
             )));
         }
         let only_one = link.options.one_connection;
-        match self.arrivals.next(deadline, only_one, || link.is_closing()) {
+        match self.arrivals.next(deadline, only_one) {
             Some(owner) => {
                 self.arrivals.set_told(&owner);
                 // The driver may be waiting for the backlog to shrink.
                 link.driver.notify();
                 Ok(owner)
             }
-            None if link.is_closing() => Err(link.named(closed())),
+            None if self.arrivals.is_closed() => Err(link.named(closed())),
             None if only_one && self.arrivals.any() => Err(link.named(Error::new(
                 ErrorKind::Closed,
                 "this link was for one connection, and has had it",
@@ -71,11 +71,10 @@ impl Core {
         if link.is_forked() || options.callback {
             return Poll::Ready(());
         }
-        let is_over = || link.is_closing();
-        match self
+        let ready = self
             .arrivals
-            .poll_ready(task.waker(), options.one_connection, is_over)
-        {
+            .poll_ready(task.waker(), options.one_connection);
+        match ready {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
@@ -115,6 +114,8 @@ impl Core {
                 owner.duplex.close(cause.clone());
             }
         }
+        // Only now: whoever learns it may drop the connections, and their peers are to be told the cause.
+        self.arrivals.close();
         self.arrivals.abandon();
         let free = self.link.wait_finished(deadline);
         if let Some(admit) = &self.link.options.admit {
@@ -124,11 +125,10 @@ impl Core {
         free
     }
 
-    /// Tells all waiting calls, and the driver, that the link is closing.
+    /// Tells the driver, and the callback thread, that the link is closing.
     pub(super) fn begin_to_close(&self) {
         self.link.begin_to_close();
         self.link.driver.notify();
-        self.arrivals.wake_all();
         self.notices.wake();
     }
 
@@ -217,6 +217,7 @@ impl Drop for FinishGuard {
         let core = &self.0;
         if !core.link.is_closing() {
             core.begin_to_close();
+            core.arrivals.close();
         }
         core.link.change(State::Closed);
         core.notices.change(Change::Closed);
