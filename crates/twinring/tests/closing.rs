@@ -178,6 +178,29 @@ fn a_link_that_closes_looks_for_no_other_connection() {
     assert_eq!(log.lines(), Vec::<String>::new());
 }
 
+/// The library's own threads, which give up the connection then, do it only once it has the reason.
+#[test]
+fn a_link_with_callbacks_says_why_it_closes() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let mut child = place.start("talker", side.opposite());
+        child.expect("waiting");
+        for round in 0..rounds(amount(50, 500), 50) {
+            let log = Log::new();
+            let builder = place.builder(side).on_message(|_, _| {});
+            let link = builder.on_status(log.statuses()).open().unwrap();
+            log.wait_for(2);
+            child.expect(&format!("connected to {}", std::process::id()));
+            link.close(round as u32, "back at noon");
+            let told = child.next_line();
+            let why = format!("code: {round}, reason: \"back at noon\"");
+            assert!(told.contains(&why), "{told} does not say {why}");
+            child.expect("waiting");
+        }
+    }
+}
+
 #[test]
 fn many_threads_may_close_at_once() {
     let _watchdog = Watchdog::new(60);

@@ -6,6 +6,7 @@ use std::task::Waker;
 
 use crate::error::{Error, ErrorKind};
 use crate::os::event::Deadline;
+use crate::segment::Cause;
 use crate::sync::Wakers;
 use crate::transfer::{Duplex, Owner, SeatLimit};
 
@@ -36,8 +37,16 @@ struct ArrivalQueue {
     all: BTreeMap<u64, Weak<Owner>>,
     /// There has been one.
     any: bool,
+    closing: Option<Closing>,
     /// There will be none.
     closed: bool,
+}
+
+/// The link is being closed.
+#[derive(Clone, Debug)]
+pub(super) struct Closing {
+    /// What its connections are to be closed with, if they are.
+    pub(super) cause: Option<Cause>,
 }
 
 impl Arrivals {
@@ -55,16 +64,21 @@ impl Arrivals {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn push(&self, owner: Arc<Owner>) {
+    /// Fails if the link is being closed.
+    pub(super) fn push(&self, owner: &Arc<Owner>) -> Result<(), Closing> {
         let mut queue = self.queue();
+        if let Some(closing) = &queue.closing {
+            return Err(closing.clone());
+        }
         queue
             .all
-            .insert(owner.duplex.session.id, Arc::downgrade(&owner));
-        queue.waiting.push_back(owner);
+            .insert(owner.duplex.session.id, Arc::downgrade(owner));
+        queue.waiting.push_back(owner.clone());
         queue.any = true;
         self.arrived.notify_all();
         drop(queue);
         self.tasks.wake();
+        Ok(())
     }
 
     /// Whether [`Arrivals::next`] would not wait; if not, the task is woken when that may have changed.
@@ -163,7 +177,16 @@ impl Arrivals {
         drop((waiting, current));
     }
 
-    /// There will be none: tells everyone who waits.
+    /// The link is being closed: no further ones. Returns those that there are.
+    pub(super) fn begin_to_close(&self, cause: Option<&Cause>) -> Vec<Arc<Owner>> {
+        let mut queue = self.queue();
+        queue.closing = Some(Closing {
+            cause: cause.cloned(),
+        });
+        queue.all.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Tells everyone who waits that there will be none.
     pub(super) fn close(&self) {
         let mut queue = self.queue();
         queue.closed = true;

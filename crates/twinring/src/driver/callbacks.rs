@@ -141,7 +141,7 @@ impl<C: From<Arc<Share>>> Teller<'_, C> {
     /// Waits for one event and reports it; `false` once the link is closed.
     fn one_event(&mut self, callbacks: &mut Callbacks<C>) -> bool {
         let core = self.core;
-        if core.link.is_closing() {
+        if core.link.may_end() {
             callbacks.change(core, &Change::Closed);
             return false;
         }
@@ -163,7 +163,7 @@ impl<C: From<Arc<Share>>> Teller<'_, C> {
                 core.link.report(&core.link.named(Error::stream_ended(end)));
             }
             // This side knows that it closes, and is told of that alone.
-            Ok(News::Over(_)) if core.link.is_closing() => {}
+            Ok(News::Over(_)) if core.link.is_closing() => self.wait(None),
             // Also if the connection has ended since: the peer had said all.
             Ok(News::Over(end)) if !current.told => {
                 current.told = true;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-use super::arrivals::Arrivals;
+use super::arrivals::{Arrivals, Closing};
 use super::notices::{Change, Notices};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::event::{Deadline, LocalEvent};
@@ -108,14 +108,13 @@ impl Core {
         if self.link.is_forked() {
             return true;
         }
-        self.begin_to_close();
-        if let Some(cause) = cause {
-            for owner in self.arrivals.all() {
+        self.link.begin_to_close();
+        for owner in self.arrivals.begin_to_close(cause) {
+            if let Some(cause) = cause {
                 owner.duplex.close(cause.clone());
             }
         }
-        // Only now: whoever learns it may drop the connections, and their peers are to be told the cause.
-        self.arrivals.close();
+        self.let_end();
         self.arrivals.abandon();
         let free = self.link.wait_finished(deadline);
         if let Some(admit) = &self.link.options.admit {
@@ -125,11 +124,18 @@ impl Core {
         free
     }
 
-    /// Tells the driver, and the callback thread, that the link is closing.
-    pub(super) fn begin_to_close(&self) {
-        self.link.begin_to_close();
-        self.link.driver.notify();
+    /// Tells all who wait for connections or work for the link that it is closed.
+    fn let_end(&self) {
+        self.link.let_end();
+        self.arrivals.close();
         self.notices.wake();
+    }
+
+    /// The driver cannot go on: ends the link, and leaves its connections alone.
+    pub(super) fn give_up(&self) {
+        self.link.begin_to_close();
+        self.arrivals.begin_to_close(None);
+        self.let_end();
     }
 
     // Called by the driver.
@@ -151,20 +157,16 @@ impl Core {
         let duplex = Duplex::new(&self.link, parts);
         let owner = Owner::new(duplex.clone());
         let shown = Arc::downgrade(&owner);
-        if self.link.is_closing() {
-            // Of which nothing is told any more; the peer learns it by the owner's drop.
-            return (duplex, shown);
-        }
         self.link.change(State::Connected);
-        let change = self.notices.take_changes().then(|| owner.clone());
-        // The driver keeps none: it would outlive the program's last handle.
-        self.arrivals.push(owner);
-        if let Some(owner) = change {
-            self.notices.change(Change::Connected(owner));
-        }
-        self.notices.wake();
-        if self.link.is_closing() {
-            self.arrivals.abandon();
+        match self.arrivals.push(&owner) {
+            Ok(()) => {
+                // The driver keeps none: it would outlive the program's last handle.
+                self.notices.change(Change::Connected(owner));
+                self.notices.wake();
+            }
+            // The program is told nothing of it any more. Without a cause the peer learns it by the owner's drop.
+            Err(Closing { cause: Some(cause) }) => duplex.close(cause),
+            Err(Closing { cause: None }) => {}
         }
         (duplex, shown)
     }
@@ -215,9 +217,8 @@ pub(super) struct FinishGuard(pub(super) Arc<Core>);
 impl Drop for FinishGuard {
     fn drop(&mut self) {
         let core = &self.0;
-        if !core.link.is_closing() {
-            core.begin_to_close();
-            core.arrivals.close();
+        if !core.link.may_end() {
+            core.give_up();
         }
         core.link.change(State::Closed);
         core.notices.change(Change::Closed);

@@ -267,15 +267,15 @@ impl Guest {
 
 impl LinkTask for Guest {
     fn poll(&mut self, ready: &Readiness) -> NextStep {
-        // Not asked at each step: the thread that closes the link notifies the driver again.
-        let mut closing = self.core.link.is_closing();
-        if closing {
+        // Asked once: the thread that closes the link notifies the driver again.
+        let may_end = self.core.link.may_end();
+        if may_end {
             // The host may have accepted us by now: then it is told that we close.
             self.shake_hands();
         }
         if let Phase::Connected(watch) = &mut self.phase {
             if !watch.poll(ready, &self.core, &self.registration) {
-                if closing {
+                if may_end {
                     // The program may have the connection for longer than the link.
                     self.endpoint = None;
                     self.finish = None;
@@ -284,14 +284,15 @@ impl LinkTask for Guest {
             }
             self.pause = RETRY_FIRST;
             self.phase = Phase::Looking(Deadline::Now);
-            // The link's close may be what ended the connection: then there is nobody to look for.
-            closing = self.core.link.is_closing();
         }
-        if closing {
+        // Also if its close is what ended the connection: then there is nobody to look for.
+        if self.core.link.is_closing() {
             return match &self.phase {
                 // Otherwise it would reach a host that the link has nothing to do with any more.
                 Phase::Calling(job) if job.poll().is_pending() => NextStep::Wait(Deadline::Never),
-                _ => NextStep::Finished,
+                _ if may_end => NextStep::Finished,
+                // The thread that closes the link notifies the driver.
+                _ => NextStep::Wait(Deadline::Never),
             };
         }
         self.look_at_call();

@@ -98,6 +98,7 @@ impl Host {
         let endpoint = &mut open.endpoint;
         // Asked once: the thread that closes the link notifies the driver again, and a guest must not be
         // forgotten because the link was closed after this look.
+        let may_end = self.core.link.may_end();
         let closing = self.core.link.is_closing();
         if closing {
             self.handshakes.clear();
@@ -107,9 +108,9 @@ impl Host {
             self.looked(looked);
         }
         if closing {
-            return match endpoint.is_here() {
+            return match may_end && endpoint.is_here() {
                 true => None,
-                // The job notifies the driver.
+                // The job, or the thread that closes the link, notifies the driver.
                 false => Some(NextStep::Wait(self.peers.due())),
             };
         }

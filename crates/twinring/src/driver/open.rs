@@ -41,7 +41,7 @@ pub(crate) fn open<C: From<Arc<Share>> + 'static>(
             let mut guest = Guest::new(&core, endpoint, registration);
             guest.try_at_once();
             if let Err(e) = starter.start_thread() {
-                core.begin_to_close();
+                core.give_up();
                 // Says goodbye, if there is a peer already.
                 guest.poll(&Readiness::default());
                 return Err(e);

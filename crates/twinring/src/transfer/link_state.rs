@@ -21,6 +21,8 @@ pub(crate) struct LinkState {
     pub(crate) driver: Arc<dyn NotifyDriver>,
     /// Set once, by the first `close`.
     closing: AtomicBool,
+    /// Set after it, once its connections have the cause.
+    may_end: AtomicBool,
     /// The value of [`forks`] when the link was opened.
     forks: u32,
     situation: Mutex<Situation>,
@@ -66,6 +68,7 @@ impl LinkState {
             options,
             driver,
             closing: AtomicBool::new(false),
+            may_end: AtomicBool::new(false),
             forks: forks(),
             situation: Mutex::new(Situation {
                 state: State::Waiting,
@@ -119,9 +122,15 @@ impl LinkState {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    #[inline]
+    /// It is being closed: the program is told of nothing else any more.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    /// It is being closed, and its connections have the cause: who works for it ends. Not earlier, for what they drop
+    /// then would be told to the peers as abandoned.
+    pub(crate) fn may_end(&self) -> bool {
+        self.may_end.load(Ordering::Acquire)
     }
 
     /// Whether this process is a forked child of the one that opened the link, or (on Windows) is ending. Then nothing
@@ -190,11 +199,15 @@ impl LinkState {
         }
     }
 
-    /// Tells all calls that wait for a connection that the link is closing.
+    /// [`LinkState::is_closing`] from now on.
     pub(crate) fn begin_to_close(&self) {
-        let _situation = self.situation();
         self.closing.store(true, Ordering::Release);
-        self.changed.notify_all();
+    }
+
+    /// [`LinkState::may_end`] from now on; the driver is told.
+    pub(crate) fn let_end(&self) {
+        self.may_end.store(true, Ordering::Release);
+        self.driver.notify();
     }
 
     /// Waits until the driver has released everything, at most until the deadline; whether it has.

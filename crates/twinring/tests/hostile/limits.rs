@@ -141,9 +141,13 @@ pub(crate) fn no_descriptors(parent: &'static Parent) {
         .open()
         .unwrap();
     let _lowered = Lowered::to(Resource::Nofile, limit_with(10));
-    let taken: Vec<_> = std::iter::repeat_with(|| std::fs::File::open("/dev/null"))
-        .map_while(Result::ok)
-        .collect();
+    let mut taken = Vec::new();
+    // Also what threads of the library still hold for a moment.
+    for _ in 0..10 {
+        let free = std::iter::repeat_with(|| std::fs::File::open("/dev/null"));
+        taken.extend(free.map_while(Result::ok));
+        std::thread::sleep(LIMIT / 3000);
+    }
     parent.say("opened");
     parent.expect("lift");
     drop(taken);
