@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use twinring::{Error, ErrorKind, Interest, Peer, RecvHalf, Result, SendHalf, Timeout, View};
 
 use super::connection::Connection;
+use super::os::Listening;
 use super::pace::Pace;
 use super::wait::{Waiting, poll_call};
 
@@ -68,6 +69,7 @@ pub struct OwnedReadHalf {
     /// Its calls do not wait.
     now: RecvHalf,
     pace: Pace,
+    listening: Listening,
     waiting: Waiting,
     /// What has been read in part, and how much of it.
     rest: Option<(View, usize)>,
@@ -93,6 +95,7 @@ pub struct OwnedWriteHalf {
     /// Its calls do not wait.
     now: SendHalf,
     pace: Pace,
+    listening: Listening,
     waiting: Waiting,
     /// The longest message.
     longest: usize,
@@ -118,12 +121,14 @@ impl From<twinring::Connection> for ByteStream {
             read: OwnedReadHalf {
                 now: recv,
                 pace: Pace::default(),
+                listening: Listening::default(),
                 waiting: Waiting::default(),
                 rest: None,
             },
             write: OwnedWriteHalf {
                 now: send,
                 pace: Pace::default(),
+                listening: Listening::default(),
                 waiting: Waiting::default(),
                 longest: LONGEST,
             },
@@ -171,7 +176,10 @@ impl OwnedReadHalf {
             &self.pace,
             &mut self.waiting,
             || now.recv_in_place(),
-            |task| now.poll_ready(Interest::Recv, task),
+            |task| {
+                self.listening.begin(|| now.doorbell(Interest::Recv));
+                now.poll_ready(Interest::Recv, task)
+            },
         )
     }
 }
@@ -232,7 +240,10 @@ impl OwnedWriteHalf {
                 &self.pace,
                 &mut self.waiting,
                 || now.send_vectored(&message),
-                |task| now.poll_ready(Interest::Send(len), task),
+                |task| {
+                    self.listening.begin(|| now.doorbell(Interest::Send(len)));
+                    now.poll_ready(Interest::Send(len), task)
+                },
             ));
             match sent {
                 Ok(()) => return Poll::Ready(Ok(len)),

@@ -9,6 +9,7 @@ use twinring::{Batch, End, Interest, Peer, Result, Timeout, View};
 
 use super::byte_stream::ByteStream;
 use super::messages::Messages;
+use super::os::Listening;
 use super::pace::Pace;
 use super::wait::{Waiting, poll_call};
 
@@ -35,22 +36,24 @@ use super::wait::{Waiting, poll_call};
 pub struct Connection {
     /// Its calls do not wait.
     now: twinring::Connection,
-    paces: Arc<Paces>,
+    waits: Arc<Waits>,
 }
 
-/// For each thing to wait for.
+/// For each thing to wait for, and for each doorbell.
 #[derive(Debug, Default)]
-struct Paces {
+struct Waits {
     recv: Pace,
     send: Pace,
     flush: Pace,
+    data: Listening,
+    room: Listening,
 }
 
 impl From<twinring::Connection> for Connection {
     fn from(conn: twinring::Connection) -> Connection {
         Connection {
             now: conn.within(Timeout::Now),
-            paces: Arc::default(),
+            waits: Arc::default(),
         }
     }
 }
@@ -70,8 +73,8 @@ impl Connection {
         waiting: &mut Waiting,
         call: impl FnMut() -> Result<T>,
     ) -> Poll<Result<T>> {
-        poll_call(task, &self.paces.recv, waiting, call, |task| {
-            self.now.poll_ready(Interest::Recv, task)
+        poll_call(task, &self.waits.recv, waiting, call, |task| {
+            self.poll_ready(&self.waits.data, Interest::Recv, task)
         })
     }
 
@@ -82,9 +85,19 @@ impl Connection {
         waiting: &mut Waiting,
         call: impl FnMut() -> Result<T>,
     ) -> Poll<Result<T>> {
-        poll_call(task, &self.paces.send, waiting, call, |task| {
-            self.now.poll_ready(Interest::Send(len), task)
+        poll_call(task, &self.waits.send, waiting, call, |task| {
+            self.poll_ready(&self.waits.room, Interest::Send(len), task)
         })
+    }
+
+    fn poll_ready(
+        &self,
+        listening: &Listening,
+        interest: Interest,
+        task: &mut Context<'_>,
+    ) -> Poll<()> {
+        listening.begin(|| self.now.doorbell(interest));
+        self.now.poll_ready(interest, task)
     }
 
     /// Receives what one call gives, once there is something.
@@ -261,10 +274,10 @@ impl Connection {
         poll_fn(|task| {
             poll_call(
                 task,
-                &self.paces.flush,
+                &self.waits.flush,
                 &mut waiting,
                 || self.now.flush(),
-                |task| self.now.poll_ready(Interest::Flush, task),
+                |task| self.poll_ready(&self.waits.room, Interest::Flush, task),
             )
         })
         .await

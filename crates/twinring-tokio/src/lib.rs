@@ -1,7 +1,9 @@
 //! [`twinring`] links in [tokio](https://docs.rs/tokio): full-duplex messages between two processes of one machine, awaited.
 //!
-//! Nothing here has a thread or a reactor of its own: a task that waits is woken by `twinring`'s thread, so a runtime
-//! needs no `enable_io`. Opening, options and ends are the library's; this crate makes its calls awaitable.
+//! Nothing here has a thread or a reactor of its own. On Linux and macOS the runtime's reactor listens to a connection
+//! whose tasks wait, so the runtime needs `enable_io` there (`#[tokio::main]` and `enable_all` do it), or the wait panics, as those
+//! of tokio's sockets do. On Windows, in other executors, and in the tasks of a second runtime, `twinring`'s thread wakes
+//! them. Opening, options and ends are the library's; this crate makes its calls awaitable.
 //!
 //! ```
 //! use twinring_tokio::{Link, Listener, Result};
@@ -45,17 +47,18 @@
 //! `send` has sent nothing. Once a call has been polled to its end it has happened, and its result is there.
 //!
 //! # Busy and idle
-//! A task that sleeps is woken by way of `twinring`'s thread, which takes some 50 µs on an idle processor. So a task that
-//! waits looks again before it sleeps: at once for 2 µs, then up to 100 times, letting other tasks run before each time. That is
-//! less than 0.1 ms of the processor's time for one wait. Where it was in vain three times in a row, a connection looks
-//! only twice for its next 16 waits, and for longer each time. So a busy connection or server needs no system calls, and one on
-//! which nothing comes takes no time.
+//! Waking a task that sleeps takes as long as for a socket. So a task that waits looks again before it sleeps: at once for 2 µs,
+//! then up to 100 times, letting other tasks run before each time. That is less than 0.1 ms of the processor's time for
+//! one wait. Where the first was in vain three times in a row, a connection leaves it out for its next 16 waits, and for longer
+//! each time; where the second was, or there are many other tasks to run, it looks 8 times only. So a busy connection or
+//! server needs no system calls, and one on which nothing comes takes no time.
 
 mod byte_stream;
 mod connection;
 mod connections;
 mod link;
 mod messages;
+mod os;
 mod pace;
 mod wait;
 

@@ -4,33 +4,44 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 /// For so long a task keeps its thread while it looks: about what letting others run costs.
-const GLANCE: Duration = Duration::from_micros(2);
+pub(crate) const GLANCE: Duration = Duration::from_micros(2);
 /// So often it looks once others have run. Where there are none this takes some 70 µs, more than waking a task, or two sides
-/// that both sleep would never go back. Where there are many it may take milliseconds, but no more of the processor's
-/// time: it is they that make each other wait, and what is waited for has come when one's turn has.
-const MOST_LOOKS: u32 = 100;
-/// Even while looking does not pay, so that it is noticed when it does.
-const FEWEST_LOOKS: u32 = 2;
-/// After so many waits in a row that were looked for in vain, it does not pay: the peer is slow, or wants this processor.
+/// that both sleep would never go back.
+pub(crate) const MOST_LOOKS: u32 = 100;
+/// So often where more do not pay: what has come meanwhile needs no waking.
+pub(crate) const FEWEST_LOOKS: u32 = 8;
+/// If the others have run for longer there are many, who would make each other look for nothing.
+pub(crate) const CROWDED: Duration = Duration::from_micros(20);
+
+/// After so many waits in a row that were tried in vain, it does not pay.
 const MOST_IN_VAIN: u32 = 3;
-/// It is tried again after so many sleeps, after twice as many each time that it fails.
+/// It is tried again after so many waits, after twice as many each time that it fails.
 const FIRST_PAUSE: u32 = 16;
 const LAST_PAUSE: u32 = 1024;
 
 /// Learns from how what was waited for came. There is one for each direction of a connection; all its tasks learn
 /// together. They may overwrite what others have just learnt, which does no harm.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Pace {
-    /// Waits in a row that were looked for in vain.
+    /// Keeping the thread.
+    pub(crate) glance: Habit,
+    /// Letting others run, and looking again, many times.
+    pub(crate) looks: Habit,
+}
+
+/// Something that pays or not.
+#[derive(Debug)]
+pub(crate) struct Habit {
+    /// Waits in a row that were tried in vain.
     in_vain: AtomicU32,
-    /// Sleeps until looking is tried again; 0 while it pays.
+    /// Waits until it is tried again; 0 while it pays.
     pause: AtomicU32,
     next_pause: AtomicU32,
 }
 
-impl Default for Pace {
-    fn default() -> Pace {
-        Pace {
+impl Default for Habit {
+    fn default() -> Habit {
+        Habit {
             in_vain: AtomicU32::new(0),
             pause: AtomicU32::new(0),
             next_pause: AtomicU32::new(FIRST_PAUSE),
@@ -38,44 +49,24 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
-    fn pays(&self) -> bool {
+impl Habit {
+    /// Whether to try it in this wait.
+    #[inline]
+    pub(crate) fn pays(&self) -> bool {
         self.pause.load(Relaxed) == 0
     }
 
-    /// Whether a task that has waited for so long looks again at once.
-    #[inline]
-    pub(crate) fn glances(&self, waited: Duration) -> bool {
-        waited < GLANCE && self.pays()
-    }
-
-    /// Whether a task that has let others run so often looks once more.
-    #[inline]
-    pub(crate) fn looks_again(&self, looks: u32) -> bool {
-        looks
-            < if self.pays() {
-                MOST_LOOKS
-            } else {
-                FEWEST_LOOKS
-            }
-    }
-
-    /// It came while the task looked.
+    /// It has been tried, and what was waited for came.
     #[inline]
     pub(crate) fn came(&self) {
-        if self.in_vain.load(Relaxed) != 0 || self.pause.load(Relaxed) != 0 {
+        if self.in_vain.load(Relaxed) != 0 {
             self.in_vain.store(0, Relaxed);
-            self.pause.store(0, Relaxed);
             self.next_pause.store(FIRST_PAUSE, Relaxed);
         }
     }
 
-    /// The task had to sleep.
-    pub(crate) fn slept(&self) {
-        let pause = self.pause.load(Relaxed);
-        if pause > 0 {
-            return self.pause.store(pause - 1, Relaxed);
-        }
+    /// It has been tried in vain.
+    pub(crate) fn missed(&self) {
         let in_vain = self.in_vain.load(Relaxed) + 1;
         if in_vain < MOST_IN_VAIN {
             return self.in_vain.store(in_vain, Relaxed);
@@ -86,6 +77,12 @@ impl Pace {
         self.pause.store(pause, Relaxed);
         self.next_pause.store((pause * 2).min(LAST_PAUSE), Relaxed);
     }
+
+    /// A wait in which it has not been tried.
+    pub(crate) fn passed(&self) {
+        let pause = self.pause.load(Relaxed);
+        self.pause.store(pause.saturating_sub(1), Relaxed);
+    }
 }
 
 #[cfg(test)]
@@ -94,17 +91,21 @@ mod tests {
 
     #[test]
     fn it_is_given_up_and_tried_again_ever_more_rarely() {
-        let pace = Pace::default();
-        let pays = || pace.looks_again(FEWEST_LOOKS);
-        let tried = (0..10_000).filter(|_| {
-            let tried = pays();
-            pace.slept();
+        let habit = Habit::default();
+        let wait = |comes| {
+            let tried = habit.pays();
+            match (tried, comes) {
+                (true, true) => habit.came(),
+                (true, false) => habit.missed(),
+                (false, _) => habit.passed(),
+            }
             tried
-        });
-        assert!((5..20).contains(&tried.count()));
-        assert!(!pays());
-        pace.came();
-        assert!(pays());
-        assert!(!pace.looks_again(MOST_LOOKS));
+        };
+        let tried = (0..10_000).filter(|_| wait(false)).count();
+        assert!((5..20).contains(&tried));
+        // Once it pays again it is tried always.
+        let waits = (0..10_000).take_while(|_| !wait(true)).count();
+        assert!(waits <= LAST_PAUSE as usize);
+        assert_eq!((0..100).filter(|_| wait(true)).count(), 100);
     }
 }

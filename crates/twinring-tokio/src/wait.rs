@@ -8,16 +8,25 @@ use std::time::Instant;
 use tokio::task::{coop, yield_now};
 use twinring::Result;
 
-use super::pace::Pace;
+use super::pace::{CROWDED, FEWEST_LOOKS, GLANCE, MOST_LOOKS, Pace};
 
 /// One wait of one task.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
-    since: Option<Instant>,
-    /// How often it has looked again after others have run.
-    looks: u32,
-    /// It is to be woken: it has given up looking.
-    asleep: bool,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Stage {
+    /// Nothing has been looked for in vain.
+    #[default]
+    New,
+    /// It keeps the thread, since then.
+    Glance(Instant),
+    /// It lets others run, and looks then, this often. `many`: since when, if it may do so many times.
+    Looks { done: u32, many: Option<Instant> },
+    /// It is to be woken. `many`: it has looked many times.
+    Asleep { many: bool },
 }
 
 /// What a task may find ready in vain before others have their turn.
@@ -76,33 +85,64 @@ enum Step {
 
 impl Waiting {
     fn next_step(&mut self, pace: &Pace) -> Step {
-        if self.asleep {
-            return Step::Sleep;
-        }
-        // The clock is for the first looks only; later ones are counted.
-        if self.looks == 0 {
-            let now = Instant::now();
-            if pace.glances(now - *self.since.get_or_insert(now)) {
-                return Step::Look;
+        loop {
+            match &mut self.stage {
+                Stage::New => {
+                    self.stage = match pace.glance.pays() {
+                        true => Stage::Glance(Instant::now()),
+                        false => {
+                            pace.glance.passed();
+                            Stage::looks(pace)
+                        }
+                    };
+                }
+                Stage::Glance(since) if since.elapsed() < GLANCE => return Step::Look,
+                Stage::Glance(_) => {
+                    pace.glance.missed();
+                    self.stage = Stage::looks(pace);
+                }
+                Stage::Looks { done, many } => {
+                    *done += 1;
+                    if *done == 2 && many.is_some_and(|since| since.elapsed() > CROWDED) {
+                        pace.looks.missed();
+                        *many = None;
+                    }
+                    let most = if many.is_some() {
+                        MOST_LOOKS
+                    } else {
+                        FEWEST_LOOKS
+                    };
+                    if *done <= most {
+                        return Step::Yield;
+                    }
+                    self.stage = Stage::Asleep {
+                        many: many.is_some(),
+                    };
+                }
+                Stage::Asleep { .. } => return Step::Sleep,
             }
         }
-        if pace.looks_again(self.looks) {
-            self.looks += 1;
-            return Step::Yield;
-        }
-        self.asleep = true;
-        Step::Sleep
     }
 
     /// It has come.
     fn end(&mut self, pace: &Pace) {
-        if self.since.is_none() {
-            return;
+        match self.stage {
+            Stage::New => return,
+            Stage::Glance(_) => pace.glance.came(),
+            Stage::Looks { many: Some(_), .. } => pace.looks.came(),
+            Stage::Asleep { many: true } => pace.looks.missed(),
+            Stage::Looks { many: None, .. } | Stage::Asleep { many: false } => {}
         }
-        match self.asleep {
-            true => pace.slept(),
-            false => pace.came(),
+        self.stage = Stage::New;
+    }
+}
+
+impl Stage {
+    fn looks(pace: &Pace) -> Stage {
+        let many = pace.looks.pays().then(Instant::now);
+        if many.is_none() {
+            pace.looks.passed();
         }
-        *self = Waiting::default();
+        Stage::Looks { done: 0, many }
     }
 }

@@ -75,7 +75,7 @@ fn receiver_that_stops(parent: &'static Parent) {
 
 fn runtime() -> Runtime {
     let mut builder = runtime::Builder::new_multi_thread();
-    builder.worker_threads(2).enable_time().build().unwrap()
+    builder.worker_threads(2).enable_all().build().unwrap()
 }
 
 fn start(role: &str, ring: u64) -> (twinring::Link, Child) {

@@ -55,12 +55,12 @@ fn many_clients_in_one_thread(parent: &'static Parent) {
 
 fn many_threads() -> Runtime {
     let mut builder = runtime::Builder::new_multi_thread();
-    builder.worker_threads(2).enable_time().build().unwrap()
+    builder.worker_threads(2).enable_all().build().unwrap()
 }
 
 fn one_thread() -> Runtime {
     let mut builder = runtime::Builder::new_current_thread();
-    builder.enable_time().build().unwrap()
+    builder.enable_all().build().unwrap()
 }
 
 async fn serve(listener: Listener) {

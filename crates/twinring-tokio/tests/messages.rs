@@ -106,12 +106,12 @@ fn restarted(parent: &'static Parent) {
 
 fn many_threads() -> Runtime {
     let mut builder = runtime::Builder::new_multi_thread();
-    builder.worker_threads(2).enable_time().build().unwrap()
+    builder.worker_threads(2).enable_all().build().unwrap()
 }
 
 fn one_thread() -> Runtime {
     let mut builder = runtime::Builder::new_current_thread();
-    builder.enable_time().build().unwrap()
+    builder.enable_all().build().unwrap()
 }
 
 fn start(role: &str) -> (Link, Child) {

@@ -176,8 +176,8 @@ pub use self::os::faults;
 pub use self::{
     error::{By, End, Error, ErrorKind, Result},
     link::{
-        Batch, Builder, Connection, Connections, Link, Listener, RecvHalf, RecvStream, Reservation,
-        SendHalf, SendStream, Status, Unread, View, WaitSet,
+        Batch, Builder, Connection, Connections, Doorbell, Link, Listener, RecvHalf, RecvStream,
+        Reservation, SendHalf, SendStream, Status, Unread, View, WaitSet,
     },
     os::process::{Access, Group, Integrity, ParseGroupError, ParseUserError, Peer, User},
     transfer::{

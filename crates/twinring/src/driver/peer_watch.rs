@@ -25,7 +25,8 @@ pub(super) struct PeerWatch {
     unrung: Option<Instant>,
     /// Dropped before the connection.
     sources: Sources,
-    rings: Rings,
+    data_rings: Rings,
+    room_rings: Rings,
 }
 
 enum Stage {
@@ -35,15 +36,12 @@ enum Stage {
     Over,
 }
 
-/// The doorbells, for the tasks of the program.
+/// A doorbell, for the tasks of the program.
 enum Rings {
-    /// There have been no tasks.
+    /// There have been no tasks, or the program listens to it.
     Unheard,
-    Watched {
-        data: Watched<Session>,
-        space: Watched<Session>,
-    },
-    /// The system has no resources for them, so the driver wakes the tasks now and then.
+    Watched(Watched<Session>),
+    /// The system has no resources for it, so the driver wakes the tasks now and then.
     None,
 }
 
@@ -84,7 +82,8 @@ impl PeerWatch {
             hung_up: false,
             unrung: None,
             sources: Sources::New,
-            rings: Rings::Unheard,
+            data_rings: Rings::Unheard,
+            room_rings: Rings::Unheard,
         }
     }
 
@@ -113,7 +112,8 @@ impl PeerWatch {
                 }
             };
         }
-        self.hear(ready, registration);
+        self.hear(Awaited::Data, ready, registration);
+        self.hear(Awaited::Room, ready, registration);
         self.hung_up |= ready.hung_up.contains(&self.number);
         if let Sources::None = self.sources {
             self.hung_up |= self.duplex.session.has_hung_up();
@@ -129,48 +129,34 @@ impl PeerWatch {
     }
 
     /// Wakes tasks for which the peer has rung.
-    fn hear(&mut self, ready: &Readiness, registration: &Registration) {
-        let session = &self.duplex.session;
-        if let (Rings::Unheard, true) = (&self.rings, session.has_tasks()) {
-            self.rings = self.watch_rings(registration).unwrap_or(Rings::None);
-            // It may have rung before.
-            session.wake_tasks();
-        }
-        match &self.rings {
-            Rings::Unheard => {}
-            Rings::None => session.wake_tasks(),
-            Rings::Watched { data, space } => {
-                for (_, what) in ready
-                    .rung
-                    .iter()
-                    .filter(|(number, _)| *number == self.number)
-                {
-                    session.rung(*what);
-                    let watched = match what {
-                        Awaited::Data => data,
-                        Awaited::Room => space,
-                    };
-                    if Poller::REPORTS_RINGS_ONCE && watched.again().is_err() {
-                        self.rings = Rings::None;
-                        return;
-                    }
-                }
+    fn hear(&mut self, what: Awaited, ready: &Readiness, registration: &Registration) {
+        let (session, number) = (&self.duplex.session, self.number);
+        let rings = match what {
+            Awaited::Data => &mut self.data_rings,
+            Awaited::Room => &mut self.room_rings,
+        };
+        let has_rung = ready.rung.contains(&(number, what));
+        if let (Rings::Watched(watched), true) = (&*rings, has_rung) {
+            session.rung(what);
+            if Poller::REPORTS_RINGS_ONCE && watched.again().is_err() {
+                *rings = Rings::None;
             }
         }
-    }
-
-    fn watch_rings(&self, registration: &Registration) -> Result<Rings> {
-        let session = &self.duplex.session;
-        let prepared = session.doorbells.prepare_rings();
-        prepared.map_err(|e| system_error("cannot listen to the doorbells", e))?;
-        let (data, space) = (
-            EventKind::DataRung(self.number),
-            EventKind::SpaceRung(self.number),
-        );
-        Ok(Rings::Watched {
-            data: registration.watch(session, |s| s.doorbells.data_rings(), data)?,
-            space: registration.watch(session, |s| s.doorbells.space_rings(), space)?,
-        })
+        match (&*rings, session.driver_listens(what)) {
+            (Rings::Unheard, true) => {
+                let watched = watch_rings(session, number, what, registration);
+                *rings = watched.map_or(Rings::None, Rings::Watched);
+                // It may have rung before.
+                session.tasks(what).wake();
+            }
+            (Rings::None, true) => session.tasks(what).wake(),
+            (Rings::Watched(_) | Rings::None, false) => {
+                *rings = Rings::Unheard;
+                // A report that was under way has gone with the watch.
+                session.rung(what);
+            }
+            (Rings::Unheard, false) | (Rings::Watched(_), true) => {}
+        }
     }
 
     fn watch(&self, registration: &Registration) -> Result<Sources> {
@@ -216,16 +202,40 @@ impl PeerWatch {
         }
     }
 
+    /// Tasks wait for a doorbell that the system has no resources for.
+    fn unheard_tasks_wait(&self) -> bool {
+        let rings = [&self.data_rings, &self.room_rings];
+        rings.iter().any(|rings| matches!(rings, Rings::None)) && self.duplex.session.tasks_wait()
+    }
+
     /// When to poll this watch at the latest.
     pub(super) fn due(&self) -> Deadline {
         match (&self.stage, &self.sources) {
             (Stage::Ending, _) => Deadline::after(SOON),
             _ if self.unrung.is_some() => Deadline::after(SOON),
-            _ if matches!(self.rings, Rings::None) && self.duplex.session.tasks_wait() => {
-                Deadline::after(TASKS_LOOK_AGAIN)
-            }
+            _ if self.unheard_tasks_wait() => Deadline::after(TASKS_LOOK_AGAIN),
             (_, Sources::None) => Deadline::after(LOOK_AGAIN),
             _ => Deadline::Never,
+        }
+    }
+}
+
+fn watch_rings(
+    session: &Arc<Session>,
+    number: u32,
+    what: Awaited,
+    registration: &Registration,
+) -> Result<Watched<Session>> {
+    match what {
+        Awaited::Data => {
+            let prepared = session.doorbells.prepare_rings();
+            prepared.map_err(|e| system_error("cannot listen to a doorbell", e))?;
+            let event = EventKind::DataRung(number);
+            registration.watch(session, |s| s.doorbells.data_rings(), event)
+        }
+        Awaited::Room => {
+            let event = EventKind::SpaceRung(number);
+            registration.watch(session, |s| s.doorbells.space_rings(), event)
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use super::batch::Batch;
+use super::doorbell::Doorbell;
 use super::recv_stream::RecvStream;
 use super::reservation::Reservation;
 use super::send_stream::SendStream;
@@ -536,6 +537,12 @@ impl Connection {
     /// ```
     pub fn poll_ready(&self, interest: Interest, task: &mut Context<'_>) -> Poll<()> {
         poll_ready(&self.duplex, interest, task)
+    }
+
+    /// For an event loop of the program's own: what to wait for instead of the library's thread. `Send` and `Flush` have the
+    /// same one.
+    pub fn doorbell(&self, interest: Interest) -> Doorbell {
+        Doorbell::new(&self.duplex.session, interest.awaited())
     }
 
     /// The process at the other end.

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use super::batch::Batch;
 use super::connection::Connection;
+use super::doorbell::Doorbell;
 use super::recv_stream::RecvStream;
 use super::reservation::Reservation;
 use super::send_stream::SendStream;
@@ -139,6 +140,11 @@ impl SendHalf {
         self.0.poll_ready(interest, task)
     }
 
+    /// As [`Connection::doorbell`].
+    pub fn doorbell(&self, interest: Interest) -> Doorbell {
+        self.0.doorbell(interest)
+    }
+
     /// As [`Connection::peer`].
     pub fn peer(&self) -> &Peer {
         self.0.peer()
@@ -200,6 +206,11 @@ impl RecvHalf {
     /// As [`Connection::poll_ready`].
     pub fn poll_ready(&self, interest: Interest, task: &mut Context<'_>) -> Poll<()> {
         self.0.poll_ready(interest, task)
+    }
+
+    /// As [`Connection::doorbell`].
+    pub fn doorbell(&self, interest: Interest) -> Doorbell {
+        self.0.doorbell(interest)
     }
 
     /// As [`Connection::peer`].

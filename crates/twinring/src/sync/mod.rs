@@ -4,6 +4,7 @@
 mod fair_lock;
 #[cfg(not(loom))]
 mod fence;
+mod listeners;
 #[cfg(loom)]
 mod loomed;
 mod wakers;
@@ -11,6 +12,7 @@ mod wakers;
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 pub(crate) use fair_lock::{Aside, FairLock, FairLockGuard, Visit};
+pub(crate) use listeners::Listeners;
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(all(loom, test))]

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use super::duplex::Duplex;
 use super::inbox::{Inbox, release};
 use super::outbox::Outbox;
+use super::session::Awaited;
 
 /// What a task waits for on a connection.
 ///
@@ -31,6 +32,15 @@ pub enum Interest {
     Flush,
 }
 
+impl Interest {
+    pub(crate) fn awaited(self) -> Awaited {
+        match self {
+            Interest::Recv => Awaited::Data,
+            Interest::Send(_) | Interest::Flush => Awaited::Room,
+        }
+    }
+}
+
 /// Pending only if the task is woken once that may have changed.
 pub(crate) fn poll_ready(duplex: &Duplex, interest: Interest, task: &mut Context<'_>) -> Poll<()> {
     let session = &duplex.session;
@@ -40,12 +50,9 @@ pub(crate) fn poll_ready(duplex: &Duplex, interest: Interest, task: &mut Context
         return Poll::Ready(());
     }
     // The look comes last: what changes before it is seen, what changes after it wakes.
-    let tasks = match interest {
-        Interest::Recv => &session.receiving_tasks,
-        Interest::Send(_) | Interest::Flush => &session.sending_tasks,
-    };
-    tasks.add(task.waker());
-    session.let_driver_wake_tasks();
+    let what = interest.awaited();
+    session.tasks(what).add(task.waker());
+    session.let_tasks_be_woken(what);
     let ready = match interest {
         Interest::Recv => may_receive(&duplex.inbox),
         Interest::Send(len) => may_send(&duplex.outbox, Some(len)),

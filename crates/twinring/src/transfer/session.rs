@@ -22,7 +22,7 @@ use crate::segment::layout::{
     SENDING_OPEN, WAIT_ASLEEP, WAKE_BY_BOTH, WAKE_BY_DOORBELL, WAKE_BY_WORD,
 };
 use crate::segment::{Cause, CauseOf, RingMemory, Segment, Shared32, Side};
-use crate::sync::{Wakers, full_fence};
+use crate::sync::{Listeners, Wakers, full_fence};
 
 /// What the handshake yields.
 pub(crate) struct Parts {
@@ -67,8 +67,10 @@ pub(crate) struct Session {
     /// Tasks that wait for data, and those that wait for room.
     pub(crate) receiving_tasks: Wakers,
     pub(crate) sending_tasks: Wakers,
-    /// There have been tasks: the driver listens to the doorbells for them.
+    /// There have been tasks: the peer knows that it has to ring.
     has_tasks: AtomicBool,
+    /// Who listens for tasks that wait for data, and for those that wait for room.
+    listeners: [Listeners; 2],
     /// Threads that sleep on a doorbell, or are about to: for data, and for room.
     sleepers: [AtomicU32; 2],
     driver: Arc<dyn NotifyDriver>,
@@ -181,7 +183,8 @@ impl Session {
             receiving_tasks: Wakers::default(),
             sending_tasks: Wakers::default(),
             has_tasks: AtomicBool::new(false),
-            sleepers: [AtomicU32::new(0), AtomicU32::new(0)],
+            listeners: Default::default(),
+            sleepers: Default::default(),
             driver: driver.of_connection(id),
             end: OnceLock::new(),
             mute: AtomicBool::new(false),
@@ -226,6 +229,7 @@ impl Session {
         if first {
             self.set_mute();
             self.over.set();
+            self.doorbells.ring_own();
             self.wake_tasks();
         }
         first
@@ -276,31 +280,45 @@ impl Session {
         self.receiving_tasks.wake();
     }
 
-    fn tasks(&self, what: Awaited) -> &Wakers {
+    pub(crate) fn tasks(&self, what: Awaited) -> &Wakers {
         match what {
             Awaited::Data => &self.receiving_tasks,
             Awaited::Room => &self.sending_tasks,
         }
     }
 
-    /// From now on the peer rings the doorbells, whatever this side's threads sleep on, and the driver listens. Before a
-    /// task's wait is announced, so that the peer knows by then.
-    pub(crate) fn let_driver_wake_tasks(&self) {
+    /// From now on the peer rings the doorbells, whatever this side's threads sleep on, and somebody listens to the one for
+    /// `what`. After a task's waker was added, and before its wait is announced, so that the peer knows by then.
+    pub(crate) fn let_tasks_be_woken(&self, what: Awaited) {
         // Acquire: pairs with the Release below, so that the wake mode is told before any task's announcement.
-        if self.has_tasks.load(Ordering::Acquire) {
-            return;
+        if !self.has_tasks.load(Ordering::Acquire) {
+            if self.on_words.load(Ordering::Relaxed) {
+                self.segment.set_wake_mode(self.side, WAKE_BY_BOTH);
+            }
+            self.has_tasks.store(true, Ordering::Release);
         }
-        if self.on_words.load(Ordering::Relaxed) {
-            self.segment.set_wake_mode(self.side, WAKE_BY_BOTH);
-        }
-        if !self.has_tasks.swap(true, Ordering::Release) {
+        if self.listeners[what as usize].need_driver() {
             self.notify_driver();
         }
     }
 
-    /// Whether the driver is to listen to the doorbells.
-    pub(crate) fn has_tasks(&self) -> bool {
-        self.has_tasks.load(Ordering::Relaxed)
+    /// Whether the driver is to listen to a doorbell.
+    pub(crate) fn driver_listens(&self, what: Awaited) -> bool {
+        self.listeners[what as usize].has_driver()
+    }
+
+    /// The program listens to a doorbell, in the driver's place.
+    pub(crate) fn begin_to_listen(&self, what: Awaited) {
+        if self.listeners[what as usize].begin() {
+            self.notify_driver();
+        }
+    }
+
+    /// It no longer does. Tasks see to it that somebody else listens.
+    pub(crate) fn end_to_listen(&self, what: Awaited) {
+        self.listeners[what as usize].end();
+        self.notify_driver();
+        self.tasks(what).wake();
     }
 
     /// Makes all tasks look again.
@@ -314,12 +332,22 @@ impl Session {
         self.receiving_tasks.any() || self.sending_tasks.any()
     }
 
-    /// The peer has rung, and the driver has heard it. Threads that sleep on the doorbell are to hear it too.
+    /// The peer has rung, and the driver has heard it. Threads that sleep on the doorbell are to hear it too, and the program
+    /// if it has begun to listen.
     pub(crate) fn rung(&self, what: Awaited) {
-        let sleeps = self.sleepers[what as usize].load(Ordering::Relaxed) > 0;
+        self.pass_on(what, self.listeners[what as usize].has_program());
+    }
+
+    /// The peer has rung, and the program has heard it.
+    pub(crate) fn heard(&self, what: Awaited) {
+        self.pass_on(what, false);
+    }
+
+    fn pass_on(&self, what: Awaited, others: bool) {
+        let others = others || self.sleepers[what as usize].load(Ordering::Relaxed) > 0;
         match what {
-            Awaited::Data => self.doorbells.heard_data(sleeps),
-            Awaited::Room => self.doorbells.heard_space(sleeps),
+            Awaited::Data => self.doorbells.heard_data(others),
+            Awaited::Room => self.doorbells.heard_space(others),
         }
         self.tasks(what).wake();
     }

@@ -39,6 +39,8 @@ pub(crate) use sys::LocalEvent;
 /// * `prepare_rings(&self) -> io::Result<()>`, then `data_rings`, `space_rings` (`&self -> Source`): the same two for a
 ///   poller, beside whoever waits for `data` and `space`. After a report call `heard_data`, `heard_space`
 ///   (`&self, others: bool`); `others`: threads may sleep on it, and are to hear it as well;
+/// * `ring_own(&self)`: as if the peer had rung for both, unless a hang-up shows at them anyway;
+/// * `data_waitable`, `space_waitable` (`&self -> Waitable`): the same two, for a loop of the program's own;
 /// * `HANG_UP_IS_FINAL`: whether a hang-up alone proves that the peer's end is gone.
 ///
 /// Ringing never blocks, whatever the peer does. It fails, with `false`, only if the system has no memory
@@ -46,6 +48,9 @@ pub(crate) use sys::LocalEvent;
 /// nobody waits for it any more. `data` and `space` are consumed by the wait that returns them, so each
 /// must have one waiter at a time; `hung_up` may be reported again.
 pub(crate) use sys::Doorbells;
+
+/// A descriptor or handle, and the macro that implements the system's traits for a type that has one.
+pub(crate) use sys::{Waitable, impl_waitable};
 
 /// What other modules need to build doorbells.
 #[cfg(windows)]

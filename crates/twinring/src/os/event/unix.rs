@@ -34,25 +34,46 @@ pub(crate) enum Source<'a> {
     /// Ready once the other end of the socket is gone.
     HungUp(BorrowedFd<'a>),
     /// Ready when rung, and then drained.
-    Doorbell(&'a Doorbell),
+    Doorbell(&'a DoorbellSocket),
     /// For a poller: reported each time that it is rung.
     Rings(BorrowedFd<'a>),
     /// Never ready: used where a system has nothing to offer.
     Never,
 }
 
+/// What a program's own loop can wait for.
+pub(crate) type Waitable<'a> = BorrowedFd<'a>;
+
+/// Implements the system's traits for a type that has a method `waitable`.
+macro_rules! impl_waitable {
+    ($type:ty) => {
+        impl std::os::fd::AsFd for $type {
+            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+                self.waitable()
+            }
+        }
+
+        impl std::os::fd::AsRawFd for $type {
+            fn as_raw_fd(&self) -> std::os::fd::RawFd {
+                self.waitable().as_raw_fd()
+            }
+        }
+    };
+}
+pub(crate) use impl_waitable;
+
 /// One doorbell: our end of a stream socket.
 #[derive(Debug)]
-pub(crate) struct Doorbell {
+pub(crate) struct DoorbellSocket {
     socket: OwnedFd,
     /// Set when the peer has closed its end: from then on the socket would always be readable.
     closed: AtomicBool,
 }
 
-impl Doorbell {
-    fn new(socket: OwnedFd) -> io::Result<Doorbell> {
+impl DoorbellSocket {
+    fn new(socket: OwnedFd) -> io::Result<DoorbellSocket> {
         rustix::io::ioctl_fionbio(&socket, true)?;
-        Ok(Doorbell {
+        Ok(DoorbellSocket {
             socket,
             closed: AtomicBool::new(false),
         })
@@ -90,8 +111,8 @@ const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT;
 
 #[derive(Debug)]
 pub(crate) struct Doorbells {
-    data: Doorbell,
-    space: Doorbell,
+    data: DoorbellSocket,
+    space: DoorbellSocket,
     /// The same socket as of `data`, for a poller that watches that for the peer's end already.
     rings: OnceLock<OwnedFd>,
 }
@@ -105,8 +126,8 @@ impl Doorbells {
     /// `connection` is the socket of the handshake, `space` the end of a second pair.
     pub(in crate::os) fn new(connection: OwnedFd, space: OwnedFd) -> io::Result<Doorbells> {
         Ok(Doorbells {
-            data: Doorbell::new(connection)?,
-            space: Doorbell::new(space)?,
+            data: DoorbellSocket::new(connection)?,
+            space: DoorbellSocket::new(space)?,
             rings: OnceLock::new(),
         })
     }
@@ -120,6 +141,9 @@ impl Doorbells {
     }
 
     pub(crate) fn ring_own_data(&self) {}
+
+    /// The hang-up will show.
+    pub(crate) fn ring_own(&self) {}
 
     pub(crate) fn prepare_rings(&self) -> io::Result<()> {
         if self.rings.get().is_none() {
@@ -137,6 +161,14 @@ impl Doorbells {
 
     pub(crate) fn space_rings(&self) -> Source<'_> {
         Source::Rings(self.space.socket.as_fd())
+    }
+
+    pub(crate) fn data_waitable(&self) -> Waitable<'_> {
+        self.data.socket.as_fd()
+    }
+
+    pub(crate) fn space_waitable(&self) -> Waitable<'_> {
+        self.space.socket.as_fd()
     }
 
     pub(crate) fn heard_data(&self, others: bool) {

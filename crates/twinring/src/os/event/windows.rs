@@ -28,6 +28,27 @@ pub(crate) enum Source<'a> {
     Never,
 }
 
+/// What a program's own loop can wait for.
+pub(crate) type Waitable<'a> = BorrowedHandle<'a>;
+
+/// Implements the system's traits for a type that has a method `waitable`.
+macro_rules! impl_waitable {
+    ($type:ty) => {
+        impl std::os::windows::io::AsHandle for $type {
+            fn as_handle(&self) -> std::os::windows::io::BorrowedHandle<'_> {
+                self.waitable()
+            }
+        }
+
+        impl std::os::windows::io::AsRawHandle for $type {
+            fn as_raw_handle(&self) -> std::os::windows::io::RawHandle {
+                self.waitable().as_raw_handle()
+            }
+        }
+    };
+}
+pub(crate) use impl_waitable;
+
 /// A new event without a name, not set. With manual reset it stays set until it is reset, otherwise
 /// until one wait has seen it.
 pub(in crate::os) fn new_event(manual_reset: bool) -> io::Result<OwnedHandle> {
@@ -122,6 +143,11 @@ impl Doorbells {
         set(&self.ours.data);
     }
 
+    pub(crate) fn ring_own(&self) {
+        set(&self.ours.data);
+        set(&self.ours.space);
+    }
+
     pub(crate) fn prepare_rings(&self) -> io::Result<()> {
         Ok(())
     }
@@ -132,6 +158,14 @@ impl Doorbells {
 
     pub(crate) fn space_rings(&self) -> Source<'_> {
         self.space()
+    }
+
+    pub(crate) fn data_waitable(&self) -> Waitable<'_> {
+        self.ours.data.as_handle()
+    }
+
+    pub(crate) fn space_waitable(&self) -> Waitable<'_> {
+        self.ours.space.as_handle()
     }
 
     pub(crate) fn heard_data(&self, others: bool) {

@@ -8,7 +8,7 @@ use loom::sync::Arc;
 use loom::thread;
 
 use super::*;
-use crate::sync::{AtomicU64, Deadline, FairLock};
+use crate::sync::{AtomicU64, Deadline, FairLock, Listeners};
 
 #[derive(Default)]
 struct Task(PlainBool);
@@ -72,5 +72,29 @@ fn model_tasks_are_let_in() {
         drop(there);
         other.join().unwrap();
         assert!(!asleep || task.is_woken(), "the task sleeps");
+    });
+}
+
+/// A task asks while the program, which has listened for it, no longer does.
+#[test]
+fn model_tasks_are_left_to_the_driver() {
+    loom::model(|| {
+        let (wakers, listeners) = (Arc::new(Wakers::default()), Arc::new(Listeners::default()));
+        listeners.begin();
+        let other = {
+            let (wakers, listeners) = (wakers.clone(), listeners.clone());
+            thread::spawn(move || {
+                listeners.end();
+                wakers.wake();
+            })
+        };
+        let task = Plain::new(Task::default());
+        wakers.add(&Waker::from(task.clone()));
+        listeners.need_driver();
+        other.join().unwrap();
+        assert!(
+            listeners.has_driver() || task.is_woken(),
+            "nobody listens for a task that sleeps"
+        );
     });
 }
