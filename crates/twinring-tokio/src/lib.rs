@@ -48,10 +48,10 @@
 //!
 //! # Busy and idle
 //! Waking a task that sleeps takes as long as for a socket. So a task that waits looks again before it sleeps: at once for 2 µs,
-//! then up to 100 times, letting other tasks run before each time. That is less than 0.1 ms of the processor's time for
-//! one wait. Where the first was in vain three times in a row, a connection leaves it out for its next 16 waits, and for longer
-//! each time; where the second was, or there are many other tasks to run, it looks 8 times only. So a busy connection or
-//! server needs no system calls, and one on which nothing comes takes no time.
+//! then 8 times, letting other tasks run before each time, then up to 100 times unless there are many others. That is less
+//! than 0.1 ms of the processor's time for one wait. What was in vain several times in a row, a connection leaves out for its next 16
+//! waits, and for longer each time. So a busy connection or server needs no system calls, and one on which nothing comes
+//! takes no time.
 
 mod byte_stream;
 mod connection;

@@ -1,6 +1,7 @@
 //! Calls that do not wait, made again until they need not.
 
 use std::hint::spin_loop;
+use std::mem;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -8,7 +9,7 @@ use std::time::Instant;
 use tokio::task::{coop, yield_now};
 use twinring::Result;
 
-use super::pace::{CROWDED, FEWEST_LOOKS, GLANCE, MOST_LOOKS, Pace};
+use super::pace::{CROWDED, FEW_LOOKS, GLANCE, MANY_LOOKS, Pace};
 
 /// One wait of one task.
 #[derive(Debug, Default)]
@@ -23,10 +24,12 @@ enum Stage {
     New,
     /// It keeps the thread, since then.
     Glance(Instant),
-    /// It lets others run, and looks then, this often. `many`: since when, if it may do so many times.
-    Looks { done: u32, many: Option<Instant> },
-    /// It is to be woken. `many`: it has looked many times.
-    Asleep { many: bool },
+    /// It lets others run, and looks then; it has so often. After a few times it goes on only if there are not many
+    /// others, if they have run since then.
+    FewLooks(u32, Option<Instant>),
+    ManyLooks(u32),
+    /// It is to be woken.
+    Asleep,
 }
 
 /// What a task may find ready in vain before others have their turn.
@@ -86,63 +89,60 @@ enum Step {
 impl Waiting {
     fn next_step(&mut self, pace: &Pace) -> Step {
         loop {
-            match &mut self.stage {
-                Stage::New => {
-                    self.stage = match pace.glance.pays() {
-                        true => Stage::Glance(Instant::now()),
-                        false => {
-                            pace.glance.passed();
-                            Stage::looks(pace)
-                        }
-                    };
-                }
+            let next = match &mut self.stage {
+                Stage::New if pace.glance.pays() => Stage::Glance(Instant::now()),
                 Stage::Glance(since) if since.elapsed() < GLANCE => return Step::Look,
-                Stage::Glance(_) => {
-                    pace.glance.missed();
-                    self.stage = Stage::looks(pace);
-                }
-                Stage::Looks { done, many } => {
-                    *done += 1;
-                    if *done == 2 && many.is_some_and(|since| since.elapsed() > CROWDED) {
-                        pace.looks.missed();
-                        *many = None;
+                stage @ (Stage::New | Stage::Glance(_)) => {
+                    if let Stage::Glance(_) = stage {
+                        pace.glance.missed();
                     }
-                    let most = if many.is_some() {
-                        MOST_LOOKS
-                    } else {
-                        FEWEST_LOOKS
-                    };
-                    if *done <= most {
-                        return Step::Yield;
+                    let since = pace.many_looks.pays().then(Instant::now);
+                    match pace.few_looks.pays() || since.is_some() {
+                        true => Stage::FewLooks(0, since),
+                        false => Stage::Asleep,
                     }
-                    self.stage = Stage::Asleep {
-                        many: many.is_some(),
-                    };
                 }
-                Stage::Asleep { .. } => return Step::Sleep,
-            }
+                Stage::FewLooks(looks, since) if *looks < FEW_LOOKS => {
+                    if *looks == 1 && since.is_some_and(|since| since.elapsed() > CROWDED) {
+                        pace.many_looks.missed();
+                        *since = None;
+                    }
+                    *looks += 1;
+                    return Step::Yield;
+                }
+                Stage::FewLooks(_, since) => {
+                    pace.few_looks.missed();
+                    match since {
+                        Some(_) => Stage::ManyLooks(FEW_LOOKS),
+                        None => Stage::Asleep,
+                    }
+                }
+                Stage::ManyLooks(looks) if *looks < MANY_LOOKS => {
+                    *looks += 1;
+                    return Step::Yield;
+                }
+                Stage::ManyLooks(_) => {
+                    pace.many_looks.missed();
+                    Stage::Asleep
+                }
+                Stage::Asleep => return Step::Sleep,
+            };
+            self.stage = next;
         }
     }
 
     /// It has come.
     fn end(&mut self, pace: &Pace) {
-        match self.stage {
-            Stage::New => return,
+        match mem::take(&mut self.stage) {
+            Stage::New | Stage::Asleep => {}
             Stage::Glance(_) => pace.glance.came(),
-            Stage::Looks { many: Some(_), .. } => pace.looks.came(),
-            Stage::Asleep { many: true } => pace.looks.missed(),
-            Stage::Looks { many: None, .. } | Stage::Asleep { many: false } => {}
+            Stage::FewLooks(_, since) => {
+                pace.few_looks.came();
+                if since.is_some() {
+                    pace.many_looks.came();
+                }
+            }
+            Stage::ManyLooks(_) => pace.many_looks.came(),
         }
-        self.stage = Stage::New;
-    }
-}
-
-impl Stage {
-    fn looks(pace: &Pace) -> Stage {
-        let many = pace.looks.pays().then(Instant::now);
-        if many.is_none() {
-            pace.looks.passed();
-        }
-        Stage::Looks { done: 0, many }
     }
 }

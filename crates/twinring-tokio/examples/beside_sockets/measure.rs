@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -27,9 +28,13 @@ enum Row {
     Batches,
     Large,
     Clients(usize),
+    /// One client that asks now and then, beside others that only are there, or that ask as fast as they can.
+    BesideIdle,
+    BesideBusy,
+    Connect,
 }
 
-const ROWS: [(&str, Row); 8] = [
+const ROWS: [(&str, Row); 11] = [
     ("hot", Row::Hot),
     ("idle", Row::Idle),
     ("one-way", Row::OneWay),
@@ -38,6 +43,9 @@ const ROWS: [(&str, Row); 8] = [
     ("10", Row::Clients(10)),
     ("100", Row::Clients(100)),
     ("1000", Row::Clients(1000)),
+    ("beside-idle", Row::BesideIdle),
+    ("beside-busy", Row::BesideBusy),
+    ("connect", Row::Connect),
 ];
 
 impl Row {
@@ -51,6 +59,9 @@ impl Row {
             Row::Clients(10) => &["10 clients, k/s", "server, µs each", "p99, µs"],
             Row::Clients(100) => &["100 clients, k/s", "server, µs each", "p99, µs"],
             Row::Clients(_) => &["1000 clients, k/s", "server, µs each", "p99, µs"],
+            Row::BesideIdle => &["beside 999 idle clients, µs", "p99, µs"],
+            Row::BesideBusy => &["beside 100 busy clients, µs", "p99, µs"],
+            Row::Connect => &["connect, ask, leave, µs", "memory of a client, KiB"],
         }
     }
 
@@ -121,7 +132,9 @@ impl Server {
             name = path.to_str().expect("a path").to_owned();
         }
         let capacity = match row {
-            Row::Clients(_) => twinring::DEFAULT_CLIENT_RING_CAPACITY,
+            Row::Clients(_) | Row::BesideIdle | Row::BesideBusy | Row::Connect => {
+                twinring::DEFAULT_CLIENT_RING_CAPACITY
+            }
             _ => twinring::DEFAULT_RING_CAPACITY,
         };
         let threads = if one_thread { "one-thread" } else { "many" };
@@ -192,15 +205,19 @@ impl Connect for Socket {
 fn measure<W: Connect>(row: Row, how: &str, one_thread: bool) -> Vec<f64> {
     let mut server = Server::start(row, how, one_thread);
     runtime(one_thread).block_on(async {
-        if let Row::Clients(count) = row {
-            return clients::<W>(count, &mut server).await;
+        match row {
+            Row::Clients(count) => return clients::<W>(count, &mut server).await,
+            Row::BesideIdle => return beside::<W>(999, false, &server.name).await,
+            Row::BesideBusy => return beside::<W>(100, true, &server.name).await,
+            Row::Connect => return connects::<W>(&server).await,
+            _ => {}
         }
         let name = server.name.clone();
         let measured = tokio::spawn(async move {
             let wire = W::connect(&name).await;
             match row {
-                Row::Hot => round_trips(wire, Duration::ZERO).await,
-                Row::Idle => round_trips(wire, Duration::from_millis(1)).await,
+                Row::Hot => median(round_trips(wire, Duration::ZERO).await),
+                Row::Idle => median(round_trips(wire, Duration::from_millis(1)).await),
                 Row::Large => one_way(wire, &vec![0; MIB], 1).await / 1000.0 * MIB as f64 / 1e6,
                 Row::Batches => one_way(wire, &[0; 64], 64).await / 1e6,
                 _ => one_way(wire, &[0; 64], 1).await / 1e6,
@@ -210,8 +227,8 @@ fn measure<W: Connect>(row: Row, how: &str, one_thread: bool) -> Vec<f64> {
     })
 }
 
-/// The median, in microseconds.
-async fn round_trips<W: Wire>(mut wire: W, pause: Duration) -> f64 {
+/// Each in microseconds.
+async fn round_trips<W: Wire>(mut wire: W, pause: Duration) -> Vec<f64> {
     let (mut times, mut message) = (Vec::new(), Vec::new());
     let begun = Instant::now();
     while begun.elapsed() < TIME {
@@ -223,7 +240,81 @@ async fn round_trips<W: Wire>(mut wire: W, pause: Duration) -> f64 {
             tokio::time::sleep(pause).await;
         }
     }
-    median(times)
+    times
+}
+
+/// The median and the 99th percentile of a round trip each millisecond, in microseconds.
+async fn beside<W: Connect>(others: usize, busy: bool, name: &str) -> Vec<f64> {
+    let barrier = Arc::new(Barrier::new(others + 1));
+    let over = Arc::new(AtomicBool::new(false));
+    let others: Vec<_> = (0..others)
+        .map(|_| {
+            let (name, barrier, over) = (name.to_owned(), barrier.clone(), over.clone());
+            tokio::spawn(async move {
+                let mut message = Vec::new();
+                let mut wire = ask::<W>(&name, &mut message).await;
+                barrier.wait().await;
+                while busy && !over.load(Ordering::Relaxed) {
+                    wire.send(&[0; 64]).await;
+                    assert!(wire.recv(&mut message).await);
+                }
+                wire
+            })
+        })
+        .collect();
+    let name = name.to_owned();
+    let measured = tokio::spawn(async move {
+        let wire = W::connect(&name).await;
+        barrier.wait().await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        round_trips(wire, Duration::from_millis(1)).await
+    });
+    let mut times = measured.await.expect("a client");
+    over.store(true, Ordering::Relaxed);
+    for other in others {
+        other.await.expect("a client");
+    }
+    times.sort_by(f64::total_cmp);
+    vec![times[times.len() / 2], times[times.len() * 99 / 100]]
+}
+
+/// What a client that comes, asks once and leaves takes, in microseconds; and what one that stays takes of the server's
+/// memory, in KiB.
+async fn connects<W: Connect>(server: &Server) -> Vec<f64> {
+    const STAY: usize = 200;
+    let (name, pid) = (server.name.clone(), server.process.id());
+    let measured = tokio::spawn(async move {
+        let mut times = Vec::new();
+        let mut message = Vec::new();
+        let begun = Instant::now();
+        while begun.elapsed() < TIME {
+            let start = Instant::now();
+            ask::<W>(&name, &mut message).await;
+            times.push(start.elapsed().as_nanos() as f64 / 1000.0);
+        }
+        let (before, mut staying) = (memory_of(pid), Vec::new());
+        for _ in 0..STAY {
+            staying.push(ask::<W>(&name, &mut message).await);
+        }
+        let grown = memory_of(pid).saturating_sub(before);
+        vec![median(times), grown as f64 / STAY as f64]
+    });
+    measured.await.expect("a client")
+}
+
+async fn ask<W: Connect>(name: &str, message: &mut Vec<u8>) -> W {
+    let mut wire = W::connect(name).await;
+    wire.send(&[0; 64]).await;
+    assert!(wire.recv(message).await);
+    wire
+}
+
+/// What a process has in memory, also of what it shares, in KiB.
+fn memory_of(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    kib.and_then(|kib| kib.parse().ok()).expect("its memory")
 }
 
 /// Messages per second.
@@ -247,7 +338,7 @@ async fn one_way<W: Wire>(mut wire: W, message: &[u8], batch: usize) -> f64 {
 
 /// Thousands of round trips per second, the server's microseconds for each, the 99th percentile in microseconds.
 async fn clients<W: Connect>(count: usize, server: &mut Server) -> Vec<f64> {
-    let barrier = std::sync::Arc::new(Barrier::new(count + 1));
+    let barrier = Arc::new(Barrier::new(count + 1));
     let tasks: Vec<_> = (0..count)
         .map(|_| {
             let (name, barrier) = (server.name.clone(), barrier.clone());

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::mem;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::io::Interest;
@@ -38,21 +38,33 @@ struct Registered {
 }
 
 impl Listening {
+    fn by(&self) -> MutexGuard<'_, ListenedBy> {
+        // Nothing can panic while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn begin(&self, doorbell: impl FnOnce() -> Doorbell) {
-        let mut by = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = match &*by {
-            ListenedBy::Nobody => match Registered::new(doorbell) {
-                Some(registered) => ListenedBy::Runtime(registered),
-                None => ListenedBy::Library,
-            },
-            ListenedBy::Runtime(registered) if !registered.serves_this_task() => {
-                ListenedBy::Library
-            }
+        let is_new = match &*self.by() {
+            ListenedBy::Nobody => true,
+            ListenedBy::Runtime(registered) if !registered.serves_this_task() => false,
             _ => return,
         };
-        let last = mem::replace(&mut *by, next);
-        drop(by);
-        // Not within the lock: it wakes tasks.
+        // Not within the lock, as both wake tasks: to begin, and to end.
+        let registered = is_new.then(|| Registered::new(doorbell)).flatten();
+        let next = registered.map_or(ListenedBy::Library, ListenedBy::Runtime);
+        let last = {
+            let mut by = self.by();
+            // If another task has come first, a reactor takes it once only.
+            let came_second = match &*by {
+                ListenedBy::Nobody => false,
+                ListenedBy::Runtime(_) => is_new,
+                ListenedBy::Library => matches!(next, ListenedBy::Library),
+            };
+            match came_second {
+                true => next,
+                false => mem::replace(&mut *by, next),
+            }
+        };
         drop(last);
     }
 }

@@ -141,13 +141,11 @@ pub(crate) fn no_descriptors(parent: &'static Parent) {
         .open()
         .unwrap();
     let _lowered = Lowered::to(Resource::Nofile, limit_with(10));
-    let mut taken = Vec::new();
-    // Also what threads of the library still hold for a moment.
-    for _ in 0..10 {
-        let free = std::iter::repeat_with(|| std::fs::File::open("/dev/null"));
-        taken.extend(free.map_while(Result::ok));
-        std::thread::sleep(LIMIT / 3000);
-    }
+    // Until no thread of the library holds one for a moment, or gives up its spare one.
+    std::thread::sleep(LIMIT / 300);
+    let taken: Vec<_> = std::iter::repeat_with(|| std::fs::File::open("/dev/null"))
+        .map_while(Result::ok)
+        .collect();
     parent.say("opened");
     parent.expect("lift");
     drop(taken);
