@@ -3,7 +3,7 @@
 use twinring::Doorbell;
 
 #[derive(Debug, Default)]
-pub(crate) struct Listening;
+pub(crate) struct Listening {}
 
 impl Listening {
     pub(crate) fn begin(&self, _doorbell: impl FnOnce() -> Doorbell) {}
