@@ -142,6 +142,17 @@ impl Log {
         self.shared.flush(Instant::now() + timeout)
     }
 
+    /// Whether a collector is connected now. A record may still be buffered if it does not keep up.
+    ///
+    /// ```
+    /// # let name = twinring::testing::unique_name();
+    /// assert!(!twinring_tracing::Log::open(&name)?.is_connected());
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn is_connected(&self) -> bool {
+        self.shared.is_connected()
+    }
+
     /// How many records have been dropped until now.
     ///
     /// ```
@@ -169,6 +180,7 @@ impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Log")
             .field("name", &self.link.name())
+            .field("connected", &self.is_connected())
             .field("dropped", &self.dropped())
             .finish_non_exhaustive()
     }

@@ -220,6 +220,10 @@ impl Shared {
         self.state().map_or(0, |state| state.dropped)
     }
 
+    pub(crate) fn is_connected(&self) -> bool {
+        self.state().is_some_and(|state| state.is_under_way)
+    }
+
     pub(crate) fn has_met_a_collector(&self) -> bool {
         self.state().is_some_and(|state| state.has_met_a_collector)
     }
