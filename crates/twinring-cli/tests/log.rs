@@ -109,13 +109,14 @@ fn committed_records_survive_the_application() {
 fn a_frozen_collector_s_records_go_to_the_next() {
     let place = Place::new();
     let frozen = collector(&place, &["-o", "out"]);
-    let application = start(&place, "burst 100 4000000");
+    let mut application = start(&place, "meets 100");
     application.says("met");
     let id = frozen.child.id().to_string();
     let sent = std::process::Command::new("kill")
         .args(["-STOP", &id])
         .status();
     assert!(sent.unwrap().success());
+    application.write(b"go\n");
     application.says("logged");
     frozen.killed();
     let next = collector(&place, &["-o", "out"]);
@@ -215,22 +216,22 @@ fn a_full_disk_is_said_and_nothing_is_lost() {
 fn a_disk_that_becomes_full() {
     let place = Place::new();
     let program = env!("CARGO_BIN_EXE_twinring");
-    // 64 blocks of 512 bytes; the signal is ignored, as a full disk sends none.
+    // 1,024 blocks of 512 bytes, in which the rings have room; the signal is ignored, as a full disk sends none.
     let script = format!(
-        "trap '' XFSZ; ulimit -f 64; exec '{program}' log '{}' -o out",
+        "trap '' XFSZ; ulimit -f 1024; exec '{program}' log '{}' -o out --ring-capacity 64K",
         place.name
     );
-    let application = start(&place, "burst 1000 4000000");
+    let application = start(&place, "burst 4000 4000000");
     let full = Running::start(place.prepared(std::process::Command::new("sh"), ["-c", &script]));
     full.wait().code(6).says("cannot write to out");
     let records = Records::read(&place);
-    assert!(records.count() < 1000 && records.text().ends_with('\n'));
+    assert!(records.count() < 4000 && records.text().ends_with('\n'));
     let collector = collector(&place, &["-o", "out"]);
     application.wait().code(0).says("dropped 0");
     collector.killed();
     let records = Records::read(&place);
     records.are_exact();
-    assert_eq!(records.count(), 1000);
+    assert_eq!(records.count(), 4000);
 }
 
 #[test]

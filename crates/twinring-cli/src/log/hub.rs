@@ -203,7 +203,7 @@ impl Hub {
                 None
             }
             // A message that was given up, or is too long: the next one may be good.
-            Err(e) if e.kind() == ErrorKind::StreamEnded => {
+            Err(e) if matches!(e.kind(), ErrorKind::StreamEnded | ErrorKind::TooLarge) => {
                 self.complain(&e, id);
                 self.looks.push_back(id);
                 None

@@ -177,7 +177,9 @@ fn listen(args: &LogArgs, name: &str) -> Result<Listener, Failure> {
         .ring_capacity(args.ring_capacity)
         .max_message(record::MAX_MESSAGE)
         .max_stream(record::MAX_MESSAGE)
-        .access(args.access.clone());
+        .access(args.access.clone())
+        // Why an application does not get in: once for each kind in a row.
+        .on_error(|e| say(e));
     let builder = match &args.directory {
         Some(path) => builder.directory(path),
         None => builder,

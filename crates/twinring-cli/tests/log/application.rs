@@ -72,14 +72,19 @@ fn act(role: &[&str], name: &str) {
                 }
             }
         }
-        // COUNT records at once; one before that if the collector is there.
-        ["burst", count, ..] => {
-            if is_met(&log) {
-                tracing::info!("first");
-                assert!(log.flush(LONG));
-                eprintln!("met");
-                thread::sleep(Duration::from_millis(300));
+        // One record, and COUNT more when it is told to go on.
+        ["meets", count] => {
+            tracing::info!("first");
+            assert!(log.flush(LONG));
+            eprintln!("met");
+            wait_for_word();
+            for i in 0..number(count) {
+                tracing::info!(i, "a record of an application");
             }
+            eprintln!("logged");
+        }
+        // COUNT records at once.
+        ["burst", count, ..] => {
             for i in 0..number(count) {
                 tracing::info!(i, "a record of an application");
             }
@@ -117,14 +122,7 @@ fn act(role: &[&str], name: &str) {
     eprintln!("dropped {}", log.dropped());
 }
 
-/// Whether a collector comes within a moment.
-fn is_met(log: &Log) -> bool {
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_millis(100) {
-        if log.is_connected() {
-            return true;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    false
+fn wait_for_word() {
+    let mut word = String::new();
+    std::io::stdin().lock().read_line(&mut word).unwrap();
 }

@@ -1,5 +1,6 @@
 //! Clients that keep to no rule, beside a good one.
 
+use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -41,7 +42,7 @@ pub(crate) fn act(how: &str, name: &str) {
             assert!(conn.send(&vec![b'x'; 1 << 20]).is_err());
             let mut stream = conn.send_stream().unwrap();
             for _ in 0..1000 {
-                if stream.write(&[b'x'; 10_000]).is_err() {
+                if stream.write_all(&[b'x'; 10_000]).is_err() {
                     break;
                 }
             }
@@ -66,7 +67,7 @@ pub(crate) fn act(how: &str, name: &str) {
         }
         "stalls" => {
             let mut stream = conn.send_stream().unwrap();
-            let _ = stream.write(b"the beginning of a record");
+            let _ = stream.write_all(b"the beginning of a record");
             eprintln!("done");
             thread::sleep(Duration::from_secs(100));
         }
