@@ -47,11 +47,12 @@ Applications use the crate twinring-tracing, or send lines: twinring connect app
 this command may be stopped, killed and started again: a file has every record once (lines without a number at least \
 once), standard output at least once. A second collector of the same name or file is refused.";
 
-/// A pause after a round with little in it: what comes meanwhile costs its sender no wake-up.
-const PAUSE: Duration = Duration::from_millis(1);
+/// A pause after a round with little in it: what comes meanwhile costs its sender no wake-up, which is most of what a record
+/// can cost.
+const PAUSE: Duration = Duration::from_millis(5);
 
-/// A round with fewer clients than this has little in it.
-const BUSY: usize = 4;
+/// So many bytes of lines are little.
+const LITTLE: usize = 32 << 10;
 
 /// How long a collector that is interrupted goes on with what is there.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -221,7 +222,7 @@ fn rounds(hub: &mut Hub, woken: &Woken, sink: &mut Sink) -> Result<(), Failure> 
             }
         }
         // Killed after this, it has written what comes again: the next one knows it by its numbers.
-        sink.write()?;
+        let len = sink.write()?;
         for one in &mut received {
             one.batch.take();
         }
@@ -230,7 +231,7 @@ fn rounds(hub: &mut Hub, woken: &Woken, sink: &mut Sink) -> Result<(), Failure> 
             if received.is_empty() || Instant::now() > stop_at {
                 return Ok(());
             }
-        } else if received.len() < BUSY {
+        } else if len < LITTLE {
             drop(received);
             thread::sleep(PAUSE);
         }

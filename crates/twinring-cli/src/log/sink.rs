@@ -79,8 +79,8 @@ impl Sink {
         }
     }
 
-    /// Hands everything to the system.
-    pub(super) fn write(&mut self) -> Result<(), Failure> {
+    /// Hands everything to the system. Returns how many bytes that was.
+    pub(super) fn write(&mut self) -> Result<usize, Failure> {
         let written = match &mut self.place {
             Place::Files(files) if !self.lines.is_empty() => files.append(&self.lines).map_err(|e| {
                 let path = files.path().display();
@@ -98,7 +98,8 @@ impl Sink {
                     Failure::new(Exit::Other, what)
                 }),
         };
+        let len = self.lines.len();
         self.lines.clear();
-        written
+        written.map(|()| len)
     }
 }
