@@ -169,7 +169,10 @@ fn values_that_are_strange() {
     // `tracing` itself keeps "inner" from a subscriber that is being called.
     assert_eq!(next(&conn)["message"], "outer");
     let record = next(&conn);
-    assert_eq!((&record["message"], &record["cut"]), (&"fails".into(), &true.into()));
+    assert_eq!(
+        (&record["message"], &record["cut"]),
+        (&"fails".into(), &true.into())
+    );
 }
 
 /// A log that is closed, and one whose program ends without a collector, hold nobody up.

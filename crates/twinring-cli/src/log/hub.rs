@@ -120,6 +120,13 @@ impl Hub {
         }
     }
 
+    /// Lets clients gather something, whom this costs no wake-up; a new one ends it.
+    pub(super) fn pause(&self, longest: Duration) {
+        let is_quiet = |state: &mut WokenState| !state.listener && !state.stop;
+        let state = self.woken.state();
+        drop(self.woken.any.wait_timeout_while(state, longest, is_quiet));
+    }
+
     /// What has come by now: of each client at most one batch.
     pub(super) fn receive(&mut self) -> Vec<Received> {
         let mut state = self.woken.state();

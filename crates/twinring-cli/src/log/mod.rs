@@ -17,7 +17,6 @@ mod sink;
 mod text;
 
 use std::path::PathBuf;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ColorChoice, ValueEnum};
@@ -233,7 +232,7 @@ fn rounds(hub: &mut Hub, woken: &Woken, sink: &mut Sink) -> Result<(), Failure> 
             }
         } else if len < LITTLE {
             drop(received);
-            thread::sleep(PAUSE);
+            hub.pause(PAUSE);
         }
     }
 }

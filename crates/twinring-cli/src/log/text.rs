@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 use anstyle::{AnsiColor, Style};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::record::{Level, Record, is_dangerous};
 
@@ -44,27 +44,31 @@ pub(super) fn write(record: &Record, out: &mut Vec<u8>) {
         let _ = write!(line, " {DIM}{}:{DIM:#}", Harmless(&record.target));
     }
     let _ = write!(line, " {}", Harmless(&record.message));
-    fields(&mut line, &record.fields, None);
+    for (name, value) in &record.fields {
+        line.push(' ');
+        field(&mut line, name, value);
+    }
     for span in &record.spans {
         let name = span.get("name").and_then(Value::as_str).unwrap_or("?");
         let _ = write!(line, " {DIM}{}{{", Harmless(name));
-        fields(&mut line, span, Some("name"));
-        let _ = write!(line, " }}{DIM:#}");
+        let own = span.iter().filter(|(name, _)| *name != "name");
+        for (index, (name, value)) in own.enumerate() {
+            if index > 0 {
+                line.push(' ');
+            }
+            field(&mut line, name, value);
+        }
+        let _ = write!(line, "}}{DIM:#}");
     }
     line.push('\n');
     out.extend_from_slice(line.as_bytes());
 }
 
-fn fields(line: &mut String, fields: &Map<String, Value>, without: Option<&str>) {
-    for (name, value) in fields {
-        if Some(name.as_str()) == without {
-            continue;
-        }
-        let _ = match value {
-            Value::String(text) => write!(line, " {}={}", Harmless(name), Harmless(text)),
-            other => write!(line, " {}={}", Harmless(name), Harmless(&other.to_string())),
-        };
-    }
+fn field(line: &mut String, name: &str, value: &Value) {
+    let _ = match value {
+        Value::String(text) => write!(line, "{}={}", Harmless(name), Harmless(text)),
+        other => write!(line, "{}={}", Harmless(name), Harmless(&other.to_string())),
+    };
 }
 
 /// A text whose dangerous characters are spelt out.

@@ -20,7 +20,7 @@ fn what_is_in_a_file() {
     let all = read(&place, &[]);
     assert_eq!(all.lines().count(), 4, "{all}");
     assert!(
-        all.contains("log::application: it failed code=3 request{ id=7 }\n"),
+        all.contains("log::application: it failed code=3 request{id=7}\n"),
         "{all}"
     );
     assert!(
