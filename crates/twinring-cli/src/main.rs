@@ -1,4 +1,4 @@
-//! `twinring`: pipes, files and a demo over twinring links, from the command line.
+//! `twinring`: pipes, files, logs and a demo over twinring links, from the command line.
 //!
 //! ```text
 //! talk        listen, connect ─┬─ exec         --exec: a program joined to the link
