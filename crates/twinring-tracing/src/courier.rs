@@ -31,7 +31,7 @@ pub(crate) fn run(shared: &Shared, link: &Link) {
         if conn.peer_max_message() < MAX_RECORD as u64 {
             conn.close(1, "a collector accepts records of 16 KiB");
             drop(conn);
-            thread::park_timeout(PAUSE);
+            thread::sleep(PAUSE);
             continue;
         }
         shared.connected();

@@ -139,7 +139,7 @@ impl Log {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn flush(&self, timeout: Duration) -> bool {
-        self.shared.flush(Instant::now() + timeout)
+        self.shared.flush(after(timeout))
     }
 
     /// Whether a collector is connected now. A record may still be buffered if it does not keep up.
@@ -163,6 +163,12 @@ impl Log {
     pub fn dropped(&self) -> u64 {
         self.shared.dropped()
     }
+}
+
+/// The end of a time that begins now; of the longest ones, one that nobody waits for.
+fn after(time: Duration) -> Instant {
+    const YEARS: Duration = Duration::from_secs(1 << 30);
+    Instant::now() + time.min(YEARS)
 }
 
 impl Drop for Log {

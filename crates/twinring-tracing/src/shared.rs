@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use twinring::{Connection, ErrorKind};
 
+use crate::after;
 use crate::queue::{Item, Queue};
 use crate::record::{self, Prefix};
 
@@ -122,7 +123,7 @@ impl Shared {
                 state.queue.push([prefix.bytes(), body].concat());
                 return self.wake_courier();
             }
-            let until = *until.get_or_insert_with(|| Instant::now() + self.wait);
+            let until = *until.get_or_insert_with(|| after(self.wait));
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 state.last = number;

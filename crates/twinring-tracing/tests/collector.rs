@@ -184,6 +184,7 @@ fn ends() {
     let begin = Instant::now();
     drop(log);
     assert!(begin.elapsed() < Duration::from_secs(1));
+    assert!(Log::open(&unique_name()).unwrap().flush(Duration::MAX));
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
         tracing::info!("after the end");
     });

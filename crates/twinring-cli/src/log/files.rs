@@ -68,7 +68,7 @@ impl Files {
     /// Opens the file for this collector alone, repairs its end, and learns how far each client has got.
     pub(super) fn open(path: &Path, rotate: Option<u64>, keep: u32) -> Result<Files, Failure> {
         let failed = |e: io::Error| {
-            let what = format_args!("cannot write to {}: {e}", path.display());
+            let what = format!("cannot write to {}: {e}", path.display());
             Failure::new(Exit::Files, what)
         };
         let file = open(path).map_err(failed)?;

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::record::{Level, Record};
 
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Filter {
     /// Only records that are at least so severe
     #[arg(short, long, value_enum, ignore_case = true, value_name = "LEVEL")]

@@ -17,6 +17,9 @@ const ROUND: usize = 4 << 20;
 /// New clients of one round.
 const GUESTS: usize = 64;
 
+/// So long a client is new.
+const NEW: Duration = Duration::from_millis(20);
+
 /// At most one complaint in this time: a client must not fill the screen.
 const COMPLAIN: Duration = Duration::from_secs(1);
 
@@ -28,6 +31,8 @@ pub(super) struct Hub {
     woken: Arc<Woken>,
     waker: Waker,
     complained: Option<Instant>,
+    /// When the last client came.
+    last_guest: Option<Instant>,
 }
 
 struct Guest {
@@ -104,6 +109,7 @@ impl Hub {
             waker: Waker::from(Arc::new(ListenerWaker(woken.clone()))),
             woken,
             complained: None,
+            last_guest: None,
         }
     }
 
@@ -120,8 +126,11 @@ impl Hub {
         }
     }
 
-    /// Lets clients gather something, whom this costs no wake-up; a new one ends it.
+    /// Lets clients gather something, whom this costs no wake-up. A new one ends it; what that says first is not to wait.
     pub(super) fn pause(&self, longest: Duration) {
+        if self.last_guest.is_some_and(|last| last.elapsed() < NEW) {
+            return;
+        }
         let is_quiet = |state: &mut WokenState| !state.listener && !state.stop;
         let state = self.woken.state();
         drop(self.woken.any.wait_timeout_while(state, longest, is_quiet));
@@ -169,6 +178,7 @@ impl Hub {
                         waker: Waker::from(Arc::new(GuestWaker(id, self.woken.clone()))),
                     };
                     self.guests.insert(id, guest);
+                    self.last_guest = Some(Instant::now());
                     self.looks.push_back(id);
                 }
                 Err(_) => {

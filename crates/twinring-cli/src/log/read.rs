@@ -22,7 +22,7 @@ const KNOWN: u64 = 256;
 
 pub(super) fn read(path: &Path, follow: bool, sink: &mut Sink) -> Result<(), Failure> {
     let failed = |e: io::Error| {
-        let what = format_args!("cannot read {}: {e}", path.display());
+        let what = format!("cannot read {}: {e}", path.display());
         Failure::new(Exit::Files, what)
     };
     let mut file = BufReader::new(File::open(path).map_err(failed)?);

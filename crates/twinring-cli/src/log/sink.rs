@@ -94,12 +94,49 @@ impl Sink {
                 .write_all(&self.lines)
                 .and_then(|()| stream.flush())
                 .map_err(|e| {
-                    let what = format_args!("cannot write to standard output: {e}");
+                    let what = format!("cannot write to standard output: {e}");
                     Failure::new(Exit::Other, what)
                 }),
         };
         let len = self.lines.len();
         self.lines.clear();
         written.map(|()| len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What one that is killed between the two has written, and not said to be taken, comes again.
+    #[test]
+    fn killed_between_write_and_take() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let (application, conn) = twinring::Link::pair().unwrap();
+        let send = |number| {
+            let time = super::super::record::now();
+            let record = format!(
+                r#"{{"number":{number},"time":"{time}","level":"INFO","pid":1,"message":"m"}}"#
+            );
+            application.send(record.as_bytes()).unwrap();
+        };
+        for round in 1..=3 {
+            (1..=10).for_each(|i| send(10 * (round - 1) + i));
+            let files = Files::open(&path, None, 1).unwrap();
+            let mut sink = Sink::files(files, Filter::default());
+            let mut batch = conn.recv_batch().unwrap().unwrap();
+            let mut received = 0;
+            while let Some(message) = batch.next_message() {
+                sink.add(message, Some(Client(1)), 1);
+                received += 1;
+            }
+            assert_eq!(received, 10 * round, "all come again");
+            assert!(sink.write().unwrap() > 0);
+            drop(batch);
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.matches("{\"client\":").count(), 30);
+        assert_eq!(text.matches("\"number\":10,").count(), 1);
     }
 }
