@@ -33,6 +33,8 @@
 //! All handles may be used from any thread. A [`Log`] has one thread, `twinring-log`, beside those of `twinring`. In a forked child
 //! logging does nothing; open another [`Log`] there, after `exec` or not.
 
+#![forbid(unsafe_code)]
+
 mod builder;
 mod courier;
 mod layer;
