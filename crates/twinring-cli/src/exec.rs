@@ -22,7 +22,7 @@ use crate::exit::{Exit, Failure};
 use crate::framing::{Framing, Messages, Next};
 use crate::interrupt;
 use crate::os::{self, Group, SIGTERM};
-use crate::output::{Output, Step, discard, step};
+use crate::output::{Output, Step, step};
 use crate::report::say;
 use crate::session::{Session, interrupted, leave};
 use crate::talk::{Over, too_long};
@@ -304,24 +304,23 @@ fn success(name: &OsStr, status: ExitStatus) -> Result<(), Failure> {
     Err(Failure::new(Exit::Program(os::exit_code(status)), text))
 }
 
-/// Gives the peer's messages to the program until the peer has finished, or the connection is over.
+/// Gives the peer's messages to the program until the peer has finished, the program reads no more, or the connection is
+/// over.
 fn feed<W: io::Write>(
     session: &Session,
     conn: &Connection,
-    stdin: Output<W>,
+    mut stdin: Output<W>,
 ) -> Result<(), Failure> {
-    let (mut batch, mut message) = (None, Vec::new());
-    // `None` once the program reads no more; it may still write something.
-    let mut stdin = Some(stdin);
+    let mut batch = None;
     loop {
-        let step = match &mut stdin {
-            Some(stdin) => step(conn, stdin, &mut batch),
-            None => discard(conn, &mut message),
-        };
-        match step {
+        match step(conn, &mut stdin, &mut batch) {
             Step::Written => {}
             Step::Finished => return Ok(()),
-            Step::Output(_) => (stdin, batch) = (None, None),
+            // It may still write something. What it has not read nobody has taken, and the peer is to know.
+            Step::Output(_) => {
+                conn.stop(0, "the program reads no more");
+                return Ok(());
+            }
             Step::Failed(e) => match e.end() {
                 Some(_) if e.kind() == ErrorKind::StreamEnded => say(&e),
                 // The program has ended.

@@ -1,4 +1,4 @@
-//! `twinring`: pipes, files and a demo over twinring links, from the command line.
+//! `twinring`: pipes, files, logs and a demo over twinring links, from the command line.
 //!
 //! ```text
 //! talk        listen, connect ─┬─ exec         --exec: a program joined to the link
@@ -9,6 +9,7 @@
 //! recv  ─┼─ protocol           the messages between the two
 //!        │ listing             the paths that recv prints
 //!        └─ store, names       a file as it arrives, its holes, what killed ones left; which names are allowed
+//! log         what many applications say, to a file or to standard output
 //! demo        two processes of this program, with figures
 //!
 //! session     a link opened with the options of the command line; its statuses; how it ends
@@ -27,6 +28,7 @@ mod exit;
 mod framing;
 mod input;
 mod interrupt;
+mod log;
 mod names;
 mod os;
 mod output;
@@ -89,6 +91,9 @@ enum Command {
     /// Receive files from a `twinring send`
     #[command(after_help = with_codes(recv::HELP))]
     Recv(recv::RecvArgs),
+    /// Collect what many applications log (crate twinring-tracing), and show it
+    #[command(after_help = with_codes(log::HELP))]
+    Log(log::LogArgs),
     /// Show what a link does: speed, a crash, a reconnection, in a few seconds
     #[command(after_help = demo::HELP)]
     Demo(demo::DemoArgs),
@@ -111,6 +116,7 @@ fn main() {
         Command::Connect(args) => talk::connect(args),
         Command::Send(args) => send::run(args),
         Command::Recv(args) => recv::run(args),
+        Command::Log(args) => log::run(args),
         Command::Demo(args) => demo::run(args),
         Command::DemoPeer(args) => demo::run_peer(args),
         Command::Completions(args) => completions::run(args),

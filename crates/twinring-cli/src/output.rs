@@ -100,12 +100,3 @@ pub(crate) fn write_out<W: Write>(
     }
     Ok(())
 }
-
-/// Takes the next message, for an output that accepts no more.
-pub(crate) fn discard(conn: &Connection, message: &mut Vec<u8>) -> Step {
-    match conn.recv_into(message) {
-        Ok(Some(_)) => Step::Written,
-        Ok(None) => Step::Finished,
-        Err(e) => Step::Failed(e),
-    }
-}

@@ -3,6 +3,7 @@
 mod common;
 
 use std::collections::{HashMap, HashSet};
+use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -396,6 +397,29 @@ fn serve_echo(listener: &Listener) -> thread::JoinHandle<()> {
         });
         served.unwrap();
     })
+}
+
+/// It is no message; what follows it is one.
+#[test]
+fn a_served_client_may_give_up_a_message_or_send_one_that_is_too_long() {
+    let _watchdog = Watchdog::new(60);
+    let place = Place::new();
+    let listener = place.host().max_message(1000).listen().unwrap();
+    let server = serve_echo(&listener);
+    let link = place.guest().open().unwrap();
+    let conn = connected(&link).within(LIMIT);
+    for len in [500, 10_000] {
+        let mut stream = conn.send_stream().unwrap();
+        // It may be stopped meanwhile.
+        let _ = stream
+            .write_all(&vec![0; len])
+            .and_then(|()| stream.flush());
+        drop(stream);
+        conn.send(b"hello").unwrap();
+        assert_eq!(conn.recv().unwrap().unwrap(), b"hello");
+    }
+    listener.close(0, "");
+    server.join().unwrap();
 }
 
 #[test]

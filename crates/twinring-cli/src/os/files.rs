@@ -1,11 +1,12 @@
 //! What differs between systems in files: modes, holes, names, and whether a process has a file open.
 
-pub(crate) use here::{hold, is_held, is_sparse, long, mode, name, with_mode};
+pub(crate) use here::{hold, is_held, is_sparse, long, mode, name, open_alone, with_mode};
 
 #[cfg(unix)]
 mod here {
     use std::ffi::OsString;
     use std::fs::{File, Metadata, OpenOptions};
+    use std::io;
     use std::os::unix::ffi::OsStringExt;
     use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
     use std::path::{Path, PathBuf};
@@ -42,6 +43,16 @@ mod here {
         let _ = flock(file, FlockOperation::NonBlockingLockExclusive);
     }
 
+    /// Opens a file that nobody else has open by this function; else the error is `WouldBlock`.
+    pub(crate) fn open_alone(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+        let file = options.open(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(io::ErrorKind::WouldBlock.into()),
+            // Some network file systems cannot.
+            _ => Ok(file),
+        }
+    }
+
     /// Whether a process holds a file, or that cannot be seen.
     pub(crate) fn is_held(path: &Path) -> bool {
         // A pipe would be waited for.
@@ -57,12 +68,14 @@ mod here {
 mod here {
     use std::ffi::OsString;
     use std::fs::{File, Metadata, OpenOptions};
+    use std::io;
     use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
     use std::path::{Path, PathBuf};
 
     const FILE_ATTRIBUTE_SPARSE_FILE: u32 = 0x200;
     const FILE_SHARE_READ: u32 = 1;
     const FILE_SHARE_DELETE: u32 = 4;
+    const ERROR_SHARING_VIOLATION: i32 = 32;
 
     pub(crate) fn mode(_: &Metadata) -> Option<u32> {
         None
@@ -87,6 +100,14 @@ mod here {
 
     /// Windows knows who has a file open.
     pub(crate) fn hold(_: &File) {}
+
+    pub(crate) fn open_alone(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+        options.share_mode(FILE_SHARE_READ | FILE_SHARE_DELETE);
+        options.open(path).map_err(|e| match e.raw_os_error() {
+            Some(ERROR_SHARING_VIOLATION) => io::ErrorKind::WouldBlock.into(),
+            _ => e,
+        })
+    }
 
     pub(crate) fn is_held(path: &Path) -> bool {
         // Without a share for writing: refused while a process has it open to write.

@@ -211,6 +211,13 @@ impl Running {
         stdout.bytes.lock().unwrap().len()
     }
 
+    /// How many lines it has written to its standard output.
+    pub(crate) fn stdout_lines(&self) -> usize {
+        let stdout = self.stdout.as_ref().expect("nobody reads it");
+        let bytes = stdout.bytes.lock().unwrap();
+        bytes.iter().filter(|byte| **byte == b'\n').count()
+    }
+
     /// Kills it and waits for its end.
     pub(crate) fn killed(mut self) -> Ended {
         self.kill();

@@ -334,7 +334,8 @@ impl Connection {
     ///
     /// # Errors
     /// [`Ended`](crate::ErrorKind::Ended), after the last message, each time: how the peer's direction ended,
-    /// if not well. [`StreamEnded`](crate::ErrorKind::StreamEnded): the peer gave up a message half-way; the
+    /// if not well. [`StreamEnded`](crate::ErrorKind::StreamEnded): the peer gave up a message half-way;
+    /// [`TooLarge`](crate::ErrorKind::TooLarge): it streamed one that is longer than this side accepts; after either the
     /// connection goes on. [`OutOfMemory`](crate::ErrorKind::OutOfMemory): the message does not fit into
     /// memory, and the connection has been ended. [`Unsupported`](crate::ErrorKind::Unsupported) with an
     /// `on_message` callback. [`Held`](crate::ErrorKind::Held) while this thread receives a stream that no

@@ -421,7 +421,8 @@ impl Work {
                     let _ = self.conn.finish();
                     return TurnEnd::Over;
                 }
-                Err(e) if e.kind() == ErrorKind::StreamEnded => {}
+                // One that was given up, or is too long, is none; the next one is received.
+                Err(e) if matches!(e.kind(), ErrorKind::StreamEnded | ErrorKind::TooLarge) => {}
                 Err(e) if e.is_timeout() => {
                     let mut task = Context::from_waker(waker);
                     if self.conn.poll_ready(Interest::Recv, &mut task).is_pending() {

@@ -1,0 +1,238 @@
+//! `twinring log`: what many applications say, to a file or to standard output.
+//!
+//! ```text
+//! mod ── collect ──► hub      all clients on one thread
+//!                    record   what they say, checked       client   who they are, how far each has got
+//!                    sink ──► files   lines that survive   text     lines for people      filter
+//! read               a file's records
+//! ```
+
+mod client;
+mod files;
+mod filter;
+mod hub;
+mod read;
+mod record;
+mod sink;
+mod text;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ColorChoice, ValueEnum};
+use twinring::{Access, Link, Listener};
+
+use crate::access::{self, parse_access};
+use crate::exit::Failure;
+use crate::interrupt;
+use crate::report::say;
+use crate::session::interrupted;
+use crate::size::parse_size;
+
+use files::Files;
+use filter::Filter;
+use hub::{Hub, Woken};
+use sink::Sink;
+
+pub(crate) const HELP: &str = "\
+Examples:
+  twinring log app                              what applications say to \"app\", as it comes
+  twinring log app -o app.log                   the same to a file, a line of JSON for each record
+  twinring log app -o app.log --rotate 100M --keep 5
+  twinring log --read app.log --level warn      what is in a file
+  twinring log --read app.log --follow --grep timeout
+
+Applications use the crate twinring-tracing, or send lines: twinring connect app. They may be started before, and \
+this command may be stopped, killed and started again: a file has every record once (lines without a number at least \
+once), standard output at least once. A second collector of the same name or file is refused.";
+
+/// A pause after a round with little in it: what comes meanwhile costs its sender no wake-up, which is most of what a record
+/// can cost.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// So many bytes of lines are little.
+const LITTLE: usize = 32 << 10;
+
+/// How long a collector that is interrupted goes on with what is there.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// When it ends, whatever it waits for.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// What applications are told that lose their collector by an interrupt.
+const INTERRUPTED: u32 = 130;
+
+/// `twinring log`
+#[derive(Args, Debug)]
+pub(crate) struct LogArgs {
+    /// The name that the applications send to: any text of 1 to 255 bytes
+    #[arg(required_unless_present = "read")]
+    name: Option<String>,
+
+    /// Write to this file, one JSON object in a line, instead of standard output
+    #[arg(short, long, value_name = "FILE", requires = "name")]
+    output: Option<PathBuf>,
+
+    /// Begin another file when FILE has this length; the old one becomes FILE.1, and that FILE.2
+    #[arg(long, value_name = "SIZE", value_parser = parse_length, requires = "output")]
+    rotate: Option<u64>,
+
+    /// Keep this many old files
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..), requires = "rotate")]
+    keep: u32,
+
+    /// Show what is in a file that was written by --output
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "output"])]
+    read: Option<PathBuf>,
+
+    /// At the end of the file wait for more, also when it is rotated
+    #[arg(short = 'F', long, requires = "read")]
+    follow: bool,
+
+    #[command(flatten)]
+    filter: Filter,
+
+    /// What standard output gets
+    #[arg(
+        short,
+        long,
+        value_name = "HOW",
+        value_enum,
+        default_value_t,
+        conflicts_with = "output"
+    )]
+    format: Format,
+
+    /// Colours: `auto` on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = ColorChoice::Auto)]
+    color: ColorChoice,
+
+    /// Memory for what an application may be ahead: a power of two from 64K to 1G
+    #[arg(long, value_name = "SIZE", value_parser = parse_ring, default_value = "256K")]
+    ring_capacity: u64,
+
+    /// Directory for the link's lock and socket, the same as the applications' [default: the user's own runtime
+    /// directory; for --access service /run/twinring]; not used on Windows
+    #[arg(long, value_name = "PATH")]
+    directory: Option<PathBuf>,
+
+    #[arg(long, value_name = "WHO", value_parser = parse_access, default_value = "same", help = access::HELP)]
+    access: Access,
+
+    /// Print nothing but records and errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// How a record looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// As in a file
+    Json,
+}
+
+/// The shortest file that is rotated: its first line alone may take some of that.
+fn parse_length(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        size if size < 64 << 10 => Err("write at least 64K".into()),
+        size => Ok(size),
+    }
+}
+
+/// A record has to fit into a quarter of it.
+fn parse_ring(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        size if size < 64 << 10 => Err("write at least 64K".into()),
+        size => Ok(size),
+    }
+}
+
+pub(crate) fn run(args: &LogArgs) -> Result<(), Failure> {
+    let stdout = || Sink::stdout(args.color, args.format, args.filter.clone());
+    match (&args.name, &args.read) {
+        (_, Some(path)) => read::read(path, args.follow, &mut stdout()),
+        (Some(name), None) => {
+            let sink = match &args.output {
+                Some(path) => {
+                    let files = Files::open(path, args.rotate, args.keep)?;
+                    Sink::files(files, args.filter.clone())
+                }
+                None => stdout(),
+            };
+            let listener = listen(args, name)?;
+            if !args.quiet {
+                say(format_args!("waiting for applications on link {name:?}"));
+            }
+            collect(&listener, sink)
+        }
+        (None, None) => unreachable!("the command line has one of them"),
+    }
+}
+
+fn listen(args: &LogArgs, name: &str) -> Result<Listener, Failure> {
+    let builder = Link::host(name)
+        .ring_capacity(args.ring_capacity)
+        .max_message(record::MAX_MESSAGE)
+        .max_stream(record::MAX_MESSAGE)
+        .access(args.access.clone())
+        // Why an application does not get in: once for each kind in a row.
+        .on_error(|e| say(e));
+    let builder = match &args.directory {
+        Some(path) => builder.directory(path),
+        None => builder,
+    };
+    Ok(builder.listen()?)
+}
+
+/// Until it is interrupted, or cannot write.
+fn collect(listener: &Listener, mut sink: Sink) -> Result<(), Failure> {
+    let mut hub = Hub::new(listener);
+    let woken = hub.woken();
+    interrupt::watch(
+        {
+            let woken = woken.clone();
+            move || woken.stop()
+        },
+        GRACE,
+        || {},
+    );
+    let collected = rounds(&mut hub, &woken, &mut sink);
+    // Told before the process ends, so that nobody takes it for a crash.
+    let (code, reason) = match &collected {
+        Ok(()) => (INTERRUPTED, "interrupted"),
+        Err(failure) => (failure.exit.code() as u32, "the log cannot be written"),
+    };
+    listener.close(code, reason);
+    interrupt::unwatch();
+    collected.and(Err(interrupted()))
+}
+
+fn rounds(hub: &mut Hub, woken: &Woken, sink: &mut Sink) -> Result<(), Failure> {
+    let mut stop_at = None;
+    loop {
+        hub.wait();
+        let mut received = hub.receive();
+        for one in &mut received {
+            while let Some(message) = one.batch.next_message() {
+                sink.add(message, one.client, one.pid);
+            }
+        }
+        // Killed after this, it has written what comes again: the next one knows it by its numbers.
+        let len = sink.write()?;
+        for one in &mut received {
+            one.batch.take();
+        }
+        if woken.is_stopped() {
+            let stop_at = *stop_at.get_or_insert_with(|| Instant::now() + DRAIN);
+            if received.is_empty() || Instant::now() > stop_at {
+                return Ok(());
+            }
+        } else if len < LITTLE {
+            drop(received);
+            hub.pause(PAUSE);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What a collector gets, that is made by hand here. Real ones, and their ends, are in the tests of `twinring-cli`.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tracing_subscriber::prelude::*;
+use twinring::testing::unique_name;
+use twinring::{Connection, Link};
+use twinring_tracing::{Log, MAX_RECORD};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn with(log: &Log, f: impl FnOnce()) {
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(log.layer()), f);
+}
+
+fn host(name: &str) -> Link {
+    Link::host(name).ring_capacity(64 << 10).open().unwrap()
+}
+
+fn meet(host: &Link) -> Connection {
+    host.within(LONG).next().unwrap().within(LONG)
+}
+
+fn next(conn: &Connection) -> Value {
+    serde_json::from_slice(&conn.recv().unwrap().unwrap()).unwrap()
+}
+
+#[test]
+fn events_and_spans() {
+    let name = unique_name();
+    let log = Log::builder(&name).process("a test").open().unwrap();
+    with(&log, || {
+        let outer = tracing::info_span!("outer", a = 1, late = tracing::field::Empty);
+        outer.record("late", "now");
+        let _outer = outer.enter();
+        let _inner = tracing::debug_span!("inner").entered();
+        tracing::warn!(target: "here", i = -1i64, u = u64::MAX, f = 0.5, nan = f64::NAN, t = true, s = "\"\n", d = ?[1], "hello {}", 1);
+    });
+    let host = host(&name);
+    let record = next(&meet(&host));
+    assert_eq!(record["number"], 1);
+    assert_eq!(record["level"], "WARN");
+    assert_eq!(record["target"], "here");
+    assert_eq!(record["process"], "a test");
+    assert_eq!(record["pid"], std::process::id());
+    assert_eq!(record["thread"], "events_and_spans");
+    assert_eq!(record["message"], "hello 1");
+    let fields = serde_json::json!({"i": -1, "u": u64::MAX, "f": 0.5, "nan": "NaN", "t": true, "s": "\"\n", "d": "[1]"});
+    assert_eq!(record["fields"], fields);
+    let spans = serde_json::json!([{"name": "outer", "a": 1, "late": "now"}, {"name": "inner"}]);
+    assert_eq!(record["spans"], spans);
+    assert!(humantime::parse_rfc3339(record["time"].as_str().unwrap()).is_ok());
+}
+
+#[test]
+fn the_crate_log() {
+    let name = unique_name();
+    let log = Log::open(&name).unwrap();
+    let record = log::Record::builder()
+        .level(log::Level::Error)
+        .target("there")
+        .args(format_args!("from log"))
+        .build();
+    log::Log::log(&log.logger(), &record);
+    let host = host(&name);
+    let got = next(&meet(&host));
+    assert_eq!(
+        (&got["level"], &got["target"], &got["message"]),
+        (&"ERROR".into(), &"there".into(), &"from log".into())
+    );
+}
+
+/// What one collector has not taken is the next one's, before what is newer.
+#[test]
+fn from_one_collector_to_the_next() {
+    let name = unique_name();
+    let log = Log::open(&name).unwrap();
+    let say =
+        |numbers: std::ops::Range<u32>| with(&log, || numbers.for_each(|i| tracing::info!(i, "x")));
+    say(0..10);
+    let mut expected = 1;
+    for round in 0..20 {
+        let host = host(&name);
+        let conn = meet(&host);
+        say(0..10);
+        // Some of it is taken, some is received only, and some is not.
+        for _ in 0..7 {
+            assert_eq!(next(&conn)["number"], expected);
+            expected += 1;
+        }
+        let mut batch = conn.recv_batch().unwrap().unwrap();
+        let first: Value = serde_json::from_slice(batch.next_message().unwrap()).unwrap();
+        assert_eq!(first["number"], expected, "in round {round}");
+        drop(batch);
+    }
+    let host = host(&name);
+    let conn = meet(&host);
+    for number in expected..=210 {
+        assert_eq!(next(&conn)["number"], number);
+    }
+    assert!(log.flush(LONG));
+}
+
+/// No call waits for longer than is said, and nothing is too long.
+#[test]
+fn a_collector_that_does_not_read() {
+    let name = unique_name();
+    let host = host(&name);
+    for wait in [Duration::ZERO, Duration::from_millis(5)] {
+        let log = Log::builder(&name)
+            .buffer(200_000)
+            .wait(wait)
+            .linger(Duration::ZERO)
+            .open()
+            .unwrap();
+        let conn = meet(&host);
+        let begin = Instant::now();
+        with(&log, || {
+            (0..100).for_each(|_| tracing::info!("{}", "x".repeat(100_000)))
+        });
+        let took = begin.elapsed();
+        assert!(
+            log.dropped() > 50 && took < Duration::from_secs(30),
+            "{took:?}"
+        );
+        assert!(took >= wait * 50);
+        assert!(!log.flush(Duration::from_millis(10)));
+        let (mut records, mut dropped) = (0, 0);
+        while records + dropped < 100 {
+            let bytes = conn.recv().unwrap().unwrap();
+            assert!(bytes.len() <= MAX_RECORD);
+            let record: Value = serde_json::from_slice(&bytes).unwrap();
+            match record["dropped"].as_u64() {
+                Some(count) => dropped += count,
+                None => records += 1,
+            }
+            assert_eq!(record["number"], records + dropped);
+        }
+        assert_eq!(dropped, log.dropped());
+    }
+}
+
+/// A value that logs while it is shown, or fails to be.
+#[test]
+fn values_that_are_strange() {
+    struct Logs;
+    impl fmt::Display for Logs {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            tracing::info!("inner");
+            f.write_str("outer")
+        }
+    }
+    struct Fails;
+    impl fmt::Display for Fails {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            Err(fmt::Error)
+        }
+    }
+    let name = unique_name();
+    let log = Log::open(&name).unwrap();
+    with(&log, || {
+        tracing::info!("{}", Logs);
+        tracing::info!(value = %Fails, "fails");
+    });
+    let host = host(&name);
+    let conn = meet(&host);
+    // `tracing` itself keeps "inner" from a subscriber that is being called.
+    assert_eq!(next(&conn)["message"], "outer");
+    let record = next(&conn);
+    assert_eq!(
+        (&record["message"], &record["cut"]),
+        (&"fails".into(), &true.into())
+    );
+}
+
+/// A log that is closed, and one whose program ends without a collector, hold nobody up.
+#[test]
+fn ends() {
+    let log = Log::open(&unique_name()).unwrap();
+    let layer = log.layer();
+    with(&log, || tracing::info!("nobody hears it"));
+    let begin = Instant::now();
+    drop(log);
+    assert!(begin.elapsed() < Duration::from_secs(1));
+    assert!(Log::open(&unique_name()).unwrap().flush(Duration::MAX));
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        tracing::info!("after the end");
+    });
+}
