@@ -1,0 +1,104 @@
+//! What a server takes for a listener.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use twinring::{ErrorKind, Result};
+use twinring_tokio::Listener;
+
+use super::io::Io;
+
+/// The clients of a [`Listener`], for `serve_with_incoming` and its like: a `Stream` of [`Io`].
+///
+/// The stream ends once the listener is closed. A client that did not get in is no error: the stream goes on to the next. Any
+/// other error is given once, and ends the stream.
+///
+/// Dropping it gives up the name; connections that were taken from it go on. tonic keeps it until the last call has
+/// ended. A client that connects in a graceful shutdown is connected, but not served, and told then that the server has gone.
+///
+/// ```
+/// use twinring_tower::Incoming;
+///
+/// # let name = twinring::testing::unique_name();
+/// let incoming = Incoming::bind(&name)?;
+/// # drop(incoming);
+/// // With options: see `twinring::Builder`.
+/// let few = Incoming::from(twinring::Link::host(&name).max_clients(8, 8).listen()?);
+/// # Ok::<(), twinring::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Incoming {
+    listener: Listener,
+    has_ended: bool,
+}
+
+impl From<Listener> for Incoming {
+    fn from(listener: Listener) -> Incoming {
+        Incoming {
+            listener,
+            has_ended: false,
+        }
+    }
+}
+
+impl From<twinring::Listener> for Incoming {
+    fn from(listener: twinring::Listener) -> Incoming {
+        Listener::from(listener).into()
+    }
+}
+
+impl Incoming {
+    /// Listens for clients of this name, as [`twinring::Listener::bind`]: of this user, with rings of 64 KiB.
+    ///
+    /// # Errors
+    /// As [`twinring::Builder::listen`].
+    pub fn bind(name: &str) -> Result<Incoming> {
+        Listener::bind(name).map(Incoming::from)
+    }
+
+    /// The next client, for servers that have a loop of their own.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed) once the listener is closed.
+    ///
+    /// # Cancel safety
+    /// If it is dropped before it is done, the client is still there for the next call.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> twinring::Result<()> {
+    /// # let name = twinring::testing::unique_name();
+    /// let incoming = twinring_tower::Incoming::bind(&name)?;
+    /// # let guest = twinring::Link::guest(&name).open()?;
+    /// let io = incoming.accept().await?;
+    /// println!("{} has come", io.peer());
+    /// # Ok(()) }
+    /// ```
+    pub async fn accept(&self) -> Result<Io> {
+        self.listener.accept().await.map(Io::from)
+    }
+
+    /// The listener.
+    pub fn listener(&self) -> &Listener {
+        &self.listener
+    }
+}
+
+impl Stream for Incoming {
+    type Item = io::Result<Io>;
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<io::Result<Io>>> {
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        self.listener.poll_accept(task).map(|accepted| match accepted {
+            Ok(conn) => Some(Ok(conn.into())),
+            Err(e) => {
+                self.has_ended = true;
+                (e.kind() != ErrorKind::Closed).then(|| Err(e.into()))
+            }
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! Servers and clients that come and go.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tonic::Code;
+use tonic::transport::Server;
+use twinring::ErrorKind;
+use twinring_tower::Incoming;
+
+use crate::common::{LIMIT, Place, Random, Side, Watchdog, amount, rounds};
+use crate::pb::{CountRequest, Nothing};
+use crate::roles::{
+    Client, client_by, client_of, connector, echo, for_ever, kind_within, runtime, start_server,
+    start_server_for, without_end,
+};
+use crate::service::Service;
+
+const SHORT: Duration = Duration::from_millis(200);
+
+/// Calls until the server is gone.
+async fn echo_to_the_end(mut client: Client) -> tonic::Status {
+    loop {
+        if let Err(status) = echo(&mut client, 2000).await {
+            return status;
+        }
+    }
+}
+
+#[test]
+fn a_server_is_killed_and_another_started() {
+    let _watchdog = Watchdog::new(300);
+    let place = Place::new();
+    let mut random = Random::unrepeatable();
+    runtime().block_on(async {
+        let mut client = client_of(&place);
+        for _ in 0..rounds(amount(8, 40), 3) {
+            let mut server = start_server(&place);
+            let caller = client.who_am_i(Nothing {}).await.unwrap().into_inner();
+            assert_eq!(caller.pid, std::process::id());
+
+            let mut other = client.clone();
+            let waiting = tokio::spawn(async move { other.wait(for_ever()).await.unwrap_err() });
+            let echoing = tokio::spawn(echo_to_the_end(client.clone()));
+            let mut answers = client.count(without_end()).await.unwrap().into_inner();
+            let streaming = tokio::spawn(async move {
+                loop {
+                    if let Err(status) = answers.message().await {
+                        return status;
+                    }
+                }
+            });
+            tokio::time::sleep(Duration::from_micros(random.below(20_000) as u64)).await;
+            server.kill();
+            for call in [waiting, echoing, streaming] {
+                let status = timeout(LIMIT, call).await.unwrap().unwrap();
+                assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_client_is_killed_in_the_middle_of_its_calls() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let (gone, seen) = mpsc::channel();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let runtime = runtime();
+    let incoming = runtime.block_on(async { Incoming::from(place.host().listen().unwrap()) });
+    let service = Service::new(move |call| gone.send(call).unwrap());
+    let server = runtime.spawn(
+        Server::builder()
+            .add_service(service.into_server())
+            .serve_with_incoming_shutdown(incoming, async { stopped.await.unwrap() }),
+    );
+    for _ in 0..rounds(5, 2) {
+        let mut client = place.start("client_in_the_middle", Side::Guest);
+        client.expect("calling");
+        client.kill();
+        let mut calls = [(); 2].map(|()| seen.recv_timeout(LIMIT).unwrap());
+        calls.sort_unstable();
+        assert_eq!(calls, ["Count", "Wait"]);
+    }
+    // It serves others as before, and nothing keeps it from ending.
+    runtime.block_on(async {
+        echo(&mut client_of(&place), 100).await.unwrap();
+        stop.send(()).unwrap();
+        timeout(LIMIT, server).await.unwrap().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_server_that_is_not_there_is_an_error_in_time() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    runtime().block_on(async {
+        let mut client = client_by(connector(&place).within(SHORT));
+        let began = Instant::now();
+        let status = echo(&mut client, 10).await.unwrap_err();
+        assert!((SHORT..LIMIT).contains(&began.elapsed()));
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        assert_eq!(kind_within(&status), Some(ErrorKind::TimedOut), "{status:?}");
+
+        // The same channel finds it once it is there.
+        let _server = start_server(&place);
+        let mut client = client_by(connector(&place));
+        echo(&mut client, 10).await.unwrap();
+    });
+}
+
+#[test]
+fn a_server_that_is_full_is_an_error_in_time() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let _server = start_server_for(&place, 1);
+    runtime().block_on(async {
+        let mut first = client_of(&place);
+        echo(&mut first, 10).await.unwrap();
+
+        let mut second = client_by(connector(&place).within(SHORT));
+        let status = echo(&mut second, 10).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        assert_eq!(kind_within(&status), Some(ErrorKind::Busy), "{status:?}");
+
+        // One that waits gets the place of the first.
+        let third = tokio::spawn(async move { echo(&mut client_of(&place), 10).await });
+        drop(first);
+        third.await.unwrap().unwrap();
+    });
+}
+
+#[test]
+fn calls_in_flight_finish_in_a_graceful_shutdown() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let mut server = start_server(&place);
+    runtime().block_on(async {
+        let mut client = client_of(&place);
+        let request = CountRequest {
+            times: 5,
+            len: 100_000,
+            pause_milliseconds: 100,
+        };
+        let mut answers = client.count(request).await.unwrap().into_inner();
+        answers.message().await.unwrap().unwrap();
+        server.say("stop");
+        for _ in 1..5 {
+            assert_eq!(answers.message().await.unwrap().unwrap().data.len(), 100_000);
+        }
+        assert_eq!(answers.message().await.unwrap(), None);
+        server.expect("stopped");
+        server.finish();
+
+        // The channel is none the worse for it.
+        let _server = start_server(&place);
+        echo(&mut client, 10).await.unwrap();
+    });
+}
