@@ -24,7 +24,7 @@
 //! let incoming = Incoming::bind(&name)?;
 //! tokio::spawn(async move {
 //!     while let Ok(io) = incoming.accept().await {
-//!         let greet = service_fn(async |_| Ok::<_, hyper::Error>(Response::new(Full::from("hello"))));
+//!         let greet = service_fn(async |_| Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from("hello")))));
 //!         tokio::spawn(async move {
 //!             auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(io), greet).await
 //!         });

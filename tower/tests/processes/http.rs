@@ -84,7 +84,7 @@ async fn body_of(response: Response<Body>) -> Bytes {
 }
 
 #[test]
-fn bodies_go_both_ways_on_one_connection() {
+fn bodies_go_both_ways() {
     let _watchdog = Watchdog::new(120);
     let place = Place::new();
     let server = start(&place);
@@ -93,7 +93,6 @@ fn bodies_go_both_ways_on_one_connection() {
         for len in [0, 1, 100_000, 10 << 20] {
             let body: Vec<u8> = (0..len).map(|i: usize| (i * 7 % 253) as u8).collect();
             let response = post(&client, "/", &body).await;
-            assert_eq!(connection_of(&response), 0);
             let peer = response.extensions().get::<Peer>().unwrap();
             assert_eq!(peer.pid, server.pid());
             assert!(body_of(response).await == body);
