@@ -108,17 +108,21 @@ impl Service<Uri> for Connector {
     }
 }
 
-async fn connect(guest: Arc<dyn Fn() -> Builder + Send + Sync>, wait: Duration) -> Result<TokioIo<Io>> {
+async fn connect(
+    guest: Arc<dyn Fn() -> Builder + Send + Sync>,
+    wait: Duration,
+) -> Result<TokioIo<Io>> {
     let link = open(guest).await?;
     let conn = match timeout(wait, link.next()).await {
-        Ok(conn) => conn?.into(),
+        Ok(conn) => conn.map(Io::from),
         // It may have come by now; otherwise this says why not.
-        Err(_) => link.as_ref().next()?.into(),
+        Err(_) => link.as_ref().next().map(Io::from),
     };
-    Ok(TokioIo::new(conn))
+    spawn_blocking(move || drop(link));
+    conn.map(TokioIo::new)
 }
 
-/// Opening a link may take 2 ms: too long for a thread that runs tasks.
+/// Opening a link may take 2 ms, and closing it as long: too long for a thread that runs tasks.
 async fn open(guest: Arc<dyn Fn() -> Builder + Send + Sync>) -> Result<Link> {
     match spawn_blocking(move || guest().one_connection().open()).await {
         Ok(link) => link.map(Link::from),

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use twinring::{ErrorKind, Result};
+use twinring::{DEFAULT_RING_CAPACITY, ErrorKind, Link, Result};
 use twinring_tokio::Listener;
 
 use super::io::Io;
@@ -15,8 +15,10 @@ use super::io::Io;
 /// The stream ends once the listener is closed. A client that did not get in is no error: the stream goes on to the next. Any
 /// other error is given once, and ends the stream.
 ///
-/// Dropping it gives up the name; connections that were taken from it go on. tonic keeps it until the last call has
-/// ended. A client that connects in a graceful shutdown is connected, but not served, and told then that the server has gone.
+/// Dropping it gives up the name; connections that were taken from it go on. tonic drops it at the beginning of a graceful
+/// shutdown, so that new clients wait for the next server while the calls in flight finish.
+///
+/// May be used from any thread; only [`bind`](Incoming::bind) and the drop block, mostly for less than a millisecond.
 ///
 /// ```
 /// use twinring_tower::Incoming;
@@ -50,12 +52,14 @@ impl From<twinring::Listener> for Incoming {
 }
 
 impl Incoming {
-    /// Listens for clients of this name, as [`twinring::Listener::bind`]: of this user, with rings of 64 KiB.
+    /// Listens for clients of this name: processes of this user. Their rings have the capacity of a link's
+    /// ([`DEFAULT_RING_CAPACITY`](twinring::DEFAULT_RING_CAPACITY)), not the smaller one of a listener: HTTP/2 sends much ahead.
     ///
     /// # Errors
     /// As [`twinring::Builder::listen`].
     pub fn bind(name: &str) -> Result<Incoming> {
-        Listener::bind(name).map(Incoming::from)
+        let host = Link::host(name).ring_capacity(DEFAULT_RING_CAPACITY);
+        host.listen().map(Incoming::from)
     }
 
     /// The next client, for servers that have a loop of their own.
@@ -93,12 +97,14 @@ impl Stream for Incoming {
         if self.has_ended {
             return Poll::Ready(None);
         }
-        self.listener.poll_accept(task).map(|accepted| match accepted {
-            Ok(conn) => Some(Ok(conn.into())),
-            Err(e) => {
-                self.has_ended = true;
-                (e.kind() != ErrorKind::Closed).then(|| Err(e.into()))
-            }
-        })
+        self.listener
+            .poll_accept(task)
+            .map(|accepted| match accepted {
+                Ok(conn) => Some(Ok(conn.into())),
+                Err(e) => {
+                    self.has_ended = true;
+                    (e.kind() != ErrorKind::Closed).then(|| Err(e.into()))
+                }
+            })
     }
 }

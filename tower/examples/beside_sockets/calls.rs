@@ -48,10 +48,30 @@ impl Row {
     /// In the order of [`values`](Row::values).
     pub(crate) fn figures(self) -> &'static [&'static str] {
         match self {
-            Row::One => &["unary 64 B, µs", "p99, µs", "calls, k/s", "processor time each, µs"],
-            Row::Idle => &["unary 64 B after 1 ms, µs", "p99, µs", "calls, k/s", "processor time each, µs"],
-            Row::Ten => &["10 callers, µs", "p99, µs", "calls, k/s", "processor time each, µs"],
-            Row::Hundred => &["100 callers, µs", "p99, µs", "calls, k/s", "processor time each, µs"],
+            Row::One => &[
+                "unary 64 B, µs",
+                "p99, µs",
+                "calls, k/s",
+                "processor time each, µs",
+            ],
+            Row::Idle => &[
+                "unary 64 B after 1 ms, µs",
+                "p99, µs",
+                "calls, k/s",
+                "processor time each, µs",
+            ],
+            Row::Ten => &[
+                "10 callers, µs",
+                "p99, µs",
+                "calls, k/s",
+                "processor time each, µs",
+            ],
+            Row::Hundred => &[
+                "100 callers, µs",
+                "p99, µs",
+                "calls, k/s",
+                "processor time each, µs",
+            ],
             Row::Stream => &["server stream 1 KiB, k/s", "processor time each, µs"],
             Row::Down => &["server stream 1 MiB, MB/s", "processor time each, µs"],
             Row::Up => &["client stream 1 MiB, MB/s", "processor time each, µs"],
@@ -65,7 +85,12 @@ impl Row {
         match self {
             Row::Stream => vec![rate / 1e3, each],
             Row::Down | Row::Up => vec![rate * MIB as f64 / 1e6, each],
-            _ => vec![times[times.len() / 2], times[times.len() * 99 / 100], rate / 1e3, each],
+            _ => vec![
+                times[times.len() / 2],
+                times[times.len() * 99 / 100],
+                rate / 1e3,
+                each,
+            ],
         }
     }
 

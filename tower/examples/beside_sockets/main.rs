@@ -27,8 +27,8 @@ struct Args {
     /// How often each way is measured.
     #[arg(long, default_value_t = if cfg!(debug_assertions) { 1 } else { 5 })]
     rounds: usize,
-    /// The rings' capacity in bytes.
-    #[arg(long, default_value_t = twinring::DEFAULT_CLIENT_RING_CAPACITY, global = true)]
+    /// The rings' capacity in bytes; that of `Incoming::bind` by default.
+    #[arg(long, default_value_t = twinring::DEFAULT_RING_CAPACITY, global = true)]
     ring: u64,
     /// Runtimes of one thread in both processes, in the place of one for each processor.
     #[arg(long, global = true)]

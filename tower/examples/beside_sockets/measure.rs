@@ -16,9 +16,15 @@ use super::os;
 
 pub(crate) async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut server = Server::start(args)?;
-    println!("| | twinring | {} | ratio |\n|---|---:|---:|---:|", os::NAME);
+    println!(
+        "| | twinring | {} | ratio |\n|---|---:|---:|---:|",
+        os::NAME
+    );
     let all = Row::value_variants();
-    for row in all.iter().filter(|row| args.rows.is_empty() || args.rows.contains(row)) {
+    for row in all
+        .iter()
+        .filter(|row| args.rows.is_empty() || args.rows.contains(row))
+    {
         let (mut over_link, mut over_socket) = (Vec::new(), Vec::new());
         for round in 0..args.rounds {
             // Whoever is second finds the machine as the first one leaves it.
@@ -31,7 +37,10 @@ pub(crate) async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         }
         for (i, figure) in row.figures().iter().enumerate() {
             let (ours, theirs) = (median(&over_link, i), median(&over_socket, i));
-            println!("| {figure} | {ours:.1} | {theirs:.1} | {:.2} |", ours / theirs);
+            println!(
+                "| {figure} | {ours:.1} | {theirs:.1} | {:.2} |",
+                ours / theirs
+            );
         }
     }
     Ok(())
@@ -60,7 +69,10 @@ impl Server {
         if args.one_thread {
             command.arg("--one-thread");
         }
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
         let input = process.stdin.take().expect("it is piped");
         let lines = BufReader::new(process.stdout.take().expect("it is piped"));
         let mut server = Server {

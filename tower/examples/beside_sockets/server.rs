@@ -15,10 +15,12 @@ pub(crate) async fn run(name: &str, ring: u64) -> Result<(), Box<dyn Error>> {
     let (address, over_socket) = os::listen(name).await?;
     println!("{address}");
     // Each line asks for the processor time; their end ends this process.
-    std::thread::spawn(|| {
+    std::thread::spawn(move || {
         for _ in std::io::stdin().lock().lines().map_while(Result::ok) {
             println!("{}", os::processor_time().unwrap_or_default().as_nanos());
         }
+        // It is a file on Unix only.
+        let _ = std::fs::remove_file(address);
         std::process::exit(0);
     });
     let server = || Server::builder().add_service(Service::new(|_| ()).into_server());

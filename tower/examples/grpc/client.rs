@@ -23,7 +23,10 @@ pub(crate) async fn run(name: &str) -> Result<(), Box<dyn Error>> {
         .max_encoding_message_size(LARGEST);
 
     let caller = client.who_am_i(Nothing {}).await?.into_inner();
-    println!("the server says that we are process {} of {}", caller.pid, caller.user);
+    println!(
+        "the server says that we are process {} of {}",
+        caller.pid, caller.user
+    );
 
     let echo = client.echo(data(b"hello")).await?.into_inner();
     println!("unary: {:?}", echo.data);
@@ -40,7 +43,10 @@ pub(crate) async fn run(name: &str) -> Result<(), Box<dyn Error>> {
 
     let numbers = iter((0..1000).map(|n: u32| data(&n.to_le_bytes())));
     let total = client.sum(numbers).await?.into_inner();
-    println!("client stream: {} messages, {} bytes", total.messages, total.bytes);
+    println!(
+        "client stream: {} messages, {} bytes",
+        total.messages, total.bytes
+    );
 
     let words = iter(["there", "and", "back"]).map(|word| data(word.as_bytes()));
     let mut answers = client.chat(words).await?.into_inner();
@@ -52,13 +58,17 @@ pub(crate) async fn run(name: &str) -> Result<(), Box<dyn Error>> {
     let echo = client.echo(data(&large)).await?.into_inner();
     println!("large: {} MiB, there and back", echo.data.len() >> 20);
 
-    let mut late = Request::new(Delay { milliseconds: 60_000 });
+    let mut late = Request::new(Delay {
+        milliseconds: 60_000,
+    });
     late.set_timeout(Duration::from_millis(100));
     let status = client.wait(late).await.unwrap_err();
     println!("deadline: {:?}", status.code());
 
     // Dropped before it is done: the server's handler is dropped too.
-    let wait = client.wait(Delay { milliseconds: 60_000 });
+    let wait = client.wait(Delay {
+        milliseconds: 60_000,
+    });
     let cancelled = tokio::time::timeout(Duration::from_millis(100), wait).await;
     println!("cancelled: {}", cancelled.is_err());
     Ok(())

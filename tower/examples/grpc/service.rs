@@ -52,7 +52,7 @@ struct Call {
 }
 
 impl Call {
-    fn is_done(mut self) {
+    fn end(mut self) {
         self.gone = None;
     }
 }
@@ -79,12 +79,16 @@ impl Example for Service {
     async fn wait(&self, request: Request<Delay>) -> Result<Response<Nothing>, Status> {
         let call = self.begin("Wait");
         sleep(milliseconds(request.get_ref().milliseconds)).await;
-        call.is_done();
+        call.end();
         Ok(Response::new(Nothing {}))
     }
 
     async fn count(&self, request: Request<CountRequest>) -> Result<Response<Answers>, Status> {
-        let CountRequest { times, len, pause_milliseconds } = request.into_inner();
+        let CountRequest {
+            times,
+            len,
+            pause_milliseconds,
+        } = request.into_inner();
         if len as usize > LARGEST {
             return Err(Status::out_of_range(format!("at most {LARGEST} bytes")));
         }
@@ -93,7 +97,7 @@ impl Example for Service {
             let data = data.clone();
             async move {
                 if sent == times {
-                    call.is_done();
+                    call.end();
                     return None;
                 }
                 if sent > 0 && pause_milliseconds > 0 {
@@ -113,7 +117,7 @@ impl Example for Service {
             total.messages += 1;
             total.bytes += message.data.len() as u64;
         }
-        call.is_done();
+        call.end();
         Ok(Response::new(total))
     }
 
@@ -124,7 +128,7 @@ impl Example for Service {
             match messages.message().await {
                 Ok(Some(message)) => Some((Ok(message), (messages, Some(call)))),
                 Ok(None) => {
-                    call.is_done();
+                    call.end();
                     None
                 }
                 Err(status) => Some((Err(status), (messages, None))),

@@ -9,9 +9,7 @@ use tonic::{Code, Request};
 
 use crate::common::{Child, LIMIT, Place, Side, Watchdog, amount, rounds};
 use crate::pb::{CountRequest, Data, Nothing};
-use crate::roles::{
-    Client, client_of, data, echo, for_ever, runtime, start_server, without_end,
-};
+use crate::roles::{Client, client_of, data, echo, for_ever, runtime, start_server, without_end};
 
 /// A client of a server that is another process.
 fn with_server(test: impl AsyncFnOnce(Client, &mut Child)) {

@@ -112,7 +112,11 @@ fn a_server_that_is_not_there_is_an_error_in_time() {
         let status = echo(&mut client, 10).await.unwrap_err();
         assert!((SHORT..LIMIT).contains(&began.elapsed()));
         assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-        assert_eq!(kind_within(&status), Some(ErrorKind::TimedOut), "{status:?}");
+        assert_eq!(
+            kind_within(&status),
+            Some(ErrorKind::TimedOut),
+            "{status:?}"
+        );
 
         // The same channel finds it once it is there.
         let _server = start_server(&place);
@@ -158,7 +162,10 @@ fn calls_in_flight_finish_in_a_graceful_shutdown() {
         answers.message().await.unwrap().unwrap();
         server.say("stop");
         for _ in 1..5 {
-            assert_eq!(answers.message().await.unwrap().unwrap().data.len(), 100_000);
+            assert_eq!(
+                answers.message().await.unwrap().unwrap().data.len(),
+                100_000
+            );
         }
         assert_eq!(answers.message().await.unwrap(), None);
         server.expect("stopped");

@@ -122,7 +122,8 @@ fn a_client_that_has_said_all_gets_the_answer() {
     let _server = start(&place);
     runtime().block_on(async {
         let mut io = connect(&place).await;
-        let request = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 5\r\n\r\n";
+        let request =
+            "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 5\r\n\r\n";
         io.write_all(request.as_bytes()).await.unwrap();
         io.write_all(b"hello").await.unwrap();
         io.shutdown().await.unwrap();

@@ -25,7 +25,11 @@ pub(crate) fn server(parent: &'static Parent) {
     let clients = parent.next_as();
     let (stop, stopped) = oneshot::channel();
     runtime().block_on(async {
-        let listener = parent.builder().max_clients(clients, clients).listen().unwrap();
+        let listener = parent
+            .builder()
+            .max_clients(clients, clients)
+            .listen()
+            .unwrap();
         let service = Service::new(|call| parent.say(format!("gone {call}")));
         parent.say("ready");
         std::thread::spawn(move || {
@@ -34,7 +38,9 @@ pub(crate) fn server(parent: &'static Parent) {
         });
         Server::builder()
             .add_service(service.into_server())
-            .serve_with_incoming_shutdown(Incoming::from(listener), async { stopped.await.unwrap() })
+            .serve_with_incoming_shutdown(Incoming::from(listener), async {
+                stopped.await.unwrap()
+            })
             .await
             .unwrap();
     });
