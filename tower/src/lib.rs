@@ -58,8 +58,9 @@
 //! ```
 //!
 //! # Ends
-//! A client or server that has gone, however, ends the connection at once: its calls fail with `Unavailable`, a server's
-//! handlers are dropped. The next call on a tonic `Channel` or a hyper `Client` connects anew.
+//! A server or client that has gone, however it went, ends the connection at once: a server's handlers are dropped, a client's calls
+//! in flight fail. tonic gives these the code `Unknown` or `Cancelled`, over sockets too; `Unavailable` means that no server was there
+//! in time, with the library's error as a source. The next call on a tonic `Channel` or a hyper `Client` connects anew.
 
 #![forbid(unsafe_code)]
 

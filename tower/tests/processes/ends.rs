@@ -120,8 +120,10 @@ fn a_server_that_is_not_there_is_an_error_in_time() {
 
         // The same channel finds it once it is there.
         let _server = start_server(&place);
-        let mut client = client_by(connector(&place));
-        echo(&mut client, 10).await.unwrap();
+        while let Err(status) = echo(&mut client, 10).await {
+            assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+            assert!(began.elapsed() < LIMIT);
+        }
     });
 }
 
@@ -174,5 +176,37 @@ fn calls_in_flight_finish_in_a_graceful_shutdown() {
         // The channel is none the worse for it.
         let _server = start_server(&place);
         echo(&mut client, 10).await.unwrap();
+    });
+}
+
+#[test]
+fn the_next_server_serves_while_the_last_one_finishes() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let mut last = start_server(&place);
+    runtime().block_on(async {
+        let mut client = client_of(&place);
+        let mut answers = client.count(without_end()).await.unwrap().into_inner();
+        answers.message().await.unwrap().unwrap();
+        last.say("stop");
+        // Until the name is free. A client may come in the moment of the signal, and be lost with the listener.
+        let began = Instant::now();
+        while began.elapsed() < LIMIT {
+            let mut other = client_by(connector(&place).within(SHORT));
+            match echo(&mut other, 10).await {
+                Err(status) if status.code() == Code::Unavailable => break,
+                Err(status) => assert_lost(&status),
+                Ok(()) => {}
+            }
+        }
+        let _next = start_server(&place);
+        echo(&mut client_of(&place), 10).await.unwrap();
+        for _ in 0..10 {
+            answers.message().await.unwrap().unwrap();
+        }
+        drop(answers);
+        last.expect("gone Count");
+        last.expect("stopped");
+        last.finish();
     });
 }
