@@ -84,7 +84,20 @@ impl Incoming {
         self.listener.accept().await.map(Io::from)
     }
 
-    /// The listener.
+    /// The listener, to [`close`](Listener::close) it: that ends the stream, and all its connections.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> twinring::Result<()> {
+    /// use tokio_stream::StreamExt;
+    ///
+    /// # let name = twinring::testing::unique_name();
+    /// let mut incoming = twinring_tower::Incoming::bind(&name)?;
+    /// let listener = incoming.listener().clone();
+    /// listener.close(0, "back at noon");
+    /// assert!(incoming.next().await.is_none());
+    /// # Ok(()) }
+    /// ```
     pub fn listener(&self) -> &Listener {
         &self.listener
     }

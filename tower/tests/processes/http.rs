@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -16,6 +17,7 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Barrier;
 use tower_service::Service;
+use twinring::ErrorKind;
 use twinring_tower::{Connector, Incoming, Peer};
 
 use crate::common::{Child, Parent, Place, Side, Watchdog};
@@ -145,13 +147,27 @@ fn a_request_to_a_server_that_is_killed_fails_and_the_next_does_not() {
         let alone = Request::get("http://example/together").body(Full::default());
         // It waits for others that do not come.
         let waiting = tokio::spawn(client.request(alone.unwrap()));
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
         server.kill();
         let error = waiting.await.unwrap().unwrap_err();
-        println!("{error:?} {:?}", kind_within(&error));
+        assert!(!error.is_connect(), "{error:?}");
 
         let _server = start(&place);
         assert_eq!(body_of(post(&client, "/", b"hello").await).await, "hello");
+    });
+}
+
+#[test]
+fn a_server_that_is_not_there_is_an_error_in_time() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    runtime().block_on(async {
+        let connector = connector(&place).within(Duration::from_millis(50));
+        let client: HttpClient = Client::builder(TokioExecutor::new()).build(connector);
+        let request = Request::get("http://example/").body(Full::default());
+        let error = client.request(request.unwrap()).await.unwrap_err();
+        assert!(error.is_connect(), "{error:?}");
+        assert_eq!(kind_within(&error), Some(ErrorKind::TimedOut), "{error:?}");
     });
 }
 
