@@ -41,12 +41,13 @@ pub const DEFAULT_WAIT: Duration = Duration::from_secs(1);
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let name = twinring::testing::unique_name();
-/// let mut connector = Connector::new(&name).within(Duration::from_millis(20));
-/// let error = connector.call("http://nobody/".parse()?).await.unwrap_err();
+/// let mut hasty = Connector::new(&name).within(Duration::from_millis(20));
+/// let error = hasty.call("http://nobody/".parse()?).await.unwrap_err();
 /// assert_eq!(error.kind(), twinring::ErrorKind::TimedOut);
 ///
 /// let incoming = twinring_tower::Incoming::bind(&name)?;
-/// let io = connector.call("http://somebody/".parse()?).await?;
+/// let mut patient = Connector::new(&name).within(Duration::from_secs(10));
+/// let io = patient.call("http://somebody/".parse()?).await?;
 /// println!("the server is {}", io.inner().peer());
 /// # Ok(()) }
 /// ```
