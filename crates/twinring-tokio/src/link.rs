@@ -247,7 +247,21 @@ impl Listener {
     /// # Ok(()) }
     /// ```
     pub async fn accept(&self) -> Result<Connection> {
-        poll_fn(|task| self.now.poll_next(task)).await
+        poll_fn(|task| self.poll_accept(task)).await
+    }
+
+    /// As [`accept`](Listener::accept), for what is written by hand: if nobody has come yet, the task is woken when somebody has.
+    ///
+    /// ```
+    /// # use std::task::{Context, Waker};
+    /// # let name = twinring::testing::unique_name();
+    /// let listener = twinring_tokio::Listener::bind(&name)?;
+    /// let mut task = Context::from_waker(Waker::noop());
+    /// assert!(listener.poll_accept(&mut task).is_pending());
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn poll_accept(&self, task: &mut Context<'_>) -> Poll<Result<Connection>> {
+        self.now.poll_next(task)
     }
 
     /// The clients one after the other, as a `Stream`. Ends once the listener is closed.
