@@ -22,8 +22,9 @@ fn with_server(test: impl AsyncFnOnce(Client, &mut Child)) {
     });
 }
 
+/// Long enough for a call to come to the server on a connection that is there.
 fn short() -> Duration {
-    Duration::from_millis(100)
+    Duration::from_millis(300)
 }
 
 #[test]
@@ -83,6 +84,7 @@ fn streams_both_ways_in_turn() {
 #[test]
 fn a_deadline_ends_the_call_on_both_sides() {
     with_server(async |mut client, server| {
+        echo(&mut client, 10).await.unwrap();
         let mut request = Request::new(for_ever());
         request.set_timeout(short());
         let status = client.wait(request).await.unwrap_err();
@@ -97,6 +99,7 @@ fn a_deadline_ends_the_call_on_both_sides() {
 #[test]
 fn a_call_that_is_dropped_is_cancelled() {
     with_server(async |mut client, server| {
+        echo(&mut client, 10).await.unwrap();
         timeout(short(), client.wait(for_ever())).await.unwrap_err();
         server.expect("gone Wait");
 
@@ -120,8 +123,9 @@ fn messages_longer_than_the_ring() {
 #[test]
 fn many_calls_at_once_on_one_channel() {
     with_server(async |client, server| {
-        let mut waiting = client.clone();
-        let waiting = tokio::spawn(async move { waiting.wait(for_ever()).await });
+        let mut other = client.clone();
+        let mut answers = other.count(without_end()).await.unwrap().into_inner();
+        answers.message().await.unwrap().unwrap();
         let calls: Vec<_> = (0..200)
             .map(|number| {
                 let mut client = client.clone();
@@ -135,8 +139,9 @@ fn many_calls_at_once_on_one_channel() {
         for call in calls {
             call.await.unwrap();
         }
-        waiting.abort();
-        server.expect("gone Wait");
+        answers.message().await.unwrap().unwrap();
+        drop(answers);
+        server.expect("gone Count");
     });
 }
 

@@ -14,12 +14,12 @@ use twinring_tower::Incoming;
 use crate::common::{LIMIT, Place, Random, Side, Watchdog, amount, rounds};
 use crate::pb::{CountRequest, Nothing};
 use crate::roles::{
-    Client, client_by, client_of, connector, echo, for_ever, kind_within, runtime, start_server,
+    Client, begin_chat, client_by, client_of, connector, echo, kind_within, runtime, start_server,
     start_server_for, without_end,
 };
 use crate::service::Service;
 
-const SHORT: Duration = Duration::from_millis(200);
+const SHORT: Duration = Duration::from_millis(500);
 
 /// What tonic makes of a connection that is lost in the middle of a call, or just before it; over sockets too.
 fn assert_lost(status: &tonic::Status) {
@@ -51,8 +51,7 @@ fn a_server_is_killed_and_another_started() {
             while let Err(status) = client.who_am_i(Nothing {}).await {
                 assert_lost(&status);
             }
-            let mut other = client.clone();
-            let waiting = tokio::spawn(async move { other.wait(for_ever()).await.unwrap_err() });
+            let (_send, mut waiting) = begin_chat(&mut client).await;
             let mut answers = client.count(without_end()).await.unwrap().into_inner();
             let streaming = async {
                 loop {
@@ -64,7 +63,8 @@ fn a_server_is_killed_and_another_started() {
             tokio::time::sleep(Duration::from_micros(random.below(20_000) as u64)).await;
             server.kill();
             assert_lost(&timeout(LIMIT, streaming).await.unwrap());
-            assert_lost(&timeout(LIMIT, waiting).await.unwrap().unwrap());
+            let waiting = timeout(LIMIT, waiting.message()).await;
+            assert_lost(&waiting.unwrap().unwrap_err());
         }
         let _server = start_server(&place);
         is_over.store(true, Ordering::Relaxed);
@@ -92,7 +92,7 @@ fn a_client_is_killed_in_the_middle_of_its_calls() {
         client.kill();
         let mut calls = [(); 2].map(|()| seen.recv_timeout(LIMIT).unwrap());
         calls.sort_unstable();
-        assert_eq!(calls, ["Count", "Wait"]);
+        assert_eq!(calls, ["Chat", "Count"]);
     }
     // It serves others as before, and nothing keeps it from ending.
     runtime.block_on(async {

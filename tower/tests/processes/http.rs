@@ -36,7 +36,8 @@ pub(crate) fn http_server(parent: &'static Parent) {
         while let Ok(io) = incoming.accept().await {
             let number = connections.fetch_add(1, Ordering::Relaxed);
             let together = together.clone();
-            let service = service_fn(move |request| answer(request, number, together.clone()));
+            let service =
+                service_fn(move |request| answer(request, number, together.clone(), parent));
             tokio::spawn(async move {
                 let mut server = auto::Builder::new(TokioExecutor::new());
                 server.http1().half_close(true);
@@ -50,8 +51,10 @@ async fn answer(
     request: Request<Body>,
     connection: usize,
     together: Arc<Barrier>,
+    parent: &'static Parent,
 ) -> Result<Response<Body>, Infallible> {
     if request.uri().path() == "/together" {
+        parent.say("waiting");
         together.wait().await;
     }
     let response = Response::builder().header("connection-number", connection);
@@ -147,7 +150,7 @@ fn a_request_to_a_server_that_is_killed_fails_and_the_next_does_not() {
         let alone = Request::get("http://example/together").body(Full::default());
         // It waits for others that do not come.
         let waiting = tokio::spawn(client.request(alone.unwrap()));
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        server.expect("waiting");
         server.kill();
         let error = waiting.await.unwrap().unwrap_err();
         assert!(!error.is_connect(), "{error:?}");

@@ -4,9 +4,10 @@ use std::error::Error;
 
 use bytes::Bytes;
 use tokio::runtime::{self, Runtime};
-use tokio::sync::oneshot;
-use tonic::Status;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Status, Streaming};
 use twinring::ErrorKind;
 use twinring_tower::{Connector, Incoming};
 
@@ -67,8 +68,7 @@ pub(crate) fn client(parent: &'static Parent) {
 pub(crate) fn client_in_the_middle(parent: &'static Parent) {
     runtime().block_on(async {
         let mut client = client_of(&parent.place);
-        let mut other = client.clone();
-        tokio::spawn(async move { other.wait(for_ever()).await });
+        let _chat = begin_chat(&mut client).await;
         let mut answers = client.count(without_end()).await.unwrap().into_inner();
         answers.message().await.unwrap().unwrap();
         parent.say("calling");
@@ -135,6 +135,16 @@ pub(crate) async fn echo(client: &mut Client, len: usize) -> Result<(), Status> 
     let echo: Bytes = client.echo(sent.clone()).await?.into_inner().data;
     assert!(echo == sent.data, "{len} bytes come back as they were");
     Ok(())
+}
+
+/// A call in flight: the server has answered once, and waits for more.
+pub(crate) async fn begin_chat(client: &mut Client) -> (mpsc::Sender<Data>, Streaming<Data>) {
+    let (send, messages) = mpsc::channel(1);
+    send.send(data(10)).await.unwrap();
+    let answers = client.chat(ReceiverStream::new(messages)).await;
+    let mut answers = answers.unwrap().into_inner();
+    answers.message().await.unwrap().unwrap();
+    (send, answers)
 }
 
 /// What the library says within an error of tonic's or hyper's.
