@@ -69,6 +69,19 @@ fn the_receiver_s_program_ends() {
     sender_beside(&place, receiver).wait().code(0);
 }
 
+/// It goes on, and nobody takes what it does not read.
+#[test]
+#[cfg(unix)]
+fn the_receiver_s_program_reads_no_more() {
+    let place = Place::new();
+    let args = ["-f", "raw", "--exec", "sh", "-c"];
+    let receiver = place.start(
+        "listen",
+        &[&args[..], &["head -c 10; exec <&-; sleep 1"]].concat(),
+    );
+    sender_beside(&place, receiver).wait().code(0);
+}
+
 #[test]
 fn the_receiver_never_reads() {
     let place = Place::new();

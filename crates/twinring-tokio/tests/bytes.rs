@@ -2,14 +2,15 @@
 
 #[path = "../../twinring/tests/common/mod.rs"]
 mod common;
+mod tokios;
 
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use common::{Child, LIMIT, Parent, Place, Random, Side, Watchdog, amount, message, peers, rounds};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::runtime::{self, Runtime};
 use tokio::time::{sleep, timeout};
+use tokios::many_threads;
 use twinring::{End, Error};
 use twinring_tokio::{ByteStream, Link};
 
@@ -22,7 +23,7 @@ async fn connected(parent: &Parent) -> ByteStream {
 
 /// Copies all bytes back, then ends.
 fn echo(parent: &'static Parent) {
-    runtime().block_on(async {
+    many_threads().block_on(async {
         let (mut read, mut write) = connected(parent).await.into_split();
         let copied = tokio::io::copy(&mut read, &mut write).await.unwrap();
         parent.say(copied);
@@ -32,7 +33,7 @@ fn echo(parent: &'static Parent) {
 
 /// Says something once the other side has said all.
 fn answer(parent: &'static Parent) {
-    runtime().block_on(async {
+    many_threads().block_on(async {
         let mut stream = connected(parent).await;
         let mut question = String::new();
         stream.read_to_string(&mut question).await.unwrap();
@@ -46,14 +47,14 @@ fn answer(parent: &'static Parent) {
 
 /// Sends something and gives up.
 fn dropper(parent: &'static Parent) {
-    runtime().block_on(async {
+    many_threads().block_on(async {
         let mut stream = connected(parent).await;
         stream.write_all(b"half a").await.unwrap();
     });
 }
 
 fn mute(parent: &'static Parent) {
-    runtime().block_on(async {
+    many_threads().block_on(async {
         let mut stream = connected(parent).await;
         stream.write_all(b"half a").await.unwrap();
         parent.say("connected");
@@ -63,7 +64,7 @@ fn mute(parent: &'static Parent) {
 
 /// Reads a little and wants no more, but goes on sending.
 fn receiver_that_stops(parent: &'static Parent) {
-    runtime().block_on(async {
+    many_threads().block_on(async {
         let (mut read, mut write) = connected(parent).await.into_split();
         read.read_u8().await.unwrap();
         drop(read);
@@ -71,11 +72,6 @@ fn receiver_that_stops(parent: &'static Parent) {
         write.shutdown().await.unwrap();
         parent.expect("end");
     });
-}
-
-fn runtime() -> Runtime {
-    let mut builder = runtime::Builder::new_multi_thread();
-    builder.worker_threads(2).enable_all().build().unwrap()
 }
 
 fn start(role: &str, ring: u64) -> (twinring::Link, Child) {
@@ -105,7 +101,7 @@ fn bytes_come_back() {
         let (link, mut child) = start("echo", ring);
         let len = rounds(amount(4 << 20, 64 << 20), 1 << 20);
         let bytes = message(1, ring, len);
-        runtime().block_on(async {
+        many_threads().block_on(async {
             let (mut read, mut write) = next(link).await.into_split();
             let to_send = bytes.clone();
             let sender = tokio::spawn(async move {
@@ -150,7 +146,7 @@ fn bytes_come_back() {
 fn one_direction_ends_before_the_other() {
     let _watchdog = Watchdog::new(60);
     let (link, child) = start("answer", 4096);
-    runtime().block_on(async {
+    many_threads().block_on(async {
         let mut stream = next(link).await;
         stream.write_all(b"a question").await.unwrap();
         stream.shutdown().await.unwrap();
@@ -172,7 +168,7 @@ fn what_is_no_good_end_is_an_error() {
         ("mute", io::ErrorKind::ConnectionReset),
     ] {
         let (link, mut child) = start(role, 4096);
-        runtime().block_on(async {
+        many_threads().block_on(async {
             let mut stream = next(link).await;
             let mut text = [0; 6];
             stream.read_exact(&mut text).await.unwrap();
@@ -196,7 +192,7 @@ fn what_is_no_good_end_is_an_error() {
 fn a_reader_that_goes_stops_the_writer_only() {
     let _watchdog = Watchdog::new(60);
     let (link, mut child) = start("receiver_that_stops", 4096);
-    runtime().block_on(async {
+    many_threads().block_on(async {
         let mut stream = next(link).await;
         let error = loop {
             if let Err(e) = stream.write_all(&[1; 100]).await {
@@ -218,7 +214,7 @@ fn a_reader_that_goes_stops_the_writer_only() {
 fn empty_messages_are_skipped() {
     let _watchdog = Watchdog::new(60);
     let (one, other) = twinring::Link::pair().unwrap();
-    runtime().block_on(async {
+    many_threads().block_on(async {
         let mut stream = ByteStream::from(other);
         let reader = tokio::spawn(async move { stream.read_u8().await.unwrap() });
         one.send(b"").unwrap();

@@ -2,10 +2,11 @@
 
 #[path = "../../twinring/tests/common/mod.rs"]
 mod common;
+mod tokios;
 
 use common::{LIMIT, Parent, Place, Side, Watchdog, amount, check, message, peers, rounds};
-use tokio::runtime::{self, Runtime};
 use tokio::time::timeout;
+use tokios::{many_threads, one_thread};
 use twinring::Result;
 use twinring_tokio::{Connection, Link, Listener};
 
@@ -51,16 +52,6 @@ fn many_clients(parent: &'static Parent) {
 
 fn many_clients_in_one_thread(parent: &'static Parent) {
     one_thread().block_on(clients(parent));
-}
-
-fn many_threads() -> Runtime {
-    let mut builder = runtime::Builder::new_multi_thread();
-    builder.worker_threads(2).enable_all().build().unwrap()
-}
-
-fn one_thread() -> Runtime {
-    let mut builder = runtime::Builder::new_current_thread();
-    builder.enable_all().build().unwrap()
 }
 
 async fn serve(listener: Listener) {

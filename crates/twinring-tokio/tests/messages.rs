@@ -2,6 +2,7 @@
 
 #[path = "../../twinring/tests/common/mod.rs"]
 mod common;
+mod tokios;
 
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use common::{
     peers, rounds,
 };
 use futures_util::{SinkExt, StreamExt};
-use tokio::runtime::{self, Runtime};
 use tokio::time::{sleep, timeout};
+use tokios::{many_threads, one_thread};
 use twinring::{End, ErrorKind};
 use twinring_tokio::{Connection, Link, Listener};
 
@@ -102,16 +103,6 @@ fn restarted(parent: &'static Parent) {
             tokio::spawn(async move { while let Ok(Some(_)) = conn.recv().await {} });
         }
     });
-}
-
-fn many_threads() -> Runtime {
-    let mut builder = runtime::Builder::new_multi_thread();
-    builder.worker_threads(2).enable_all().build().unwrap()
-}
-
-fn one_thread() -> Runtime {
-    let mut builder = runtime::Builder::new_current_thread();
-    builder.enable_all().build().unwrap()
 }
 
 fn start(role: &str) -> (Link, Child) {

@@ -2,14 +2,15 @@
 
 #[path = "../../twinring/tests/common/mod.rs"]
 mod common;
+mod tokios;
 
 use std::future::Future;
 use std::thread;
 use std::time::Duration;
 
 use common::{Child, LIMIT, Parent, Place, Side, Watchdog, connected, peers, rounds};
-use tokio::runtime::{self, Runtime};
 use tokio::time::{sleep, timeout};
+use tokios::{many_threads, one_thread};
 use twinring_tokio::{Connection, Result};
 
 peers!(answers_late);
@@ -23,16 +24,6 @@ fn answers_late(parent: &'static Parent) {
     }
     conn.finish().unwrap();
     conn.flush().unwrap();
-}
-
-fn many_threads() -> Runtime {
-    let mut builder = runtime::Builder::new_multi_thread();
-    builder.worker_threads(2).enable_all().build().unwrap()
-}
-
-fn one_thread() -> Runtime {
-    let mut builder = runtime::Builder::new_current_thread();
-    builder.enable_all().build().unwrap()
 }
 
 fn start() -> (twinring::Link, Child, Connection) {

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::os::event::{Deadline, wait};
 use crate::transfer::{NO_NET, TO_LOSE};
-use crate::{Connection, Link, Result};
+use crate::{Connection, Doorbell, Link, Result};
 
 /// A link name that no other call returns, in this process or in one that runs at the same time.
 pub fn unique_name() -> String {
@@ -19,6 +20,12 @@ pub fn pair() -> Result<(Connection, Connection)> {
     let host = Link::host(&name).open()?.within(TIME_LIMIT);
     let guest = Link::guest(&name).open()?.within(TIME_LIMIT);
     Ok((host.next()?, guest.next()?))
+}
+
+/// Waits for a doorbell, as an event loop does; at most 5 seconds.
+pub fn wait_readable(doorbell: &Doorbell) {
+    // Without a reason it only returns too early.
+    let _ = wait(&[doorbell.waitable().into()], Deadline::after(TIME_LIMIT));
 }
 
 /// How long to wait for a peer.

@@ -7,10 +7,12 @@ mod common;
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Waker};
 
 use common::{Parent, Place, Side, Watchdog, connected, peers};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, WaitOptions, waitpid};
-use twinring::{Connection, End, Error, ErrorKind, Link, Status, Timeout};
+use twinring::{Connection, Doorbell, End, Error, ErrorKind, Interest, Link, Status, Timeout};
 
 #[cfg(target_os = "linux")]
 peers!(echo, forker, with_guards, bereaved, calling, cloner, nested);
@@ -109,6 +111,15 @@ fn panics(f: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(f)).is_err()
 }
 
+fn rings(doorbell: &Option<Doorbell>, seconds: i64) -> bool {
+    let doorbell = doorbell.as_ref().unwrap();
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: 0,
+    };
+    poll(&mut [PollFd::new(doorbell, PollFlags::IN)], Some(&time)).unwrap() > 0
+}
+
 /// Forks while it holds parts of the connection: while that lives, and after its end.
 fn with_guards(parent: &'static Parent) {
     let link = parent.builder().open().unwrap();
@@ -201,6 +212,24 @@ fn with_guards(parent: &'static Parent) {
     assert_eq!(rest, [7; 99_900]);
     assert_eq!(recv(), b"before and after");
     assert_eq!(recv(), b"a stream");
+
+    // The child does not take the ring that the parent's loop is to hear.
+    let mut doorbell = Some(conn.doorbell(Interest::Recv));
+    let mut task = Context::from_waker(Waker::noop());
+    assert!(conn.poll_ready(Interest::Recv, &mut task).is_pending());
+    conn.send(b"ring").unwrap();
+    assert!(rings(&doorbell, 60));
+    let code = in_child(|| {
+        conn.doorbell(Interest::Recv).heard();
+        let doorbell = doorbell.take().unwrap();
+        doorbell.heard();
+        drop(doorbell);
+        0
+    });
+    assert_eq!(code, 0);
+    assert!(rings(&doorbell, 0));
+    drop(doorbell);
+    assert_eq!(recv(), b"ring");
 
     // A child that drops the last of a connection that is over unmaps nothing: it has other things
     // there.

@@ -543,7 +543,7 @@ impl Connection {
     /// For an event loop of the program's own: what to wait for instead of the library's thread. `Send` and `Flush` have the
     /// same one.
     pub fn doorbell(&self, interest: Interest) -> Doorbell {
-        Doorbell::new(&self.duplex.session, interest.awaited())
+        Doorbell::new(&self.duplex, interest.awaited())
     }
 
     /// The process at the other end.

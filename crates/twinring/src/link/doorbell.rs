@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::os::event::{Waitable, impl_waitable};
-use crate::transfer::{Awaited, Session};
+use crate::transfer::{Awaited, Duplex};
 
 /// A doorbell of a connection, for an event loop of the program's own: a descriptor to be polled for reading (`AsFd`), on
 /// Windows an event to be waited for (`AsHandle`).
@@ -20,13 +20,12 @@ use crate::transfer::{Awaited, Session};
 /// It may ring without a reason, and it does when the connection ends. Then the descriptor stays readable: take it out of
 /// the loop once a call has told the end. (After a crash that may be a moment later, for which it is readable in vain.)
 ///
-/// It does not keep the connection open. Its methods may be called from any thread, and do not wait.
+/// It does not keep the connection open, but its memory and descriptors. Its methods may be called from any thread, and do not
+/// wait. In a forked child they do nothing.
 ///
 /// ```
-/// # #[cfg(target_os = "linux")]
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::task::{Context, Waker};
-/// use rustix::event::{PollFd, PollFlags, poll};
+/// # use twinring::testing::wait_readable;
 /// use twinring::{Interest, Timeout};
 ///
 /// # let (conn, peer) = twinring::testing::pair()?;
@@ -40,27 +39,27 @@ use crate::transfer::{Awaited, Session};
 ///         Ok(None) => break,
 ///         Err(e) if e.is_timeout() => {
 ///             if now.poll_ready(Interest::Recv, &mut task).is_pending() {
-///                 poll(&mut [PollFd::new(&doorbell, PollFlags::IN)], None)?; // or any other loop
+///                 wait_readable(&doorbell); // poll, epoll_wait, WaitForSingleObject, or what the loop has
 ///                 doorbell.heard();
 ///             }
 ///         }
-///         Err(e) => return Err(e.into()),
+///         Err(e) => return Err(e),
 ///     }
 /// }
-/// # Ok(()) }
-/// # #[cfg(not(target_os = "linux"))]
-/// # fn main() {}
+/// # Ok::<(), twinring::Error>(())
 /// ```
 pub struct Doorbell {
-    session: Arc<Session>,
+    duplex: Arc<Duplex>,
     what: Awaited,
 }
 
 impl Doorbell {
-    pub(super) fn new(session: &Arc<Session>, what: Awaited) -> Doorbell {
-        session.begin_to_listen(what);
+    pub(super) fn new(duplex: &Arc<Duplex>, what: Awaited) -> Doorbell {
+        if !duplex.link.is_forked() {
+            duplex.session.begin_to_listen(what);
+        }
         Doorbell {
-            session: session.clone(),
+            duplex: duplex.clone(),
             what,
         }
     }
@@ -68,13 +67,17 @@ impl Doorbell {
     /// To be called when the loop has found it readable, or signalled, before the next look: takes the ring back, and wakes
     /// the tasks that wait for it.
     pub fn heard(&self) {
-        self.session.heard(self.what);
+        // The ring is the parent's.
+        if !self.duplex.link.is_forked() {
+            self.duplex.session.heard(self.what);
+        }
     }
 
-    fn waitable(&self) -> Waitable<'_> {
+    pub(crate) fn waitable(&self) -> Waitable<'_> {
+        let doorbells = &self.duplex.session.doorbells;
         match self.what {
-            Awaited::Data => self.session.doorbells.data_waitable(),
-            Awaited::Room => self.session.doorbells.space_waitable(),
+            Awaited::Data => doorbells.data_waitable(),
+            Awaited::Room => doorbells.space_waitable(),
         }
     }
 }
@@ -84,14 +87,16 @@ impl_waitable!(Doorbell);
 /// The library's thread listens again.
 impl Drop for Doorbell {
     fn drop(&mut self) {
-        self.session.end_to_listen(self.what);
+        if !self.duplex.link.is_forked() {
+            self.duplex.session.end_to_listen(self.what);
+        }
     }
 }
 
 impl fmt::Debug for Doorbell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Doorbell")
-            .field("connection", &self.session.id)
+            .field("connection", &self.duplex.session.id)
             .field("what", &self.what)
             .finish()
     }

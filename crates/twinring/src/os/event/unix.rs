@@ -44,6 +44,12 @@ pub(crate) enum Source<'a> {
 /// What a program's own loop can wait for.
 pub(crate) type Waitable<'a> = BorrowedFd<'a>;
 
+impl<'a> From<Waitable<'a>> for Source<'a> {
+    fn from(waitable: Waitable<'a>) -> Source<'a> {
+        Source::Readable(waitable)
+    }
+}
+
 /// Implements the system's traits for a type that has a method `waitable`.
 macro_rules! impl_waitable {
     ($type:ty) => {
