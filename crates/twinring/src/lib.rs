@@ -58,6 +58,7 @@
 //! | many small messages at once | [`send_batch`](Connection::send_batch) | [`recv_batch`](Connection::recv_batch) |
 //! | one message of any length in little memory | [`send_stream`](Connection::send_stream) | [`recv_stream`](Connection::recv_stream) |
 //! | to know what was done | [`flush`](Connection::flush), [`taken`](Connection::taken), [`take_unread`](Connection::take_unread) | [`Batch::take`] |
+//! | to know how far the other side was | [`set_checkpoint`](Connection::set_checkpoint) | [`peer_checkpoint`](Connection::peer_checkpoint) |
 //! | to await any of them | [`poll_ready`](Connection::poll_ready) | [`poll_ready`](Connection::poll_ready) |
 //! | to end well | [`finish`](Connection::finish) | `Ok(None)` |
 //! | to end otherwise | [`close`](Connection::close) | [`close`](Connection::close), [`stop`](Connection::stop) |
@@ -181,7 +182,8 @@ pub use self::{
     },
     os::process::{Access, Group, Integrity, ParseGroupError, ParseUserError, Peer, User},
     transfer::{
-        DEFAULT_CLIENT_RING_CAPACITY, DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_CLIENTS,
-        DEFAULT_MAX_MESSAGE, DEFAULT_RING_CAPACITY, Interest, MAX_NAME_LEN, Taken, Timeout, Wait,
+        Checkpoint, DEFAULT_CLIENT_RING_CAPACITY, DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_CLIENTS,
+        DEFAULT_MAX_MESSAGE, DEFAULT_RING_CAPACITY, Interest, MAX_CHECKPOINT_LEN, MAX_NAME_LEN,
+        Taken, Timeout, Wait,
     },
 };

@@ -83,6 +83,8 @@ fn all_refused(link: Link, conn: Connection) -> i32 {
         is(conn.flush().err()),
         is(conn.taken().err()),
         is(conn.take_unread().err()),
+        is(conn.set_checkpoint(b"x").err()),
+        conn.peer_checkpoint().is_none(),
         conn.end().is_none(),
     ];
     conn.stop(1, "child");

@@ -3,6 +3,10 @@
 //!
 //! ```text
 //!      0  header: magic, version, capacities, connection id      written once, by the host
+//!    128  checkpoint of the host, 336 bytes
+//!    512  checkpoint of the guest
+//!    896  which pair of the host's is being read                 by the guest
+//!    960  which pair of the guest's is being read                by the host
 //!   1024  words of ring 0 (host → guest)   ┐ each word in a 128-byte line of its own,
 //!   3072  words of ring 1 (guest → host)   ┘ written by one side only
 //!   5120  causes: why something ended      three for the host, three for the guest, 512 bytes each
@@ -10,6 +14,8 @@
 //!         zeros up to a multiple of 16 KiB
 //! ```
 
+#[cfg(not(loom))]
+use super::checkpoint::CheckpointWords;
 use super::shared::{Shared32, Shared64};
 use crate::sync::Ordering;
 
@@ -90,6 +96,9 @@ pub(crate) const LAYOUT_VERSION: u32 = 1;
 
 pub(crate) const HEADER_AT: usize = 0;
 pub(crate) const HEADER_LEN: usize = 48;
+/// Of the host's, and of the guest's: the checkpoint, and the word of the other side that says what it reads of it.
+pub(crate) const CHECKPOINTS_AT: [usize; 2] = [128, 512];
+pub(crate) const READING_AT: [usize; 2] = [896, 960];
 pub(crate) const WORDS_AT: [usize; 2] = [1024, 3072];
 pub(crate) const CAUSES_AT: usize = 5120;
 pub(crate) const CAUSE_LEN: usize = 512;
@@ -110,7 +119,12 @@ const _: () = {
     assert!(offset_of!(RingWords, sending) == 6 * LINE);
     assert!(offset_of!(RingWords, receiving) == 7 * LINE);
     assert!(offset_of!(RingWords, stopped_stream) == 8 * LINE);
-    assert!(HEADER_AT + HEADER_LEN <= WORDS_AT[0]);
+    assert!(size_of::<CheckpointWords>() == 336 && align_of::<CheckpointWords>() == 8);
+    assert!(HEADER_AT + HEADER_LEN <= CHECKPOINTS_AT[0]);
+    assert!(CHECKPOINTS_AT[0] % LINE == 0 && CHECKPOINTS_AT[1] % LINE == 0);
+    assert!(CHECKPOINTS_AT[0] + size_of::<CheckpointWords>() <= CHECKPOINTS_AT[1]);
+    assert!(CHECKPOINTS_AT[1] + size_of::<CheckpointWords>() <= READING_AT[0]);
+    assert!(READING_AT[0] + 4 <= READING_AT[1] && READING_AT[1] + 4 <= WORDS_AT[0]);
     assert!(WORDS_AT[0] % LINE == 0 && WORDS_AT[1] % LINE == 0);
     assert!(WORDS_AT[0] + size_of::<RingWords>() <= WORDS_AT[1]);
     assert!(WORDS_AT[1] + size_of::<RingWords>() <= CAUSES_AT);
@@ -179,7 +193,9 @@ mod tests {
     use crate::os::memory::{Memory, Pages};
     use crate::page::says;
     use crate::segment::cause::place;
-    use crate::segment::{CAPACITIES, Cause, CauseOf, MAX_TEXT, Segment, Shape, Side};
+    use crate::segment::{
+        CAPACITIES, Cause, CauseOf, MAX_CHECKPOINT, MAX_TEXT, Segment, Shape, Side, Stored,
+    };
 
     /// A segment, each of whose words has a value of its own.
     #[test]
@@ -197,6 +213,11 @@ mod tests {
             let letter = ["g", "s", "t"][what as usize];
             Cause::new(side.outgoing() as u32 + 1, &letter.repeat(1000))
         };
+        let checkpoint = |side: Side, number| Stored {
+            number,
+            len: MAX_CHECKPOINT - number as usize,
+            bytes: [side.outgoing() as u8 + 1; MAX_CHECKPOINT],
+        };
         for (i, side) in sides.into_iter().enumerate() {
             let ring = segment.ring_from(side);
             ring.write(0, &vec![0xff; ring.capacity() as usize]);
@@ -212,6 +233,11 @@ mod tests {
             words.stop_stream(u64::from(n) + 9);
             for what in causes {
                 segment.write_cause(side, what, &cause(side, what));
+            }
+            // All four slots: its reader is in either pair by turns.
+            for number in 1..=8 {
+                segment.set_checkpoint(side, &checkpoint(side, number));
+                assert_eq!(segment.checkpoint(side), checkpoint(side, number));
             }
         }
         for (i, side) in sides.into_iter().enumerate() {
@@ -229,6 +255,7 @@ mod tests {
             for what in causes {
                 assert_eq!(segment.read_cause(side, what), cause(side, what));
             }
+            assert_eq!(segment.checkpoint(side), checkpoint(side, 8));
             for at in (0..ring.capacity()).step_by(8) {
                 assert_eq!(ring.read_word(at), u64::MAX);
             }
@@ -280,6 +307,18 @@ mod tests {
             ),
         );
         says("Segment", &format!("| {guest} | the guest's |"));
+        let of = |at: usize| format!("{at}..{}", at + size_of::<CheckpointWords>());
+        let [host, guest] = CHECKPOINTS_AT.map(of);
+        says(
+            "Segment",
+            &format!("| {host}, {guest} | the host's checkpoint"),
+        );
+        let [host, guest] = READING_AT;
+        says("Segment", &format!("| {host}, {guest} | `reading`, u32"));
+        says(
+            "Segment",
+            &format!("checkpoint, 0 to {MAX_CHECKPOINT} bytes"),
+        );
         says("Segment", &format!("has {CAUSE_LEN} bytes to itself"));
         says("Segment", &format!("at most {MAX_TEXT} bytes"));
         says("Segment", &format!("| {BYTES_AT} | the bytes of ring 0"));

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::cause::{Cause, CauseOf, HEAD, MAX_TEXT, place};
+use super::checkpoint::{CheckpointWords, Stored};
 use super::copy;
 use super::layout::{
-    BYTES_AT, GOODBYE_NONE, HEADER_AT, HEADER_LEN, LAYOUT_VERSION, MAGIC, RingWords, WORDS_AT,
+    BYTES_AT, CHECKPOINTS_AT, GOODBYE_NONE, HEADER_AT, HEADER_LEN, LAYOUT_VERSION, MAGIC,
+    READING_AT, RingWords, WORDS_AT,
 };
 use super::shape::{Shape, Side};
-use super::shared::{self, Shared64};
+use super::shared::{self, Shared32, Shared64};
 use crate::os::memory::Memory;
 
 /// Memory laid out as a segment. Shared by the rings in it, and unmapped with the last of them.
@@ -122,6 +124,30 @@ impl Segment {
             shared::copy_out(bytes.as_mut_ptr(), at, bytes.len());
         }
         Cause::decode(&bytes)
+    }
+
+    /// Sets `side`'s checkpoint; by one thread at a time, of that side.
+    pub(crate) fn set_checkpoint(&self, side: Side, checkpoint: &Stored) {
+        let (words, reading) = self.checkpoint_words(side);
+        words.set(reading, checkpoint);
+    }
+
+    /// `side`'s checkpoint; for one thread at a time, of the other side.
+    pub(crate) fn checkpoint(&self, side: Side) -> Stored {
+        let (words, reading) = self.checkpoint_words(side);
+        words.get(reading)
+    }
+
+    fn checkpoint_words(&self, side: Side) -> (&CheckpointWords, &Shared32) {
+        let (base, index) = (self.memory.base(), side.outgoing());
+        // SAFETY: both are within the memory, whose length was checked, and aligned, as memory is to pages (`layout`
+        // asserts both). They are atomics, so that others writing them is no race; any bit pattern is valid.
+        unsafe {
+            (
+                base.add(CHECKPOINTS_AT[index]).cast().as_ref(),
+                base.add(READING_AT[index]).cast().as_ref(),
+            )
+        }
     }
 
     /// Sets how `side` wants to be woken: one of the `WAKE_BY` values.

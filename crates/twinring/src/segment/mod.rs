@@ -5,6 +5,7 @@
 
 #[cfg(not(loom))]
 mod cause;
+mod checkpoint;
 #[cfg(not(loom))]
 mod copy;
 #[cfg(all(test, not(loom)))]
@@ -21,6 +22,8 @@ mod span;
 
 #[cfg(not(loom))]
 pub(crate) use cause::{Cause, CauseOf, MAX_TEXT};
+#[cfg(not(loom))]
+pub(crate) use checkpoint::{MAX_CHECKPOINT, Stored};
 #[cfg(all(any(test, fuzzing, twinring_bench), not(loom)))]
 pub(crate) use mapped::test_ring;
 #[cfg(not(loom))]

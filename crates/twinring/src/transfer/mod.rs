@@ -12,6 +12,7 @@
 
 mod admit;
 mod broadcast;
+mod checkpoint;
 mod duplex;
 mod holder_thread;
 mod inbox;
@@ -39,6 +40,7 @@ mod wait;
 
 pub(crate) use admit::Admit;
 pub(crate) use broadcast::broadcast;
+pub use checkpoint::{Checkpoint, MAX_CHECKPOINT_LEN};
 pub(crate) use duplex::Duplex;
 pub(crate) use inbox::{InPlace, News, release};
 pub(crate) use incoming::{Event, ReceiveMode, too_long};

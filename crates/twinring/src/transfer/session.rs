@@ -7,6 +7,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::checkpoint::Checkpoints;
 use super::net;
 use super::notify::NotifyDriver;
 use super::returned::Returned;
@@ -84,6 +85,7 @@ pub(crate) struct Session {
     overtaken: AtomicBool,
     /// We want no more than what is there.
     stop: OnceLock<End>,
+    pub(crate) checkpoints: Checkpoints,
     /// The first violation that one of our senders or receivers found.
     fault: OnceLock<Fault>,
 }
@@ -191,6 +193,7 @@ impl Session {
             seals: AtomicBool::new(false),
             overtaken: AtomicBool::new(false),
             stop: OnceLock::new(),
+            checkpoints: Checkpoints::default(),
             fault: OnceLock::new(),
         }
     }

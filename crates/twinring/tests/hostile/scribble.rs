@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use twinring::{Connection, ErrorKind, Timeout};
+use twinring::{Connection, ErrorKind, MAX_CHECKPOINT_LEN, Timeout};
 
 use crate::common::{
     Child, LIMIT, Parent, Place, Random, Side, Watchdog, amount_or, connected, count, labelled,
@@ -139,6 +139,7 @@ pub(crate) fn two_links(parent: &'static Parent) {
             let _ = soon.flush();
             let _ = soon.taken();
             let _ = soon.take_unread().map(Iterator::count);
+            let _ = soon.peer_checkpoint();
         }
     });
     loop {
@@ -162,6 +163,8 @@ fn send_on(parent: &Parent, conn: &Connection) {
         let start = Instant::now();
         let _ = soon.send(&message);
         let _ = soon.taken();
+        let _ = soon.set_checkpoint(&[7; MAX_CHECKPOINT_LEN]);
+        let _ = soon.peer_checkpoint();
         if start.elapsed() > LIMIT / 6 {
             parent.say("wrong: send took its time");
         }

@@ -545,6 +545,26 @@ fn streams_that_the_receiver_stops() {
     });
 }
 
+#[test]
+fn checkpoints_of_both_sides() {
+    each(|conn, mut peer| {
+        assert_eq!(conn.peer_checkpoint(), None);
+        peer.expect("peer_checkpoint", "0 ");
+        for number in 1..=9 {
+            let text = "p".repeat(7 * number);
+            peer.expect(&format!("checkpoint {text}"), "set");
+            let checkpoint = conn.peer_checkpoint().unwrap();
+            assert_eq!(checkpoint.number(), number as u64);
+            assert_eq!(&checkpoint[..], text.as_bytes());
+            // The peer looks now and then only.
+            conn.set_checkpoint(text.as_bytes()).unwrap();
+            if number % 2 == 0 {
+                peer.expect("peer_checkpoint", &format!("{number} {text}"));
+            }
+        }
+    });
+}
+
 /// A receiver stops a message that becomes longer than it wants; in a frame it may not be.
 #[test]
 fn messages_that_are_too_long() {

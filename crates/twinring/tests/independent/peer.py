@@ -202,6 +202,7 @@ class Listener:
 
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 F_SEAL_WRITES = fcntl.F_SEAL_WRITE | 0x10
+CHECKPOINTS, READING = (128, 512), (896, 960)
 WORDS, CAUSES, BYTES = (1024, 3072), (5120, 6656), 8192
 WORD = {
     "tail": (0, ctypes.c_uint64),
@@ -260,6 +261,41 @@ class Cause:
 
     def read(self):
         return read_cause(self.segment[self.at : self.at + 512])
+
+
+class Checkpoint:
+    """What one side sets, and the other reads."""
+
+    def __init__(self, segment, side):
+        self.segment, self.at = segment, CHECKPOINTS[side]
+        self.latest, self.filled_0, self.filled_1 = (
+            ctypes.c_uint32.from_buffer(segment, self.at + 4 * word) for word in range(3)
+        )
+        self.reading = ctypes.c_uint32.from_buffer(segment, READING[side])
+        self.number = 0
+
+    def slot(self, pair, slot):
+        return self.at + 16 + 160 * pair + 80 * slot
+
+    def set(self, content):
+        assert len(content) <= 64
+        self.number += 1
+        fence()
+        pair = 1 - (self.reading.value & 1)
+        filled = (self.filled_0, self.filled_1)[pair]
+        slot = 1 - (filled.value & 1)
+        at = self.slot(pair, slot)
+        self.segment[at : at + 80] = struct.pack("<QQ64s", self.number, len(content), content)
+        filled.value = slot
+        self.latest.value = pair
+
+    def read(self):
+        pair = self.latest.value & 1
+        self.reading.value = pair
+        fence()
+        at = self.slot(pair, (self.filled_0, self.filled_1)[pair].value & 1)
+        number, length, content = struct.unpack("<QQ64s", self.segment[at : at + 80])
+        return number, content[: min(length, 64)]
 
 
 def cause_of(code, text):
@@ -349,6 +385,7 @@ class Connection:
             {"goodbye": Cause(segment, side, 0), "stop": Cause(segment, side, 1), "stream": Cause(segment, side, 2)}
             for side in (writes, 1 - writes)
         )
+        self.checkpoint, self.peer_checkpoint = Checkpoint(segment, writes), Checkpoint(segment, 1 - writes)
         self.sock, self.space = sock, space
         self.most, self.peer_most = most, peer_most
         # What has come of a large message, and how much of the ring was skipped since it was stopped.
@@ -718,6 +755,14 @@ class Peer:
         assert self.connection.take(flags, payload) is None
         self.connection.stop_stream(code, text)
         return "stopped"
+
+    def do_checkpoint(self, content):
+        self.connection.checkpoint.set(content.encode())
+        return "set"
+
+    def do_peer_checkpoint(self):
+        number, content = self.connection.peer_checkpoint.read()
+        return f"{number} {content.decode()}"
 
     def do_seal(self):
         self.connection.into.receiving.value = 2

@@ -104,6 +104,7 @@ fn kill_in(operation: Operation, side: Side, points: Points) {
     let what = match operation {
         _ if operation.sends() => "delivered",
         _ if operation.receives() => "taken",
+        Operation::SetCheckpoint => "set",
         _ => "told",
     };
     println!("  not {what} up to {last_without}, {what} from {first_with:?}");
@@ -167,6 +168,7 @@ operations! {
     recv_from_an_empty_ring: RecvEmpty, Sample;
     recv_in_place: RecvInPlace, Sample;
     recv_a_batch_and_take_it: RecvBatch, Sample;
+    set_a_checkpoint: SetCheckpoint, Every;
     finish: Finish, Sample;
     close: Close, Sample;
     drop_the_connection: Drop, Sample;

@@ -38,6 +38,8 @@ pub(crate) enum Operation {
     RecvInPlace,
     /// Of [`BATCH`] small messages, which are taken at its end.
     RecvBatch,
+    /// After another one.
+    SetCheckpoint,
     /// After a small message.
     Finish,
     Close,
@@ -46,7 +48,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    const ALL: [Operation; 16] = [
+    const ALL: [Operation; 17] = [
         Operation::Send,
         Operation::SendToSleeper,
         Operation::SendAround,
@@ -60,6 +62,7 @@ impl Operation {
         Operation::RecvEmpty,
         Operation::RecvInPlace,
         Operation::RecvBatch,
+        Operation::SetCheckpoint,
         Operation::Finish,
         Operation::Close,
         Operation::Drop,

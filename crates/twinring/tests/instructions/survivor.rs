@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::sync::mpsc;
 
-use twinring::{By, Connection, End, Status, Timeout, Wait};
+use twinring::{By, Connection, End, MAX_CHECKPOINT_LEN, Status, Timeout, Wait};
 
 use crate::common::{
     Audit, Child, LIMIT, Parent, Place, Side, connected, labelled, read_label, until,
@@ -103,8 +103,8 @@ impl Peer {
     }
 
     /// Which messages came before the connection's end, how that direction and the connection ended, how
-    /// many messages were sent, and how many of them, the last ones, have come back; and whether one before
-    /// them was taken in part.
+    /// many messages were sent, and how many of them, the last ones, have come back; whether one before
+    /// them was taken in part; and which checkpoint there is.
     fn outlive(self, ends: &mpsc::Receiver<(u64, End)>) -> String {
         let Peer {
             conn,
@@ -143,8 +143,16 @@ impl Peer {
             (1 + given - waiting, waiting)
         );
         assert_eq!(conn.take_unread().unwrap().len(), 0, "it comes back once");
+        let checkpoint = match conn.peer_checkpoint().as_deref() {
+            None => 0,
+            Some([1]) => 1,
+            Some(bytes) => {
+                assert_eq!(bytes, [2; MAX_CHECKPOINT_LEN]);
+                2
+            }
+        };
         let (receiving, whole) = (word(&receiving), word(&whole));
-        format!("{got:?} {receiving} {whole} {given} {back} {partial}")
+        format!("{got:?} {receiving} {whole} {given} {back} {partial} {checkpoint}")
     }
 }
 
@@ -233,7 +241,7 @@ impl Survivor {
             ),
         };
         let words: Vec<&str> = rest.split(' ').collect();
-        let [receiving, whole, given, back, partial] = words[..] else {
+        let [receiving, whole, given, back, partial, checkpoint] = words[..] else {
             panic!("{what}")
         };
         // What is told may be said by another thread at any moment once the operation has begun.
@@ -257,6 +265,10 @@ impl Survivor {
         fate.passed = match operation {
             _ if operation.sends() => delivered,
             _ if operation.receives() => taken > 0 && partial == "false",
+            Operation::SetCheckpoint => {
+                assert!(["1", "2"].contains(&checkpoint), "{what}");
+                checkpoint == "2"
+            }
             _ => told,
         };
         assert!(fate.passed || !fate.finished, "lost: {what}");

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use twinring::{Connection, Link, Timeout, Wait};
+use twinring::{Connection, Link, MAX_CHECKPOINT_LEN, Timeout, Wait};
 
 use crate::common::{Child, LABEL, Parent, Place, Side, connected, labelled, read_label};
 use crate::operation::{CAPACITY, LARGE, Operation, SMALL};
@@ -107,6 +107,12 @@ fn operate(parent: &Parent, link: &Link, conn: Connection, operation: Operation,
             received.unwrap();
             assert_eq!(read_label(&buffer), Ok((0, 1)));
         }
+        Operation::SetCheckpoint => {
+            mark();
+            let set = conn.set_checkpoint(&[2; MAX_CHECKPOINT_LEN]);
+            mark();
+            set.unwrap();
+        }
         Operation::Finish => {
             mark();
             let finished = conn.finish();
@@ -141,6 +147,10 @@ fn fill(conn: &Connection, operation: Operation, incarnation: u64) -> u64 {
             return 1;
         }
         Operation::SendFull => SMALL,
+        Operation::SetCheckpoint => {
+            conn.set_checkpoint(&[1]).unwrap();
+            return 0;
+        }
         _ => return 0,
     };
     let at_once = conn.within(Timeout::Now);
