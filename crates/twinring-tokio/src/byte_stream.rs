@@ -176,10 +176,7 @@ impl OwnedReadHalf {
             &self.pace,
             &mut self.waiting,
             || now.recv_in_place(),
-            |task| {
-                self.listening.begin(|| now.doorbell(Interest::Recv));
-                now.poll_ready(Interest::Recv, task)
-            },
+            |task| self.listening.poll_ready(now, Interest::Recv, task),
         )
     }
 }
@@ -240,10 +237,7 @@ impl OwnedWriteHalf {
                 &self.pace,
                 &mut self.waiting,
                 || now.send_vectored(&message),
-                |task| {
-                    self.listening.begin(|| now.doorbell(Interest::Send(len)));
-                    now.poll_ready(Interest::Send(len), task)
-                },
+                |task| { self.listening.poll_ready(now, Interest::Send(len), task) },
             ));
             match sent {
                 Ok(()) => return Poll::Ready(Ok(len)),

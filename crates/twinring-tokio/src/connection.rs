@@ -74,7 +74,7 @@ impl Connection {
         call: impl FnMut() -> Result<T>,
     ) -> Poll<Result<T>> {
         poll_call(task, &self.waits.recv, waiting, call, |task| {
-            self.poll_ready(&self.waits.data, Interest::Recv, task)
+            self.waits.data.poll_ready(&self.now, Interest::Recv, task)
         })
     }
 
@@ -86,18 +86,10 @@ impl Connection {
         call: impl FnMut() -> Result<T>,
     ) -> Poll<Result<T>> {
         poll_call(task, &self.waits.send, waiting, call, |task| {
-            self.poll_ready(&self.waits.room, Interest::Send(len), task)
+            self.waits
+                .room
+                .poll_ready(&self.now, Interest::Send(len), task)
         })
-    }
-
-    fn poll_ready(
-        &self,
-        listening: &Listening,
-        interest: Interest,
-        task: &mut Context<'_>,
-    ) -> Poll<()> {
-        listening.begin(|| self.now.doorbell(interest));
-        self.now.poll_ready(interest, task)
     }
 
     /// Receives what one call gives, once there is something.
@@ -277,7 +269,7 @@ impl Connection {
                 &self.waits.flush,
                 &mut waiting,
                 || self.now.flush(),
-                |task| self.poll_ready(&self.waits.room, Interest::Flush, task),
+                |task| self.waits.room.poll_ready(&self.now, Interest::Flush, task),
             )
         })
         .await

@@ -4,13 +4,15 @@
 mod common;
 mod tokios;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::thread;
 use std::time::Duration;
 
 use common::{Child, LIMIT, Parent, Place, Side, Watchdog, connected, peers, rounds};
+use smol::future::FutureExt;
 use tokio::time::{sleep, timeout};
 use tokios::{many_threads, one_thread};
+use twinring::{Interest, WaitSet};
 use twinring_tokio::{Connection, Result};
 
 peers!(answers_late);
@@ -124,6 +126,56 @@ fn other_executors_serve_as_well() {
             assert_eq!(conn.recv().await.unwrap(), Some(b"hello".to_vec()));
         });
         one_thread().block_on(ask(&conn));
+    }
+    end(conn, child);
+}
+
+/// The runtime in whose reactor the doorbell is does not look: it rests, with a task that waits or without, or has ended. Whoever
+/// else waits for the same connection is woken all the same.
+#[test]
+fn a_reactor_that_does_not_look_holds_up_nobody_else() {
+    let _watchdog = Watchdog::new(60);
+    let (_link, child, conn) = start();
+    for round in 0..rounds(60, 12) {
+        let runtime = one_thread();
+        // A new one, which has not learnt yet that its runtimes change.
+        let wrapper = Connection::from(conn.as_ref().clone());
+        let waits = wrapper.clone();
+        let task = runtime.spawn(async move {
+            let message = waits.recv_batch().await.unwrap();
+            assert!(message.is_none(), "nobody else has received it");
+        });
+        runtime.block_on(async { sleep(Duration::from_millis(1)).await });
+        if round % 3 == 0 {
+            task.abort();
+            runtime.block_on(async { task.await.unwrap_err() });
+        }
+        let runtime = (round % 3 != 2).then_some(runtime);
+        let blocking = conn.as_ref().within(LIMIT);
+        blocking.send(b"hello").unwrap();
+        match round / 3 % 3 {
+            0 => {
+                let mut set = WaitSet::new();
+                set.add(&blocking, Interest::Recv);
+                assert_eq!(set.wait(LIMIT).len(), 1, "it is woken");
+            }
+            1 => smol::block_on(async {
+                poll_fn(|task| blocking.poll_ready(Interest::Recv, task))
+                    .or(async {
+                        smol::Timer::after(LIMIT).await;
+                        panic!("it is woken")
+                    })
+                    .await
+            }),
+            _ => {
+                let other = Connection::from(blocking.clone());
+                one_thread()
+                    .block_on(async { timeout(LIMIT, other.recv_batch()).await.unwrap().unwrap() });
+            }
+        }
+        // What was only seen, or not taken.
+        assert_eq!(blocking.recv().unwrap(), Some(b"hello".to_vec()));
+        drop((runtime, wrapper));
     }
     end(conn, child);
 }

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::{self, Handle};
 use tokio::task::coop::unconstrained;
-use twinring::Doorbell;
+use twinring::{Doorbell, Interest};
+
+use crate::wait::Waitable;
 
 #[derive(Debug, Default)]
 pub(crate) struct Listening(Mutex<ListenedBy>);
@@ -43,16 +44,35 @@ impl Listening {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn begin(&self, doorbell: impl FnOnce() -> Doorbell) {
+    pub(crate) fn poll_ready(
+        &self,
+        handle: &impl Waitable,
+        interest: Interest,
+        task: &mut Context<'_>,
+    ) -> Poll<()> {
+        match self.registered(|| handle.doorbell(interest)) {
+            Some(registered) => {
+                let doorbell = registered.doorbell.get_ref();
+                doorbell.poll_ready(interest, task)
+            }
+            None => handle.poll_ready(interest, task),
+        }
+    }
+
+    /// The doorbell in the reactor of this task's runtime, if there is one.
+    fn registered(&self, doorbell: impl FnOnce() -> Doorbell) -> Option<Arc<Registered>> {
         let is_new = match &*self.by() {
             ListenedBy::Nobody => true,
-            ListenedBy::Runtime(registered) if !registered.serves_this_task() => false,
-            _ => return,
+            ListenedBy::Runtime(registered) if registered.serves_this_task() => {
+                return Some(registered.clone());
+            }
+            ListenedBy::Runtime(_) => false,
+            ListenedBy::Library => return None,
         };
         // Not within the lock, as both wake tasks: to begin, and to end.
         let registered = is_new.then(|| Registered::new(doorbell)).flatten();
         let next = registered.map_or(ListenedBy::Library, ListenedBy::Runtime);
-        let last = {
+        let (last, served) = {
             let mut by = self.by();
             // If another task has come first, a reactor takes it once only.
             let came_second = match &*by {
@@ -60,19 +80,27 @@ impl Listening {
                 ListenedBy::Runtime(_) => is_new,
                 ListenedBy::Library => matches!(next, ListenedBy::Library),
             };
-            match came_second {
+            let last = match came_second {
                 true => next,
                 false => mem::replace(&mut *by, next),
-            }
+            };
+            let served = match &*by {
+                ListenedBy::Runtime(registered) if registered.serves_this_task() => {
+                    Some(registered.clone())
+                }
+                _ => None,
+            };
+            (last, served)
         };
         drop(last);
+        served
     }
 }
 
 impl Registered {
     fn new(doorbell: impl FnOnce() -> Doorbell) -> Option<Arc<Registered>> {
         let runtime = Handle::try_current().ok()?.id();
-        let (doorbell, interest) = (doorbell(), Interest::READABLE);
+        let (doorbell, interest) = (doorbell(), tokio::io::Interest::READABLE);
         // SAFETY: the doorbell keeps its connection's socket, always the same one, open for as long as it is there.
         let doorbell = unsafe { AsyncFd::register_with_interest(doorbell, interest) }.ok()?;
         let registered = Arc::new(Registered {
@@ -145,14 +173,18 @@ impl Wake for ReactorWaker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use twinring::{Interest, Link};
+    use twinring::Link;
 
     /// The reactor and what is registered with it do not keep each other.
     #[tokio::test]
     async fn what_is_registered_goes_with_the_connection() {
         let (conn, peer) = Link::pair().unwrap();
         let listening = Listening::default();
-        listening.begin(|| conn.doorbell(Interest::Recv));
+        assert!(
+            listening
+                .registered(|| conn.doorbell(Interest::Recv))
+                .is_some()
+        );
         let registered = match &*listening.0.lock().unwrap() {
             ListenedBy::Runtime(registered) => Arc::downgrade(registered),
             other => panic!("{other:?}"),

@@ -573,11 +573,11 @@ impl Connection {
     /// # Ok::<(), twinring::Error>(())
     /// ```
     pub fn poll_ready(&self, interest: Interest, task: &mut Context<'_>) -> Poll<()> {
-        poll_ready(&self.duplex, interest, task)
+        poll_ready(&self.duplex, interest, task, false)
     }
 
     /// For an event loop of the program's own: what to wait for instead of the library's thread. `Send` and `Flush` have the
-    /// same one.
+    /// same one, `Recv` has another.
     pub fn doorbell(&self, interest: Interest) -> Doorbell {
         Doorbell::new(&self.duplex, interest.awaited())
     }

@@ -41,8 +41,14 @@ impl Interest {
     }
 }
 
-/// Pending only if the task is woken once that may have changed.
-pub(crate) fn poll_ready(duplex: &Duplex, interest: Interest, task: &mut Context<'_>) -> Poll<()> {
+/// Pending only if the task is woken once that may have changed: by the driver, unless it `has_listener`, who hears the doorbell
+/// for it.
+pub(crate) fn poll_ready(
+    duplex: &Duplex,
+    interest: Interest,
+    task: &mut Context<'_>,
+    has_listener: bool,
+) -> Poll<()> {
     let session = &duplex.session;
     // The call says what is wrong.
     let callback = interest == Interest::Recv && duplex.link.options.callback;
@@ -52,7 +58,7 @@ pub(crate) fn poll_ready(duplex: &Duplex, interest: Interest, task: &mut Context
     // The look comes last: what changes before it is seen, what changes after it wakes.
     let what = interest.awaited();
     session.tasks(what).add(task.waker());
-    session.let_tasks_be_woken(what);
+    session.let_tasks_be_woken(what, has_listener);
     let ready = match interest {
         Interest::Recv => may_receive(&duplex.inbox),
         Interest::Send(len) => may_send(&duplex.outbox, Some(len)),

@@ -290,9 +290,10 @@ impl Session {
         }
     }
 
-    /// From now on the peer rings the doorbells, whatever this side's threads sleep on, and somebody listens to the one for
-    /// `what`. After a task's waker was added, and before its wait is announced, so that the peer knows by then.
-    pub(crate) fn let_tasks_be_woken(&self, what: Awaited) {
+    /// From now on the peer rings the doorbells, whatever this side's threads sleep on, and the driver listens to the one for
+    /// `what` unless the task `has_listener`. After a task's waker was added, and before its wait is announced, so that the peer
+    /// knows by then.
+    pub(crate) fn let_tasks_be_woken(&self, what: Awaited, has_listener: bool) {
         // Acquire: pairs with the Release below, so that the wake mode is told before any task's announcement.
         if !self.has_tasks.load(Ordering::Acquire) {
             if self.on_words.load(Ordering::Relaxed) {
@@ -300,7 +301,7 @@ impl Session {
             }
             self.has_tasks.store(true, Ordering::Release);
         }
-        if self.listeners[what as usize].need_driver() {
+        if !has_listener && self.listeners[what as usize].need_driver() {
             self.notify_driver();
         }
     }
@@ -310,17 +311,17 @@ impl Session {
         self.listeners[what as usize].has_driver()
     }
 
-    /// The program listens to a doorbell, in the driver's place.
+    /// The program listens to a doorbell, in the driver's place. Tasks that need the driver all the same ask it again.
     pub(crate) fn begin_to_listen(&self, what: Awaited) {
         if self.listeners[what as usize].begin() {
             self.notify_driver();
+            self.tasks(what).wake();
         }
     }
 
     /// It no longer does. Tasks see to it that somebody else listens.
     pub(crate) fn end_to_listen(&self, what: Awaited) {
         self.listeners[what as usize].end();
-        self.notify_driver();
         self.tasks(what).wake();
     }
 
@@ -336,9 +337,9 @@ impl Session {
     }
 
     /// The peer has rung, and the driver has heard it. Threads that sleep on the doorbell are to hear it too, and the program
-    /// if it has begun to listen.
+    /// if it has begun to listen meanwhile.
     pub(crate) fn rung(&self, what: Awaited) {
-        self.pass_on(what, self.listeners[what as usize].has_program());
+        self.pass_on(what, self.listeners[what as usize].is_programs());
     }
 
     /// The peer has rung, and the program has heard it.
