@@ -2,6 +2,9 @@
 
 mod common;
 
+use std::future::poll_fn;
+use std::io::Write;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use std::thread;
@@ -283,6 +286,54 @@ fn send_side_by_side() {
         }
         assert_eq!(bytes, count * 2 * (100 + 40_000));
     });
+}
+
+/// One that need not wait leaves another, which waits for more room, its wake-up.
+#[test]
+fn a_task_that_is_ready_beside_one_that_waits() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    let link = place.host().ring_capacity(64 * 1024).open().unwrap();
+    let guest = place.guest().open().unwrap();
+    let (sender, receiver) = (&connected(&guest), connected(&link));
+    let needs = |len| poll_fn(move |task| sender.poll_ready(Interest::Send(len), task));
+    for _ in 0..10 {
+        for _ in 0..3 {
+            sender.send(&[0; 10_000]).unwrap();
+        }
+        thread::scope(|scope| {
+            let large = scope.spawn(|| block_on(needs(40_000)));
+            thread::sleep(Duration::from_millis(5));
+            let mut task = Context::from_waker(Waker::noop());
+            assert!(pin!(needs(100)).poll(&mut task).is_ready());
+            for _ in 0..3 {
+                receiver.recv().unwrap();
+            }
+            large.join().expect("it is woken");
+        });
+    }
+}
+
+/// A task that waits for another's large message to be over sleeps.
+#[test]
+fn a_large_message_behind_another() {
+    let _watchdog = Watchdog::new(60);
+    let place = Place::new();
+    let link = place.host().ring_capacity(64 * 1024).open().unwrap();
+    let guest = place.guest().open().unwrap();
+    let (sender, receiver) = (connected(&guest), connected(&link));
+    let mut stream = sender.send_stream().unwrap();
+    stream.write_all(b"first").unwrap();
+    thread::scope(|scope| {
+        let task = scope.spawn(|| block_on(send(&sender, &[1; 40_000])));
+        thread::sleep(Duration::from_millis(100));
+        stream.finish().unwrap();
+        let (sent, polls) = task.join().unwrap();
+        sent.unwrap();
+        assert!(polls < 20, "polled {polls} times");
+    });
+    assert_eq!(receiver.recv().unwrap(), Some(b"first".to_vec()));
+    assert_eq!(receiver.recv().unwrap(), Some(vec![1; 40_000]));
 }
 
 /// A thread that waits for the peer to take what was sent has the right to send for moments only.

@@ -280,7 +280,8 @@ impl Incoming {
         Ok(Event::Over)
     }
 
-    /// Whether a step would not wait, or there is something wrong. If not, the wait has been announced, and stays so.
+    /// Whether a step would not wait, or there is something wrong. If not, the wait has been announced. It stays so, also if it was
+    /// announced by another task.
     pub(crate) fn is_ready(&mut self) -> bool {
         if self.session.end().is_some() || !self.overtaken.is_empty() {
             return true;
@@ -290,12 +291,7 @@ impl Incoming {
             return false;
         }
         let mut news = HasFrame(&mut self.reader);
-        let met = news.is_met().is_ok_and(|met| !met) && news.announce().is_ok_and(|met| !met);
-        if met && !news.is_off(&self.session) {
-            return false;
-        }
-        news.retract();
-        true
+        news.is_met() != Ok(false) || news.announce() != Ok(false) || news.is_off(&self.session)
     }
 
     /// How the direction ended; `None` as long as there may be more.

@@ -143,6 +143,8 @@ impl Outbox {
         };
         if free {
             self.large.give_back();
+            // Another task may have been turned away meanwhile.
+            self.flush_due();
         }
         free
     }

@@ -167,7 +167,8 @@ impl Outgoing {
     }
 
     /// Whether a message of this length would not wait for room, or there is something wrong; without a length, whether
-    /// all has been taken. If not, the wait has been announced, and stays so.
+    /// all has been taken. If not, the wait has been announced. It stays so, also if it was announced by another task, which may
+    /// need more room.
     pub(crate) fn is_ready(&mut self, len: Option<usize>) -> bool {
         if self.session.is_mute() || self.session.end().is_some() || self.writer.is_stopped() {
             return true;
@@ -186,11 +187,7 @@ impl Outgoing {
             need,
             stream: 0,
         };
-        let full = room.is_met().is_ok_and(|met| !met) && room.announce().is_ok_and(|met| !met);
-        if !full {
-            room.retract();
-        }
-        !full
+        room.is_met() != Ok(false) || room.announce() != Ok(false)
     }
 
     /// Publishes the first `len` bytes of what was reserved. Afterwards call

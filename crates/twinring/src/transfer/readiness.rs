@@ -91,8 +91,7 @@ fn may_send(outbox: &Outbox, len: Option<usize>) -> bool {
     let ready = lane.is_ready(len);
     let is_large = len.is_some_and(|len| len > lane.writer.max_payload());
     drop(lane);
-    let ready = ready && (!is_large || outbox.is_free_for_large());
     // Another task may have been turned away meanwhile.
     outbox.flush_due();
-    ready
+    ready && (!is_large || outbox.is_free_for_large())
 }
