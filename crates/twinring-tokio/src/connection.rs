@@ -159,7 +159,8 @@ impl Connection {
             .await
     }
 
-    /// Receives the next message; `None` once the peer has finished and this side has everything.
+    /// Receives the next message; `None` once the peer has finished and this side has everything. While another task holds a
+    /// [`Batch`], `None` is not final: what it does not take comes again.
     ///
     /// # Errors
     /// As [`twinring::Connection::recv`]: any other end of the peer's direction is an error, each time.

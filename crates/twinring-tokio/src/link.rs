@@ -10,6 +10,9 @@ use super::connections::Connections;
 
 /// A [`twinring::Link`] whose connections are awaited. Made from one: `Link::from(twinring::Link::guest(name).open()?)`.
 ///
+/// It connects again whenever a connection has ended, also if nobody asks for the next one: who wants one only drops the link
+/// then, or says so by [`one_connection`](twinring::Builder::one_connection).
+///
 /// Opening a guest may take 2 ms, and dropping or closing the last handle waits until the name is free, mostly less than
 /// a millisecond; neither depends on the peer. Whoever cannot spare that does it in `spawn_blocking`.
 ///
