@@ -41,6 +41,9 @@ enum Rings {
     /// There have been no tasks, or the program listens to it.
     Unheard,
     Watched(Watched<Session>),
+    /// The program has begun to listen to it, then. A wait that has ended may still take a ring (Wine's do), so the driver rings it
+    /// again for a while.
+    Left(Instant),
     /// The system has no resources for it, so the driver wakes the tasks now and then.
     None,
 }
@@ -59,8 +62,11 @@ enum Sources {
 /// How often to check a peer that cannot be waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// How often to wake tasks, if the doorbells cannot be listened to.
+/// How often to wake tasks, if the doorbells cannot be listened to, or to ring one that was left to the program.
 const TASKS_LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// For how long to ring a doorbell that was left to the program.
+const RING_AFTER_LEAVING: Duration = Duration::from_secs(1);
 
 /// How soon to ask a sender that was busy again, or to ring a doorbell that the system had no memory for.
 const SOON: Duration = Duration::from_millis(1);
@@ -143,7 +149,7 @@ impl PeerWatch {
             }
         }
         match (&*rings, session.driver_listens(what)) {
-            (Rings::Unheard, true) => {
+            (Rings::Unheard | Rings::Left(_), true) => {
                 let watched = watch_rings(session, number, what, registration);
                 *rings = watched.map_or(Rings::None, Rings::Watched);
                 // It may have rung before.
@@ -151,8 +157,17 @@ impl PeerWatch {
             }
             (Rings::None, true) => session.tasks(what).wake(),
             (Rings::Watched(_) | Rings::None, false) => {
-                *rings = Rings::Unheard;
+                *rings = match Poller::REPORTS_RINGS_ONCE {
+                    true => Rings::Left(Instant::now()),
+                    false => Rings::Unheard,
+                };
                 // A report that was under way has gone with the watch.
+                session.rung(what);
+            }
+            (Rings::Left(since), false) => {
+                if since.elapsed() > RING_AFTER_LEAVING {
+                    *rings = Rings::Unheard;
+                }
                 session.rung(what);
             }
             (Rings::Unheard, false) | (Rings::Watched(_), true) => {}
@@ -202,10 +217,14 @@ impl PeerWatch {
         }
     }
 
-    /// Tasks wait for a doorbell that the system has no resources for.
-    fn unheard_tasks_wait(&self) -> bool {
-        let rings = [&self.data_rings, &self.room_rings];
-        rings.iter().any(|rings| matches!(rings, Rings::None)) && self.duplex.session.tasks_wait()
+    /// Tasks wait for a doorbell that the system has no resources for, or one has been left to the program.
+    fn rings_by_time(&self) -> bool {
+        let by_time = |rings: &Rings| match rings {
+            Rings::Left(_) => true,
+            Rings::None => self.duplex.session.tasks_wait(),
+            Rings::Unheard | Rings::Watched(_) => false,
+        };
+        by_time(&self.data_rings) || by_time(&self.room_rings)
     }
 
     /// When to poll this watch at the latest.
@@ -213,7 +232,7 @@ impl PeerWatch {
         match (&self.stage, &self.sources) {
             (Stage::Ending, _) => Deadline::after(SOON),
             _ if self.unrung.is_some() => Deadline::after(SOON),
-            _ if self.unheard_tasks_wait() => Deadline::after(TASKS_LOOK_AGAIN),
+            _ if self.rings_by_time() => Deadline::after(TASKS_LOOK_AGAIN),
             (_, Sources::None) => Deadline::after(LOOK_AGAIN),
             _ => Deadline::Never,
         }
