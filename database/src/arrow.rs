@@ -3,12 +3,13 @@
 //! `arrow-ipc` checks what is in the arrays, but panics at lengths and types that cannot be. So all that a message says of
 //! itself is checked here first.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::{Array, RecordBatch};
 use arrow_buffer::{Buffer, MutableBuffer};
 use arrow_ipc::convert::fb_to_schema;
-use arrow_ipc::reader::StreamDecoder;
+use arrow_ipc::reader::RecordBatchDecoder;
 use arrow_ipc::{Message, MessageHeader, MetadataVersion, Precision, Type, root_as_message};
 use arrow_schema::{DataType, SchemaRef};
 
@@ -20,7 +21,6 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// The batches of one connection.
 pub struct Decoder {
-    decoder: StreamDecoder,
     schema: SchemaRef,
 }
 
@@ -40,14 +40,8 @@ impl Decoder {
         let memory = Buffer::from(message);
         let (metadata, rest) = split(&memory)?;
         let schema = check_schema(metadata)?;
-        let schema_len = memory.len() - rest.len();
-        // A misaligned column would be copied without a word; this makes it an error.
-        let mut decoder = StreamDecoder::new().with_require_alignment(true);
-        let decoded = decoder.decode(&mut memory.slice_with_length(0, schema_len));
-        decoded.map_err(|e| Nonsense(e.to_string()))?;
-        let mut decoder = Decoder { decoder, schema };
-        // Arrow's decoder takes the schema when something follows it.
-        let empty = decoder.decode(memory.slice(schema_len))?;
+        let decoder = Decoder { schema };
+        let empty = decoder.decode(memory.slice(memory.len() - rest.len()))?;
         match empty.batch.num_rows() {
             0 => Ok(decoder),
             rows => Err(Nonsense(format!("{rows} rows beside the schema"))),
@@ -63,19 +57,25 @@ impl Decoder {
     ///
     /// # Errors
     /// It is no batch of this schema.
-    pub fn batch(&mut self, message: MutableBuffer) -> Result<Batch, Nonsense> {
+    pub fn batch(&self, message: MutableBuffer) -> Result<Batch, Nonsense> {
         self.decode(Buffer::from(message))
     }
 
-    fn decode(&mut self, memory: Buffer) -> Result<Batch, Nonsense> {
+    fn decode(&self, memory: Buffer) -> Result<Batch, Nonsense> {
         let (metadata, body) = split(&memory)?;
-        check_batch(metadata, body.len(), &self.schema)?;
-        let mut rest = memory.clone();
-        match self.decoder.decode(&mut rest) {
-            Ok(Some(batch)) if rest.is_empty() => Ok(Batch { batch, memory }),
-            Ok(_) => Err(Nonsense("not one batch".to_owned())),
-            Err(e) => Err(Nonsense(e.to_string())),
-        }
+        let (batch, version) = (
+            check_batch(metadata, body.len(), &self.schema)?,
+            metadata.version(),
+        );
+        let body = memory.slice(memory.len() - body.len());
+        let dictionaries = HashMap::new();
+        let decoder =
+            RecordBatchDecoder::try_new(&body, batch, self.schema.clone(), &dictionaries, &version)
+                // A misaligned column would be copied without a word; this makes it an error.
+                .map(|decoder| decoder.with_require_alignment(true));
+        let batch = decoder.and_then(RecordBatchDecoder::read_record_batch);
+        let batch = batch.map_err(|e| Nonsense(e.to_string()))?;
+        Ok(Batch { batch, memory })
     }
 }
 
@@ -155,7 +155,11 @@ fn check_schema(message: Message<'_>) -> Result<SchemaRef, Nonsense> {
     Ok(Arc::new(fb_to_schema(schema)))
 }
 
-fn check_batch(message: Message<'_>, body: usize, schema: &SchemaRef) -> Result<(), Nonsense> {
+fn check_batch<'a>(
+    message: Message<'a>,
+    body: usize,
+    schema: &SchemaRef,
+) -> Result<arrow_ipc::RecordBatch<'a>, Nonsense> {
     let wrong = |what: &str| Err(Nonsense(format!("a batch with {what}")));
     let batch = match (message.header_type(), message.header_as_record_batch()) {
         (MessageHeader::RecordBatch, Some(batch)) => batch,
@@ -195,7 +199,7 @@ fn check_batch(message: Message<'_>, body: usize, schema: &SchemaRef) -> Result<
         b.offset() >= 0 && b.length() >= 0 && end.is_some_and(|end| end <= body as i64)
     };
     match buffers.iter().all(lies_within) {
-        true => Ok(()),
+        true => Ok(batch),
         false => wrong("values beyond its end"),
     }
 }

@@ -244,7 +244,7 @@ impl Query {
                     decoder = Some(part.schema(message)?);
                 }
                 Some(Message::Batch(message)) => {
-                    let decoder = decoder.as_mut().ok_or_else(|| unexpected("a batch"))?;
+                    let decoder = decoder.as_ref().ok_or_else(|| unexpected("a batch"))?;
                     let batch = decoder.batch(message)?;
                     part.batches += 1;
                     part.rows += batch.batch.num_rows() as u64;

@@ -60,7 +60,8 @@ impl Provider {
                 let (seat, log) = (seats.take(), &log);
                 let session = move || {
                     let peer = conn.peer().pid;
-                    log(&format!("process {peer}: {}", session::run(self, &conn)));
+                    let log = |line: &str| log(&format!("process {peer}: {line}"));
+                    log(&session::run(self, &conn, &log));
                     drop(seat);
                 };
                 // Or there would be no thread, and the client is told by the end of its connection.

@@ -15,7 +15,7 @@ use crate::protocol::{
 };
 
 /// Serves one client to its end, which it returns as text.
-pub(crate) fn run(provider: &Provider, conn: &Connection) -> String {
+pub(crate) fn run(provider: &Provider, conn: &Connection, log: &dyn Fn(&str)) -> String {
     let _closer = CloseOnPanic(conn);
     let request = match conn.within(provider.stall).recv() {
         Ok(Some(request)) => request,
@@ -31,9 +31,11 @@ pub(crate) fn run(provider: &Provider, conn: &Connection) -> String {
     };
     let output = Output::new(conn, provider.stall);
     let rows = Arc::new(AtomicU64::new(0));
-    let answered = check(&request)
-        .map_err(Halt::Failed)
-        .and_then(|request| answer(provider, &request, &output, &watch, &rows));
+    let answered = check(&request).map_err(Halt::Failed).and_then(|request| {
+        // It comes from a peer, and may not do anything to a terminal.
+        log(&format!("asked {:?}", request.sql));
+        answer(provider, &request, &output, &watch, &rows)
+    });
     let said = match &answered {
         Ok(finished) => output.say(Kind::Finished, finished),
         Err(Halt::Failed(failure)) => output.say(Kind::Failure, failure),
