@@ -17,6 +17,8 @@ use crate::protocol::{MAX_BATCH_ROWS, MAX_COLUMNS, Nonsense};
 
 /// What stands before the metadata of each message.
 const PREFIX: usize = 8;
+/// Of all columns in the memory of a message, in bytes, as Arrow's format wants it.
+const ALIGNMENT: usize = 8;
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// The batches of one connection.
@@ -71,7 +73,7 @@ impl Decoder {
         let dictionaries = HashMap::new();
         let decoder =
             RecordBatchDecoder::try_new(&body, batch, self.schema.clone(), &dictionaries, &version)
-                // A misaligned column would be copied without a word; this makes it an error.
+                // Or a misaligned column would be copied without a word.
                 .map(|decoder| decoder.with_require_alignment(true));
         let batch = decoder.and_then(RecordBatchDecoder::read_record_batch);
         let batch = batch.map_err(|e| Nonsense(e.to_string()))?;
@@ -120,6 +122,9 @@ fn split(memory: &[u8]) -> Result<(Message<'_>, &[u8]), Nonsense> {
     let len = u32::from_le_bytes(len.try_into().expect("4 of 8"));
     let (metadata, rest) = rest.split_at_checked(len as usize).ok_or_else(short)?;
     let message = root_as_message(metadata).map_err(|e| Nonsense(e.to_string()))?;
+    if (memory.len() - rest.len()) % ALIGNMENT != 0 {
+        return Err(Nonsense("values that are not aligned".to_owned()));
+    }
     match message.version() {
         MetadataVersion::V5 => Ok((message, rest)),
         other => Err(Nonsense(format!("version {other:?} of Arrow's format"))),
@@ -175,12 +180,14 @@ fn check_batch<'a>(
     let (Some(nodes), Some(buffers)) = (batch.nodes(), batch.buffers()) else {
         return wrong("no columns");
     };
-    let buffers_of = |t: &DataType| match t {
-        DataType::Utf8 | DataType::Binary => 3,
-        _ => 2,
+    let layouts = || {
+        schema
+            .fields()
+            .iter()
+            .map(|field| layout(field.data_type()))
     };
     let fields = schema.fields();
-    let expected: usize = fields.iter().map(|f| buffers_of(f.data_type())).sum();
+    let expected: usize = layouts().map(<[_]>::len).sum();
     if nodes.len() != fields.len() || buffers.len() != expected {
         return wrong("other columns than the schema");
     }
@@ -194,12 +201,47 @@ fn check_batch<'a>(
     {
         return wrong("columns of other lengths");
     }
-    let lies_within = |b: &arrow_ipc::Buffer| {
-        let end = b.offset().checked_add(b.length());
-        b.offset() >= 0 && b.length() >= 0 && end.is_some_and(|end| end <= body as i64)
-    };
-    match buffers.iter().all(lies_within) {
-        true => Ok(batch),
-        false => wrong("values beyond its end"),
+    let mut buffers = buffers.iter();
+    for (node, layout) in nodes.iter().zip(layouts()) {
+        for (part, buffer) in layout.iter().zip(&mut buffers) {
+            let (offset, len) = (buffer.offset(), buffer.length());
+            let lies_within = offset
+                .checked_add(len)
+                .is_some_and(|end| end <= body as i64);
+            if offset < 0 || len < 0 || !lies_within {
+                return wrong("values beyond its end");
+            }
+            let (least, width) = match part {
+                Part::Validity if node.null_count() > 0 => ((rows + 7) / 8, 1),
+                Part::Offsets if rows > 0 => ((rows + 1) * 4, 4),
+                Part::Numbers => (rows * 8, 8),
+                Part::Offsets => (0, 4),
+                Part::Validity | Part::Bytes => (0, 1),
+            };
+            if len < least {
+                return wrong("fewer values than rows");
+            }
+            if offset % ALIGNMENT as i64 != 0 || len % width != 0 {
+                return wrong("values that are not aligned");
+            }
+        }
+    }
+    Ok(batch)
+}
+
+/// What a buffer of a column holds.
+#[derive(Clone, Copy)]
+enum Part {
+    Validity,
+    Numbers,
+    Offsets,
+    Bytes,
+}
+
+/// The buffers of a column.
+fn layout(data_type: &DataType) -> &'static [Part] {
+    match data_type {
+        DataType::Utf8 | DataType::Binary => &[Part::Validity, Part::Offsets, Part::Bytes],
+        _ => &[Part::Validity, Part::Numbers],
     }
 }

@@ -23,7 +23,7 @@ pub(crate) fn run(provider: &Provider, conn: &Connection, log: &dyn Fn(&str)) ->
         Err(e) if e.is_timeout() => {
             return end(conn, close::STALLED, "nothing was asked for too long");
         }
-        Err(e) => return format!("asked nothing: {e}"),
+        Err(e) => return end(conn, close::NONSENSE, &format!("asked nothing: {e}")),
     };
     let watch = match Watch::start(conn) {
         Ok(watch) => watch,
@@ -70,6 +70,10 @@ fn check(request: &[u8]) -> Result<Request, Failure> {
     if request.protocol != protocol::VERSION {
         let (ours, theirs) = (protocol::VERSION, request.protocol);
         return Err(wrong(format!("protocol {theirs}, where {ours} is spoken")));
+    }
+    // To SQLite it would be the end, whatever follows.
+    if request.sql.contains('\0') {
+        return Err(wrong("a NUL in the SQL".to_owned()));
     }
     if !(MIN_BATCH..=MAX_BATCH).contains(&request.batch_bytes) {
         let asked = request.batch_bytes;

@@ -190,7 +190,10 @@ impl Scene {
 
     pub(crate) fn tool(&self, sql: &str, more: &[&str]) -> Program {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tool"));
-        command.args(["--name", &self.name, "--json", "--wait", "120"]);
+        command.args(["--name", &self.name, "--json"]);
+        if !more.contains(&"--wait") {
+            command.args(["--wait", "120"]);
+        }
         Program::start(command.args(more).arg(sql))
     }
 

@@ -55,7 +55,7 @@ fn what_is_no_request_is_answered_and_harms_nobody() {
         ),
         (
             with("sql", json!("SELECT 1\0DROP TABLE measurements")),
-            "NotSelect",
+            "a NUL in the SQL",
         ),
         (
             with(
@@ -110,12 +110,23 @@ fn what_is_no_request_is_answered_and_harms_nobody() {
     assert!(end.contains("code 4: more than one message"), "{end}");
     let (_, end) = ask(&scene, |conn| conn.finish().unwrap());
     assert!(end.contains("nothing was asked"), "{end}");
-    let (messages, end) = ask(&scene, |conn| {
-        conn.send(&good).unwrap();
+    let endless = "SELECT a.* FROM measurements a, measurements b, measurements c";
+    let endless = with("sql", json!(endless));
+    let (_, end) = ask(&scene, |conn| {
+        conn.send(&endless).unwrap();
         conn.stop(1, "enough");
     });
-    assert!(messages.len() <= 2 && end.contains("enough"), "{end}");
-    provider.line("enough");
+    assert!(end.contains("enough"), "{end}");
+    provider.line("stopped after");
+    let (_, end) = ask(&scene, |conn| {
+        conn.send(&endless).unwrap();
+        conn.finish().unwrap();
+    });
+    assert!(
+        end.contains("code 4: finished, or stopped, before the end"),
+        "{end}"
+    );
+    provider.line("stopped after");
     for _ in 0..50 {
         drop(Link::guest(&scene.name).open().unwrap());
     }

@@ -203,11 +203,10 @@ fn a_provider_that_is_not_there() {
     let scene = Scene::empty();
     let tool = scene.tool("SELECT 1", &["--wait", "0.2"]);
     tool.wait().failed(4, "no provider within 200ms");
-    // The option was given twice, and the last one counts; so a provider that comes later is waited for.
     let tool = scene.tool("SELECT 1 AS one", &[]);
     database::sample::make(&scene.database(), 1).unwrap();
     let _provider = scene.provider(&[]);
     assert_eq!(tool.wait().report()["rows"], 1);
     let second = Program::start(&mut scene.provider_command(&[]));
-    second.wait().failed(1, "already");
+    second.wait().failed(1, "hosts a link of this name");
 }
