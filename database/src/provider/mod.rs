@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use twinring::{Builder, Link, Listener};
 
-pub use database::Database;
+pub use database::{Database, Halt};
 
 use crate::protocol::MAX_REQUEST;
 use seats::Seats;

@@ -210,3 +210,14 @@ fn a_provider_that_is_not_there() {
     let second = Program::start(&mut scene.provider_command(&[]));
     second.wait().failed(1, "hosts a link of this name");
 }
+
+#[test]
+fn the_comparison_runs() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_compare"));
+    let ended = Program::start(command.args(["--rounds", "1", "--megabytes", "12"])).wait();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for way in ["message for each batch", "one stream", "pipe", "TCP"] {
+        let rows = ended.lines.iter().filter(|line| line.contains(way));
+        assert_eq!(rows.count(), 2, "{ended:?}");
+    }
+}

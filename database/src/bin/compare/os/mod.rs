@@ -1,0 +1,12 @@
+//! What differs between systems: `HAS_UNIX_SOCKETS`, `listen`, `connect`; and `processor_time`, of this process, where it is
+//! simple to ask.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+pub(crate) use unix::{HAS_UNIX_SOCKETS, connect, listen, processor_time};
+
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+pub(crate) use windows::{HAS_UNIX_SOCKETS, connect, listen, processor_time};
