@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, process};
 
+use anyhow::Context;
 use arrow_array::Array;
 use clap::ValueEnum;
 use database::provider::Database;
@@ -134,7 +135,11 @@ fn measure(mut send: Send, megabytes: f64) -> anyhow::Result<(Figures, Summary)>
     writeln!(input)?;
     let summary = receiver.connected(output)?.summary()?;
     let (seconds, after) = (began.elapsed().as_secs_f64(), os::processor_time());
-    let of_sender = Duration::from_nanos(line()?.parse()?);
+    let of_sender = line()?;
+    let of_sender = of_sender
+        .parse()
+        .with_context(|| format!("the sender: {of_sender}"))?;
+    let of_sender = Duration::from_nanos(of_sender);
     anyhow::ensure!(process.wait()?.success(), "the sender has failed");
     let of_receiver = after.zip(before).map(|(after, before)| after - before);
     let for_each_gb = |time: Duration| time.as_secs_f64() * 1e6 / megabytes;

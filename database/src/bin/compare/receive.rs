@@ -114,5 +114,8 @@ fn stream(bytes: impl Read) -> anyhow::Result<Summary> {
     for batch in &mut reader {
         summary.add(&batch?);
     }
+    // The reader stops at Arrow's mark of the end. A stream of a link that is dropped before its own end is one that was not
+    // wanted, and its sender is told.
+    anyhow::ensure!(reader.get_mut().read(&mut [0])? == 0, "more than was sent");
     Ok(summary)
 }
