@@ -122,7 +122,7 @@ fn split(memory: &[u8]) -> Result<(Message<'_>, &[u8]), Nonsense> {
     let len = u32::from_le_bytes(len.try_into().expect("4 of 8"));
     let (metadata, rest) = rest.split_at_checked(len as usize).ok_or_else(short)?;
     let message = root_as_message(metadata).map_err(|e| Nonsense(e.to_string()))?;
-    if (memory.len() - rest.len()) % ALIGNMENT != 0 {
+    if !(memory.len() - rest.len()).is_multiple_of(ALIGNMENT) {
         return Err(Nonsense("values that are not aligned".to_owned()));
     }
     match message.version() {

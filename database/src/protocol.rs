@@ -31,6 +31,8 @@ pub const MAX_ROW: usize = 8 * 1024 * 1024;
 pub const MAX_COLUMNS: usize = 1000;
 /// The most rows of a batch.
 pub const MAX_BATCH_ROWS: usize = 65_536;
+/// Of a failure.
+const MAX_TEXT: usize = 2048;
 /// How long a batch may be asked to be, in bytes.
 pub const MAX_BATCH: usize = 4 * 1024 * 1024;
 /// The least that a batch may be asked to be, in bytes.
@@ -136,10 +138,14 @@ pub enum Code {
 }
 
 impl Failure {
-    /// The text is cut to 4,096 bytes: some comes from a peer.
+    /// The text is cut to 2,048 bytes: some comes from a peer. As JSON it is six times as long at most.
     pub fn new(code: Code, text: impl fmt::Display) -> Failure {
         let mut text = text.to_string();
-        text.truncate(text.floor_char_boundary(4096));
+        let mut most = text.len().min(MAX_TEXT);
+        while !text.is_char_boundary(most) {
+            most -= 1;
+        }
+        text.truncate(most);
         Failure { code, text }
     }
 }

@@ -76,9 +76,6 @@ fn serve(name: &str, provider: &Provider) -> anyhow::Result<ExitCode> {
     let listener = provider.listen(name)?;
     let stopped = listener.clone();
     ctrlc::set_handler(move || {
-        for client in stopped.clients() {
-            client.close(close::STOPPED, "the provider was stopped");
-        }
         stopped.close(close::STOPPED, "the provider was stopped");
     })?;
     eprintln!("serving {} as {name:?}", provider.database.display());

@@ -1,6 +1,6 @@
 //! Asks a provider, and computes on what comes: for each column how many values, their sum, least, greatest and mean.
 
-use std::io::{self, Read};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,10 +51,22 @@ fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("tool: {e}");
+            eprintln!("tool: {}", printable(&e));
             ExitCode::from(e.exit_code())
         }
     }
+}
+
+/// Some of it comes from the provider, and may not do anything to a terminal.
+fn printable(e: &Error) -> String {
+    let mut text = String::new();
+    for c in e.to_string().chars() {
+        match c.is_control() && c != '\n' {
+            true => text.extend(c.escape_default()),
+            false => text.push(c),
+        }
+    }
+    text
 }
 
 /// What was computed, and how it came.
@@ -82,12 +94,17 @@ fn run(args: &Args) -> Result<(), Error> {
     let query = Query::new(&args.name, options)?;
     let canceller = query.canceller();
     let interrupted = canceller.clone();
-    if let Err(e) = ctrlc::set_handler(move || interrupted.cancel()) {
+    if let Err(e) = ctrlc::set_handler(move || {
+        // Once more: there is nothing to wait for.
+        if !interrupted.cancel() {
+            std::process::exit(i32::from(Error::Cancelled.exit_code()));
+        }
+    }) {
         eprintln!("tool: Ctrl-C will not be told to the provider: {e}");
     }
     if args.until_end_of_input {
         thread::spawn(move || {
-            let _ = io::copy(&mut io::stdin().lock().by_ref(), &mut io::sink());
+            let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
             canceller.cancel();
         });
     }
@@ -128,22 +145,21 @@ fn run(args: &Args) -> Result<(), Error> {
         seconds: began.elapsed().as_secs_f64(),
         columns: summary.map_or_else(Vec::new, |summary| summary.columns),
     };
-    match args.json {
-        true => println!(
-            "{}",
-            serde_json::to_string(&report).expect("it has nothing that JSON has not")
-        ),
-        false => print(&report),
-    }
+    let text = match args.json {
+        true => serde_json::to_string(&report).expect("it has nothing that JSON has not"),
+        false => text(&report),
+    };
+    // Whoever reads this may have gone.
+    let _ = writeln!(io::stdout(), "{text}");
     Ok(())
 }
 
-fn print(report: &Report) {
+fn text(report: &Report) -> String {
     let rate = report.bytes as f64 / report.seconds / 1e6;
-    println!(
+    let mut lines = vec![format!(
         "{} rows, {} bytes in {} batches, {:.2} s, {rate:.0} MB/s",
         report.finished.rows, report.bytes, report.finished.batches, report.seconds
-    );
+    )];
     for column in &report.columns {
         let (name, count, nulls) = (&column.name, column.count, column.nulls);
         let values = match &column.values {
@@ -168,6 +184,7 @@ fn print(report: &Report) {
             Values::Text { bytes } => format!("text, {bytes} bytes"),
             Values::Blob { bytes } => format!("blob, {bytes} bytes"),
         };
-        println!("{name:?}: {count} values, {nulls} nulls, {values}");
+        lines.push(format!("{name:?}: {count} values, {nulls} nulls, {values}"));
     }
+    lines.join("\n")
 }

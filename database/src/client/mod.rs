@@ -72,11 +72,17 @@ struct Cancel {
 
 impl Canceller {
     /// The provider's query stops at once, and [`Query::run`] returns [`Error::Cancelled`]. Does not wait for the provider.
-    pub fn cancel(&self) {
-        self.lock().cancelled = true;
-        if let Some(link) = self.take_link() {
-            link.close(close::CANCELLED, "cancelled");
-        }
+    /// `false`: the query is over, or has been cancelled before.
+    pub fn cancel(&self) -> bool {
+        let mut cancel = self.lock();
+        cancel.cancelled |= cancel.link.is_some();
+        let link = cancel.link.take();
+        drop(cancel);
+        let Some(link) = link else {
+            return false;
+        };
+        link.close(close::CANCELLED, "cancelled");
+        true
     }
 
     fn take_link(&self) -> Option<Link> {

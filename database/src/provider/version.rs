@@ -8,7 +8,7 @@
 //! It errs on the side of change: a checkpoint or a `touch` counts as one.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
@@ -70,7 +70,8 @@ impl Files {
 }
 
 fn read_index(database: &Path) -> io::Result<Vec<u8>> {
-    let mut path = OsString::from(database);
+    // SQLite has its files beside the database, not beside a link to it.
+    let mut path = OsString::from(fs::canonicalize(database)?);
     path.push("-shm");
     let mut index = vec![0; INDEX];
     File::open(path)?.read_exact(&mut index)?;

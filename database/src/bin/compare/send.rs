@@ -1,24 +1,22 @@
 //! The second process: says that it is ready, waits for a line, sends, and says how much processor time that took.
 
-use std::io::{self, IoSlice, Write};
+use std::io::{self, BufWriter, IoSlice, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_ipc::writer::{StreamEncoder, StreamWriter};
 use arrow_schema::Schema;
 use database::protocol::{Header, Kind};
 use database::provider::{Database, Halt};
-use twinring::{Connection, Link};
+use twinring::{Connection, Link, SendStream};
 
 use super::{Send, Source, Transport, os};
 
 pub(crate) fn run(args: &Send) -> anyhow::Result<()> {
     let database = Database::open(&args.database)?;
-    let prepared = match args.source {
-        Source::Prepared => batches(&database, args.batch)?,
-        Source::Sqlite => Vec::new(),
-    };
-    let mut sink = sink(args)?;
+    let prepared = batches(&database, args.batch)?;
+    let mut sink = sink(args, &prepared[0].schema())?;
     // The standard output may be the pipe.
     eprintln!("ready");
     io::stdin().read_line(&mut String::new())?;
@@ -84,18 +82,23 @@ trait Sink {
     fn finish(self: Box<Self>) -> anyhow::Result<()>;
 }
 
-fn sink(args: &Send) -> anyhow::Result<Box<dyn Sink>> {
+fn sink(args: &Send, schema: &Schema) -> anyhow::Result<Box<dyn Sink>> {
     let connect = || -> anyhow::Result<Connection> {
         Ok(Link::guest(&args.address).one_connection().open()?.next()?)
     };
     let bytes: Box<dyn Write> = match args.over {
         Transport::Link => {
-            let (conn, encoder) = (connect()?, None);
-            return Ok(Box::new(Messages { conn, encoder }));
+            let (conn, encoder) = (connect()?, StreamEncoder::try_new(schema)?);
+            let mut messages = Messages { conn, encoder };
+            messages.message(
+                Kind::Schema,
+                &RecordBatch::new_empty(Arc::new(schema.clone())),
+            )?;
+            return Ok(Box::new(messages));
         }
         Transport::LinkStream => {
             let stream = connect()?.send_stream()?;
-            return Ok(Box::new(LinkStream(Writer::Waiting(Some(stream)))));
+            return Ok(Box::new(LinkStream(StreamWriter::try_new(stream, schema)?)));
         }
         Transport::Pipe => Box::new(io::stdout()),
         Transport::Tcp => {
@@ -105,24 +108,19 @@ fn sink(args: &Send) -> anyhow::Result<Box<dyn Sink>> {
         }
         Transport::UnixSocket => os::connect(&args.address)?,
     };
-    Ok(Box::new(Bytes(Writer::Waiting(Some(io::BufWriter::new(
-        bytes,
-    ))))))
+    let bytes = BufWriter::new(bytes);
+    Ok(Box::new(Bytes(StreamWriter::try_new(bytes, schema)?)))
 }
 
 /// A message for each batch.
 struct Messages {
     conn: Connection,
-    encoder: Option<StreamEncoder>,
+    encoder: StreamEncoder,
 }
 
 impl Messages {
     fn message(&mut self, kind: Kind, batch: &RecordBatch) -> anyhow::Result<()> {
-        let encoder = match &mut self.encoder {
-            Some(encoder) => encoder,
-            none => none.insert(StreamEncoder::try_new(&batch.schema())?),
-        };
-        let parts = encoder.encode(batch)?;
+        let parts = self.encoder.encode(batch)?;
         let len = parts.iter().map(|part| part.len()).sum();
         let header = Header { kind, len }.to_bytes();
         let mut slices = vec![IoSlice::new(&header)];
@@ -133,9 +131,6 @@ impl Messages {
 
 impl Sink for Messages {
     fn send(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
-        if self.encoder.is_none() {
-            self.message(Kind::Schema, &RecordBatch::new_empty(batch.schema()))?;
-        }
         self.message(Kind::Batch, batch)
     }
 
@@ -144,52 +139,26 @@ impl Sink for Messages {
     }
 }
 
-/// Arrow's own writer, which is made when the schema is known.
-enum Writer<W: Write> {
-    Waiting(Option<W>),
-    Writing(StreamWriter<W>),
-}
-
-impl<W: Write> Writer<W> {
-    fn writer(&mut self, schema: &Schema) -> anyhow::Result<&mut StreamWriter<W>> {
-        if let Writer::Waiting(to) = self {
-            let to = to.take().expect("it is taken once");
-            *self = Writer::Writing(StreamWriter::try_new(to, schema)?);
-        }
-        match self {
-            Writer::Writing(writer) => Ok(writer),
-            Writer::Waiting(_) => unreachable!("it was made"),
-        }
-    }
-
-    fn end(self) -> anyhow::Result<W> {
-        match self {
-            Writer::Writing(writer) => Ok(writer.into_inner()?),
-            Writer::Waiting(_) => anyhow::bail!("there was no batch"),
-        }
-    }
-}
-
-struct LinkStream(Writer<twinring::SendStream>);
+struct LinkStream(StreamWriter<SendStream>);
 
 impl Sink for LinkStream {
     fn send(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
-        Ok(self.0.writer(&batch.schema())?.write(batch)?)
+        Ok(self.0.write(batch)?)
     }
 
     fn finish(self: Box<Self>) -> anyhow::Result<()> {
-        Ok(self.0.end()?.finish()?)
+        Ok(self.0.into_inner()?.finish()?)
     }
 }
 
-struct Bytes(Writer<io::BufWriter<Box<dyn Write>>>);
+struct Bytes(StreamWriter<BufWriter<Box<dyn Write>>>);
 
 impl Sink for Bytes {
     fn send(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
-        Ok(self.0.writer(&batch.schema())?.write(batch)?)
+        Ok(self.0.write(batch)?)
     }
 
     fn finish(self: Box<Self>) -> anyhow::Result<()> {
-        Ok(self.0.end()?.flush()?)
+        Ok(self.0.into_inner()?.flush()?)
     }
 }

@@ -1,9 +1,11 @@
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::time::Duration;
+
+use super::Accept;
 
 pub(crate) const HAS_UNIX_SOCKETS: bool = false;
 
-pub(crate) fn listen(_: &str) -> io::Result<Box<dyn FnOnce() -> io::Result<Box<dyn Read>>>> {
+pub(crate) fn listen(_: &str) -> io::Result<Accept> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
