@@ -75,12 +75,12 @@ impl Canceller {
     /// `false`: the query is over, or has been cancelled before.
     pub fn cancel(&self) -> bool {
         let mut cancel = self.lock();
-        cancel.cancelled |= cancel.link.is_some();
-        let link = cancel.link.take();
-        drop(cancel);
-        let Some(link) = link else {
+        let Some(link) = cancel.link.take() else {
             return false;
         };
+        cancel.cancelled = true;
+        // Within the lock, which `run` takes before it returns: it is woken before the provider has been told, and the
+        // program may end then.
         link.close(close::CANCELLED, "cancelled");
         true
     }
