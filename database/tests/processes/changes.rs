@@ -100,6 +100,11 @@ fn another_database_in_its_place_is_noticed() {
     let copy = scene.home().join("copy.db");
     let result = interrupted(&scene, ALL, || {
         fs::copy(scene.database(), &copy).unwrap();
+        let changed = "UPDATE measurements SET value = -1 WHERE id = 40000";
+        rusqlite::Connection::open(&copy)
+            .unwrap()
+            .execute_batch(changed)
+            .unwrap();
         fs::rename(&copy, scene.database()).unwrap();
     });
     assert!(is_changed(&result), "{result:?}");

@@ -28,7 +28,7 @@ fn request(sql: &str) -> Vec<u8> {
 fn a_long_result_takes_little_memory_on_both_sides() {
     let scene = Scene::new(10_000);
     let provider = scene.provider(&[]);
-    let times = amount(100, 4000);
+    let times = amount(100, 2000);
     let tool = scene.tool(&cross(times), &[]);
     let id = tool.id();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();

@@ -138,7 +138,7 @@ fn damaged_messages_are_refused_or_taken_and_never_panic() {
     let [schema, batch] = bodies();
     assert!(take(schema, batch));
     let (mut taken, mut refused) = (0, 0);
-    for round in 0..amount(60_000, 3_000_000) {
+    for round in 0..amount(60_000, 1_000_000) {
         let mut damaged = [schema.clone(), batch.clone()];
         let of = &mut damaged[random.usize(..2)];
         match round % 4 {
