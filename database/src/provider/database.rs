@@ -178,13 +178,13 @@ fn not_select() -> Failure {
 }
 
 /// SQL that cannot be prepared.
-fn refused(e: rusqlite::Error) -> Failure {
+fn refused(e: rusqlite::Error) -> Halt {
     match &e {
-        rusqlite::Error::MultipleStatement => not_select(),
+        rusqlite::Error::MultipleStatement => not_select().into(),
         e if e.sqlite_error_code() == Some(ErrorCode::AuthorizationForStatementDenied) => {
-            not_select()
+            not_select().into()
         }
-        _ => Failure::new(Code::Sql, e),
+        _ => failed(e),
     }
 }
 

@@ -14,6 +14,9 @@ use crate::protocol::{
     self, Code, DEFAULT_BATCH, Failure, Finished, Kind, MAX_BATCH, MIN_BATCH, Request, Start, close,
 };
 
+/// Between two things that a client does at once.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// Serves one client to its end, which it returns as text.
 pub(crate) fn run(provider: &Provider, conn: &Connection, log: &dyn Fn(&str)) -> String {
     let _closer = CloseOnPanic(conn);
@@ -47,13 +50,7 @@ pub(crate) fn run(provider: &Provider, conn: &Connection, log: &dyn Fn(&str)) ->
         Err(Halt::Stopped) => format!("stopped after {} rows", rows.load(Ordering::Relaxed)),
     };
     if said.is_err() {
-        // Nothing, if the client has ended it.
-        conn.close(
-            close::NONSENSE,
-            "finished, or stopped, before the end of the result",
-        );
-        let why = conn.end().map_or_else(String::new, |end| end.to_string());
-        return format!("{result}: {why}");
+        return format!("{result}: {}", early_end(conn, &watch));
     }
     format!("{result}; {}", farewell(conn, &watch, provider.stall))
 }
@@ -118,6 +115,20 @@ fn answer(
         output.beat(batches.rows())
     })?;
     batches.finish()
+}
+
+/// Why the client does not get the whole result.
+fn early_end(conn: &Connection, watch: &Watch) -> String {
+    // That it takes no more may be noticed a moment before that it has ended the connection.
+    if let Some(Heard::Ended(why)) = watch.heard(MOMENT) {
+        return why;
+    }
+    // Nothing, if this side has ended it.
+    conn.close(
+        close::NONSENSE,
+        "finished, or stopped, before the end of the result",
+    );
+    conn.end().map_or_else(String::new, |end| end.to_string())
 }
 
 /// Says that this is all, and waits until the client has said so, too.

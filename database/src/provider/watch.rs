@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use rusqlite::InterruptHandle;
-use twinring::Connection;
+use twinring::{Connection, End};
 
 use crate::protocol::close;
 
@@ -74,7 +74,7 @@ impl Shared {
                 conn.close(close::NONSENSE, "more than one message");
                 Heard::Message
             }
-            Err(e) => Heard::Ended(e.to_string()),
+            Err(e) => Heard::Ended(e.end().map_or_else(|| e.to_string(), End::to_string)),
         };
         drop(conn);
         self.gone.store(true, Ordering::Relaxed);

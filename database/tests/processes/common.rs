@@ -16,7 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// So long only if something is wrong.
-pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// `short`, or `long` if TWINRING_LONG says so.
 pub(crate) fn amount(short: u64, long: u64) -> u64 {

@@ -28,7 +28,7 @@ fn a_provider_that_is_killed_often_gives_the_same_result() {
     let mut random = fastrand::Rng::with_seed(seed());
     let run = |mut kills: Vec<u64>| {
         let mut provider = Some(scene.provider(&[]));
-        let (mut summary, mut batches, mut lost) = (None, 0, 0);
+        let (mut summary, mut batches, mut killed, mut lost) = (None, 0, 0, 0);
         let query = scene.query(16 * 1024);
         let finished = query.run(LONG, |event| match event {
             Event::Batch(batch, schema) => {
@@ -39,7 +39,11 @@ fn a_provider_that_is_killed_often_gives_the_same_result() {
                 batches += 1;
                 if kills.last() == Some(&batches) {
                     kills.pop();
-                    provider.take().unwrap().kill();
+                    // What was sent before a kill arrives, and the next kill may be due among that.
+                    if let Some(provider) = provider.take() {
+                        provider.kill();
+                        killed += 1;
+                    }
                 }
             }
             Event::Lost(_) => {
@@ -48,7 +52,8 @@ fn a_provider_that_is_killed_often_gives_the_same_result() {
             }
             Event::Connected(_) | Event::Progress(_) => {}
         });
-        (finished.unwrap(), summary.unwrap(), lost)
+        assert_eq!(lost, killed);
+        (finished.unwrap(), summary.unwrap(), killed)
     };
     let (whole, expected, _) = run(Vec::new());
     assert_eq!(whole.rows, ROWS * TIMES);
@@ -67,9 +72,9 @@ fn a_provider_that_is_killed_often_gives_the_same_result() {
     let mut kills: Vec<_> = (0..amount(4, 40)).map(|_| random.u64(1..most)).collect();
     kills.sort_unstable_by(|a, b| b.cmp(a));
     kills.dedup();
-    let times = kills.len();
-    let (finished, summary, lost) = run(kills);
-    assert_eq!((finished, summary, lost), (whole, expected, times));
+    let (finished, summary, killed) = run(kills);
+    assert_eq!((finished, summary), (whole, expected));
+    assert!(killed > 0);
 }
 
 #[test]
