@@ -46,7 +46,9 @@ pub(crate) fn run(provider: &Provider, conn: &Connection, log: &dyn Fn(&str)) ->
     };
     let result = match answered {
         Ok(finished) => format!("{} rows", finished.rows),
-        Err(Halt::Failed(failure)) => format!("{:?}: {failure}", failure.code),
+        Err(Halt::Failed(failure)) => {
+            format!("{:?}: {}", failure.code, failure.text.escape_debug())
+        }
         Err(Halt::Stopped) => format!("stopped after {} rows", rows.load(Ordering::Relaxed)),
     };
     if said.is_err() {
