@@ -13,7 +13,7 @@ use common::{
 };
 use twinring::{By, Connection, End, ErrorKind, Link, Result, Status, Timeout};
 
-peers!(talker, visitor, closer);
+peers!(talker, visitor, closer, canceller);
 
 /// A call that is expected to fail, on a connection or on a link.
 type Call<T> = fn(&T) -> Result<()>;
@@ -27,6 +27,46 @@ fn talker(parent: &'static Parent) {
         .unwrap();
     let _conn = connected(&link);
     parent.wait_for_the_end();
+}
+
+/// Closes each connection when it gets a message.
+fn canceller(parent: &'static Parent) {
+    let link = parent.builder().open().unwrap();
+    for conn in link.connections() {
+        conn.recv().unwrap();
+        conn.close(1, "cancelled");
+    }
+}
+
+/// The peer's end was told by `send` before the driver has noticed it: a `close` after it does not replace it.
+#[test]
+fn a_close_after_the_peer_s() {
+    let _watchdog = Watchdog::new(120);
+    for side in Side::BOTH {
+        let place = Place::new();
+        let link = place.builder(side).open().unwrap();
+        let _child = place.start("canceller", side.opposite());
+        for round in 0..rounds(amount(100, 1000), 30) {
+            let conn = connected(&link);
+            let told = loop {
+                if let Err(e) = conn.send(b"cancel") {
+                    break e;
+                }
+            };
+            conn.close(4, "mine");
+            let cancelled = |end: Option<&End>| matches!(end, Some(End::Closed { by: By::Peer, code: 1, reason, .. }) if reason == "cancelled");
+            assert!(cancelled(told.end()), "{side}, round {round}: {told}");
+            assert!(
+                cancelled(conn.end().as_ref()),
+                "{side}, round {round}: {:?}",
+                conn.end()
+            );
+            assert!(
+                cancelled(conn.recv().unwrap_err().end()),
+                "{side}, round {round}"
+            );
+        }
+    }
 }
 
 /// Connects, and closes when it is told to.

@@ -502,7 +502,8 @@ impl Connection {
 
     /// Ends the connection at once, in both directions; wakes every call that waits on it. The peer gets what
     /// was sent, and then the code and the text, of which more than 255 bytes are cut. What this side had not
-    /// received the peer may take back. Does nothing after the end.
+    /// received the peer may take back. Does nothing after the end. Once it has returned the process may exit; what it wakes in
+    /// other threads runs before that.
     ///
     /// Does not wait for the peer, and for other threads of this process at most 20 ms each (unless they copy
     /// from slow memory, they leave at once).

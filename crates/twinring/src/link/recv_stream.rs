@@ -24,6 +24,9 @@ use crate::transfer::{Event, ReceiveMode, Share, Timeout, release, too_long};
 /// Otherwise receivers of this connection wait until the stream is dropped, also after its end; one on the thread that
 /// began it fails with [`ErrorKind::Held`](crate::ErrorKind::Held).
 ///
+/// Who knows the end of its data otherwise (a decoder with a mark of its own) reads on until 0 all the same: dropped before that, the
+/// stream stops its sender.
+///
 /// An error stays: no later call says that the message has ended. Read by [`std::io::Read`] it is an `io::Error`, of
 /// which `downcast::<twinring::Error>()` gives this library's.
 ///

@@ -115,7 +115,8 @@ impl Duplex {
             self.say_goodbye(Deadline::after(A_MOMENT));
             return;
         }
-        if session.finish(ended) {
+        // The peer's end comes first if it has said it, though the driver has not noticed: calls may have told it already.
+        if session.finish(session.peers_end().unwrap_or(ended)) {
             self.say_goodbye(Deadline::after(A_MOMENT));
         }
         session.notify_driver();

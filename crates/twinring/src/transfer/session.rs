@@ -398,12 +398,7 @@ impl Session {
     #[cold]
     pub(crate) fn why_no_more(&self) -> Error {
         // If it has ended the connection, it has said so before it took no more, and the driver will notice.
-        let words = self.incoming_ring().words();
-        let verdict = match words.goodbye() {
-            GOODBYE_NONE => None,
-            _ => self.verdict(true),
-        };
-        if let Some(ended) = verdict {
+        if let Some(ended) = self.peers_end() {
             return Error::ended(ended.sending);
         }
         match self.out.words().receiving() {
@@ -673,6 +668,14 @@ impl Session {
             wait(&[self.doorbells.hung_up()], Deadline::Now),
             Ok(Some(_))
         )
+    }
+
+    /// How the connection is over by the peer's own words, if it has said them.
+    pub(crate) fn peers_end(&self) -> Option<Ended> {
+        match self.incoming_ring().words().goodbye() {
+            GOODBYE_NONE => None,
+            _ => self.verdict(true),
+        }
     }
 
     /// Whether and how the connection is over, according to the peer, the kernel and our own threads.
