@@ -103,6 +103,22 @@ fn committed_records_survive_the_application() {
     Records::read(&place).are_exact();
 }
 
+/// Programs that end before they can have met the collector that is there.
+#[test]
+fn programs_that_end_at_once() {
+    let place = Place::new();
+    start(&place, "ends").wait().code(0);
+    let collector = collector(&place, &["-o", "out"]);
+    let rounds = if cfg!(windows) { 5 } else { 40 };
+    for _ in 0..rounds {
+        start(&place, "ends").wait().code(0);
+    }
+    collector.killed();
+    let records = Records::read(&place);
+    records.are_exact();
+    assert_eq!(records.count(), rounds);
+}
+
 /// A collector that does not run is killed with records in its ring; the next one gets them.
 #[cfg(unix)]
 #[test]

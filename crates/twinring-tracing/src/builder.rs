@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use twinring::{Access, Link};
 
@@ -17,6 +17,9 @@ pub const DEFAULT_BUFFER: usize = 4 << 20;
 
 /// How long a [`Log`] that is dropped waits for its collector by default: 1 s.
 pub const DEFAULT_LINGER: Duration = Duration::from_secs(1);
+
+/// A collector that is there is met within some milliseconds, on a busy machine a few more.
+const FIRST: Duration = Duration::from_millis(100);
 
 /// Options for a [`Log`]; made by [`Log::builder`].
 #[derive(Debug)]
@@ -54,7 +57,7 @@ impl Builder {
     }
 
     /// How long a [`Log`] that is dropped waits for its collector; [`DEFAULT_LINGER`] by default. Where no collector has been
-    /// met, it does not wait.
+    /// met, it does not wait, but for the first 100 ms of a program that has logged something: so long it may take to meet one.
     pub fn linger(mut self, longest: Duration) -> Builder {
         self.linger = longest;
         self
@@ -83,6 +86,7 @@ impl Builder {
     /// # Errors
     /// What [`twinring::Builder::open`] says, mostly of a name that cannot be one; or that there is no thread for it.
     pub fn open(self) -> io::Result<Log> {
+        let opened = Instant::now();
         let link = self.link.open()?;
         let process = self.process.unwrap_or_else(program);
         let shared = Arc::new(Shared::new(&process, self.buffer, self.wait));
@@ -95,6 +99,7 @@ impl Builder {
             shared,
             link,
             linger: self.linger,
+            first_until: opened + self.linger.min(FIRST),
         })
     }
 }

@@ -60,13 +60,15 @@ use crate::shared::Shared;
 /// What a program logs, on its way to the collector of one name. Made by [`Log::open`] or [`Log::builder`].
 ///
 /// When it is dropped, it waits until the collector has written everything, at most
-/// [`Builder::linger`] and not at all if there has been none; then it closes. Layers and loggers that are left do nothing any
+/// [`Builder::linger`] and not at all if there has been none, for which it gives one 100 ms from when it was opened; then it closes. Layers and loggers that are left do nothing any
 /// more. So keep it until the end of `main`. A program that ends without dropping it, as by
 /// [`exit`](std::process::exit), loses what is still buffered, but nothing that is committed.
 pub struct Log {
     shared: Arc<Shared>,
     link: Link,
     linger: Duration,
+    /// How long a collector may take to be met.
+    first_until: Instant,
 }
 
 impl Log {
@@ -175,7 +177,7 @@ fn after(time: Duration) -> Instant {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        if self.shared.has_met_a_collector() {
+        if self.shared.meets_a_collector(self.first_until) {
             self.flush(self.linger);
         }
         self.shared.close();

@@ -146,6 +146,7 @@ impl Shared {
             state.is_under_way = true;
             state.has_met_a_collector = true;
         }
+        self.changed.notify_all();
     }
 
     /// What the courier is to send next on this connection. Nothing: threads that log send on it themselves from now on.
@@ -225,8 +226,19 @@ impl Shared {
         self.state().is_some_and(|state| state.is_under_way)
     }
 
-    pub(crate) fn has_met_a_collector(&self) -> bool {
-        self.state().is_some_and(|state| state.has_met_a_collector)
+    /// Whether there has been a collector. While something waits for one, it may still come until then.
+    pub(crate) fn meets_a_collector(&self, until: Instant) -> bool {
+        let Some(mut state) = self.state() else {
+            return false;
+        };
+        while !state.has_met_a_collector && !state.queue.is_empty() && !self.is_forked() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.wait(state, left);
+        }
+        state.has_met_a_collector
     }
 
     pub(crate) fn is_closed(&self) -> bool {

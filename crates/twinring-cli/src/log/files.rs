@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::client::{Client, Numbers};
@@ -114,7 +115,7 @@ impl Files {
         self.clients_at = start + CLIENTS_EVERY;
     }
 
-    /// Cuts off half a line, which a collector that was killed has left. It will come again.
+    /// Cuts off half a line, which a collector that was killed has left. It will come again. One that lacks only its end gets that.
     fn repair(&mut self) -> io::Result<()> {
         self.len = self.file.seek(SeekFrom::End(0))?;
         let mut tail = Vec::new();
@@ -134,15 +135,22 @@ impl Files {
             .map_or(0, |at| at + 1);
         let (lines, half) = tail.split_at(whole);
         let last = lines.trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
-        let is_ours = [last.unwrap_or_default(), half]
-            .iter()
-            .all(|line| is_of_a_log(line));
+        let is_ours = match last {
+            // Without a whole line there is the beginning of the first one, or it is somebody else's.
+            None | Some([]) => begins_with(half, &BEGINS[..1]),
+            Some(last) => is_of_a_log(last) && is_of_a_log(half),
+        };
         if !is_ours {
             let what = "it is no log: its last line is no record. Name another file";
             return Err(io::Error::other(what));
         }
         self.len = start + whole as u64;
-        if !half.is_empty() {
+        let lacks_its_end = serde_json::from_slice::<IgnoredAny>(half).is_ok();
+        if lacks_its_end {
+            self.file.seek(SeekFrom::End(0))?;
+            self.file.write_all(b"\n")?;
+            self.len += half.len() as u64 + 1;
+        } else if !half.is_empty() {
             self.file.set_len(self.len)?;
         }
         self.file.seek(SeekFrom::End(0)).map(drop)
@@ -202,11 +210,12 @@ impl Files {
     }
 
     fn rename(&self) -> io::Result<()> {
-        for number in (1..self.keep).rev() {
-            match fs::rename(self.old(number), self.old(number + 1)) {
-                Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
+        // If somebody has removed it, the old ones stay.
+        fs::symlink_metadata(&self.path)?;
+        let is_free = |number: &u32| !self.old(*number).exists();
+        let last = (1..self.keep).find(is_free).unwrap_or(self.keep);
+        for number in (1..last).rev() {
+            fs::rename(self.old(number), self.old(number + 1))?;
         }
         fs::rename(&self.path, self.old(1))
     }
@@ -247,7 +256,11 @@ fn line_ends(bytes: &[u8]) -> usize {
 
 /// Whether a line, or the beginning of one, may be one of ours.
 fn is_of_a_log(line: &[u8]) -> bool {
-    BEGINS.iter().any(|begin| {
+    begins_with(line, &BEGINS)
+}
+
+fn begins_with(line: &[u8], begins: &[&[u8]]) -> bool {
+    begins.iter().any(|begin| {
         let len = begin.len().min(line.len());
         begin[..len] == line[..len]
     })
@@ -372,17 +385,25 @@ mod tests {
         for len in 0..whole.len() {
             fs::write(&path, &whole[..len]).unwrap();
             let mut files = Files::open(&path, None, 1).unwrap();
-            // Without its first line, another is begun.
-            let expected = whole[..len]
-                .iter()
-                .rposition(|byte| *byte == b'\n')
-                .map(|at| at + 1);
+            // Without its first line, another is begun; without a line end, the line gets one.
+            let lacks_its_end = whole[len] == b'\n';
+            let expected = match lacks_its_end {
+                true => Some(len + 1),
+                false => whole[..len]
+                    .iter()
+                    .rposition(|byte| *byte == b'\n')
+                    .map(|at| at + 1),
+            };
             let now = fs::read(&path).unwrap();
             match expected {
                 Some(expected) => assert_eq!(now, whole[..expected], "{len}"),
                 None => assert!(now.starts_with(BEGINS[0]) && now.ends_with(b"\n")),
             }
-            assert_eq!(is_known(&mut files, 1, 1), len >= last, "{len}");
+            assert_eq!(
+                is_known(&mut files, 1, 1),
+                len + 1 >= last && len + 1 < whole.len(),
+                "{len}"
+            );
         }
     }
 
@@ -414,6 +435,41 @@ mod tests {
     }
 
     #[test]
+    fn all_old_files_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut files = Files::open(&path, Some(2000), u32::MAX).unwrap();
+        for number in 1..200 {
+            append(&mut files, 1, number);
+        }
+        drop(files);
+        let count = fs::read_dir(folder.path()).unwrap().count();
+        assert!(count > 10, "{count}");
+        for number in 1..count {
+            let old = folder.path().join(format!("log.{number}"));
+            assert!(old.exists(), "{number} of {count}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn old_files_stay_if_somebody_removes_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut files = Files::open(&path, Some(2000), 3).unwrap();
+        for number in 1..100 {
+            append(&mut files, 1, number);
+        }
+        fs::remove_file(&path).unwrap();
+        for number in 100..200 {
+            append(&mut files, 1, number);
+        }
+        for number in 1..=3 {
+            assert!(folder.path().join(format!("log.{number}")).exists());
+        }
+    }
+
+    #[test]
     fn other_files_are_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("thesis.txt");
@@ -422,6 +478,9 @@ mod tests {
             "a thesis\n",
             "{\"a\":1}\n",
             "{\"client\":\"1\"}\nhalf",
+            // As a line of ours may begin, but as no file of ours.
+            "{\"time\":\"noon\"}",
+            "{\"client\":\"some",
         ] {
             fs::write(&path, text).unwrap();
             let failure = Files::open(&path, None, 1).err().unwrap();
