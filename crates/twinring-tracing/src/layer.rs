@@ -10,7 +10,7 @@ use tracing_core::{Event, Subscriber};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::record::{Body, MAX_RECORD, Members};
+use crate::record::{Body, MAX_RECORD, MAX_TEXTS, Members};
 use crate::shared::Shared;
 
 /// Sends each event to the collector, with the fields of the spans that it is in; made by [`Log::layer`](crate::Log::layer).
@@ -58,23 +58,19 @@ fn with_scratch(f: impl FnOnce(&mut Scratch)) {
     });
 }
 
-/// A span's name and fields, as members of an object.
+/// A span's name and fields, each as a member of an object.
 struct SpanText {
-    members: Vec<u8>,
+    name: Vec<u8>,
+    /// By name. One that is recorded again takes the place of what was there.
+    fields: Vec<(&'static str, Vec<u8>)>,
     cut: bool,
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for Layer {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         let Some(span) = ctx.span(id) else { return };
-        let mut text = SpanText {
-            members: Vec::new(),
-            cut: false,
-        };
-        text.add(|members| {
-            members.text("name", span.name());
-            attributes.record(&mut Fields::new(members, None));
-        });
+        let mut text = SpanText::new(span.name());
+        attributes.record(&mut text);
         span.extensions_mut().replace(text);
     }
 
@@ -83,7 +79,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for La
         // Taken out: a value that is shown may log, which looks at it.
         let text = span.extensions_mut().remove::<SpanText>();
         if let Some(mut text) = text {
-            text.add(|members| values.record(&mut Fields::new(members, None)));
+            values.record(&mut text);
             span.extensions_mut().replace(text);
         }
     }
@@ -113,7 +109,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for La
                 if let Some(text) = span.extensions().get::<SpanText>() {
                     let comma: &[u8] = if spans.is_empty() { b"{" } else { b",{" };
                     spans.extend_from_slice(comma);
-                    spans.extend_from_slice(&text.members);
+                    spans.extend_from_slice(&text.name);
+                    for (_, member) in &text.fields {
+                        spans.push(b',');
+                        spans.extend_from_slice(member);
+                    }
                     spans.push(b'}');
                     cut |= text.cut;
                 }
@@ -131,13 +131,63 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for La
 }
 
 impl SpanText {
-    fn add(&mut self, add: impl FnOnce(&mut Members<'_>)) {
-        let mut members = Members {
-            out: &mut self.members,
-            cut: self.cut,
+    fn new(name: &str) -> SpanText {
+        let mut text = SpanText {
+            name: Vec::new(),
+            fields: Vec::new(),
+            cut: false,
         };
-        add(&mut members);
-        self.cut = members.cut;
+        let mut members = Members {
+            out: &mut text.name,
+            cut: false,
+        };
+        members.text("name", name);
+        text
+    }
+
+    /// `write` writes this field alone.
+    fn put(&mut self, field: &Field, write: impl FnOnce(&mut Fields<'_, '_>)) {
+        let mut member = Vec::new();
+        let mut members = Members {
+            out: &mut member,
+            cut: false,
+        };
+        write(&mut Fields::new(&mut members, None));
+        self.cut |= members.cut;
+        if field.name() == "name" {
+            // The span's own comes first.
+            member.splice(1..1, *b"field.");
+        }
+        let old = self
+            .fields
+            .iter()
+            .position(|(name, _)| *name == field.name());
+        let others: usize = self.fields.iter().map(|(_, member)| member.len()).sum();
+        let others = others - old.map_or(0, |old| self.fields[old].1.len());
+        match old {
+            _ if others + member.len() > MAX_TEXTS => self.cut = true,
+            Some(old) => self.fields[old].1 = member,
+            None => self.fields.push((field.name(), member)),
+        }
+    }
+}
+
+macro_rules! put_each {
+    ($($method:ident: $value:ty;)+) => {$(
+        fn $method(&mut self, field: &Field, value: $value) {
+            self.put(field, |fields| fields.$method(field, value));
+        }
+    )+};
+}
+
+impl Visit for SpanText {
+    put_each! {
+        record_debug: &dyn Debug;
+        record_str: &str;
+        record_bool: bool;
+        record_i64: i64;
+        record_u64: u64;
+        record_f64: f64;
     }
 }
 

@@ -133,7 +133,8 @@ impl Log {
         Logger::new(self.shared.clone())
     }
 
-    /// Waits until a collector has taken all that was logged before this call, at most for `timeout`. Returns whether it has.
+    /// Waits until a collector has taken all that was logged before this call, at most for `timeout`. Returns whether it has. While
+    /// records are buffered, and other threads go on logging, it waits for theirs as well.
     ///
     /// ```
     /// # use std::time::Duration;

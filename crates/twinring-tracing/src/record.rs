@@ -14,7 +14,7 @@ use std::time::SystemTime;
 pub const MAX_RECORD: usize = 16 << 10;
 
 /// What is left for names, numbers and brackets, of which the longest are cut by themselves.
-const MAX_TEXTS: usize = MAX_RECORD - 4096;
+pub(crate) const MAX_TEXTS: usize = MAX_RECORD - 4096;
 const MAX_NAME: usize = 512;
 
 /// What stands before a body.

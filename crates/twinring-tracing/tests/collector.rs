@@ -55,6 +55,24 @@ fn events_and_spans() {
 }
 
 #[test]
+fn a_span_is_recorded_again_and_again() {
+    let name = unique_name();
+    let log = Log::open(&name).unwrap();
+    with(&log, || {
+        let span = tracing::info_span!("copy", name = "a file", done = 0);
+        for done in 0..5000 {
+            span.record("done", done);
+        }
+        span.in_scope(|| tracing::info!("so far"));
+    });
+    let host = host(&name);
+    let record = next(&meet(&host));
+    let spans = serde_json::json!([{"name": "copy", "field.name": "a file", "done": 4999}]);
+    assert_eq!(record["spans"], spans);
+    assert_eq!(record["cut"], Value::Null);
+}
+
+#[test]
 fn the_crate_log() {
     let name = unique_name();
     let log = Log::open(&name).unwrap();

@@ -25,6 +25,7 @@ use twinring::{Access, Link, Listener};
 use crate::access::{self, parse_access};
 use crate::exit::Failure;
 use crate::interrupt;
+use crate::os::raise_limit_of_files;
 use crate::report::say;
 use crate::session::interrupted;
 use crate::size::parse_size;
@@ -173,6 +174,8 @@ pub(crate) fn run(args: &LogArgs) -> Result<(), Failure> {
 }
 
 fn listen(args: &LogArgs, name: &str) -> Result<Listener, Failure> {
+    // Each client takes some.
+    raise_limit_of_files();
     let builder = Link::host(name)
         .ring_capacity(args.ring_capacity)
         .max_message(record::MAX_MESSAGE)

@@ -7,6 +7,7 @@
 //! * `Group`: a program and the processes that it starts, which are not interrupted with this one. `spawn(Command)`;
 //!   `pipes()`, its standard input and output, once; `has_ended()`, the program itself; `ask(Signal)` asks all to end,
 //!   if the system can; `kill()` ends all; `wait()` for the program.
+//! * `raise_limit_of_files()`: as many files may be open as the system lets this process have.
 //! * `exit_code(ExitStatus) -> i32`: as a shell shows it.
 //! * `input_waits() -> Option<bool>`: whether standard input has something to read, or its end; `None` if the
 //!   system does not tell.

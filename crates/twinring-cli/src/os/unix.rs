@@ -8,7 +8,9 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{
+    Pid, Resource, WaitId, WaitIdOptions, getrlimit, kill_process_group, setrlimit, waitid,
+};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -17,6 +19,13 @@ use super::Signal;
 
 pub(crate) const CONSOLE_TAKES_TEXT_ONLY: bool = false;
 pub(crate) const WINDOWS_NAMES: bool = false;
+
+pub(crate) fn raise_limit_of_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Else it has fewer clients.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
 
 pub(crate) fn watch_signals(on_signal: impl Fn(Signal) + Send + 'static) -> io::Result<()> {
     let ignored = ignored();

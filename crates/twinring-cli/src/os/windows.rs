@@ -15,6 +15,9 @@ pub(crate) const WINDOWS_NAMES: bool = true;
 /// As on Unix when a terminal interrupts.
 const SIGINT: Signal = 2;
 
+/// There is none.
+pub(crate) fn raise_limit_of_files() {}
+
 pub(crate) fn watch_signals(on_signal: impl Fn(Signal) + Send + 'static) -> io::Result<()> {
     ctrlc::set_handler(move || on_signal(SIGINT)).map_err(io::Error::other)
 }
