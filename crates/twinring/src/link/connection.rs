@@ -329,7 +329,7 @@ impl Connection {
 
     /// Says how far this side is, in at most [`MAX_CHECKPOINT_LEN`](crate::MAX_CHECKPOINT_LEN) bytes, which replace those of the
     /// call before. The peer reads them by [`peer_checkpoint`](Connection::peer_checkpoint), also after this process has been killed:
-    /// the last that were set by then, never a mixture. Costs some 20 ns, never waits, and wakes nobody: what the peer
+    /// the last that were set by then, never a mixture. Costs some 50 ns, never waits, and wakes nobody: what the peer
     /// is to notice at once is a message. With a message it is not one step: what was done between the two is done again.
     ///
     /// # Errors
