@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::{
     Child, LIMIT, Parent, Place, Side, Watchdog, amount, block_on, check, connected, ended,
-    message, peers, rounds, when_ready,
+    message, peers, rounds, until, when_ready,
 };
 use twinring::{Connection, Doorbell, Interest, Link, Result, Timeout, Wait};
 
@@ -193,12 +193,15 @@ fn tasks_are_woken_by_whom_they_ask() {
         }
         let doorbell = guest.doorbell(Interest::Recv);
         let now = guest.within(Timeout::Now);
+        let asked = AtomicBool::new(false);
         thread::scope(|scope| {
             let task = match round % 3 {
                 0 => scope.spawn(|| {
                     block_on(poll_fn(|task| match now.recv() {
                         Err(e) if e.is_timeout() => {
-                            ready!(doorbell.poll_ready(Interest::Recv, task));
+                            let ready = doorbell.poll_ready(Interest::Recv, task);
+                            asked.store(true, Ordering::Relaxed);
+                            ready!(ready);
                             Poll::Ready(now.recv())
                         }
                         done => Poll::Ready(done),
@@ -207,6 +210,9 @@ fn tasks_are_woken_by_whom_they_ask() {
                 }),
                 _ => scope.spawn(|| block_on(when_ready()).0),
             };
+            if round % 3 == 0 {
+                until("it is asked", || asked.load(Ordering::Relaxed));
+            }
             thread::sleep(Duration::from_millis(5));
             host.send(b"hello").unwrap();
             if round % 3 == 0 {

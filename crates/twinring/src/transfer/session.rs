@@ -5,7 +5,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::checkpoint::Checkpoints;
 use super::net;
@@ -72,6 +72,8 @@ pub(crate) struct Session {
     has_tasks: AtomicBool,
     /// Who listens for tasks that wait for data, and for those that wait for room.
     listeners: [Listeners; 2],
+    /// Held while the driver takes a ring back, and while the program begins to listen: what comes after that is the program's.
+    hearing: [Mutex<()>; 2],
     /// Threads that sleep on a doorbell, or are about to: for data, and for room.
     sleepers: [AtomicU32; 2],
     driver: Arc<dyn NotifyDriver>,
@@ -186,6 +188,7 @@ impl Session {
             sending_tasks: Wakers::default(),
             has_tasks: AtomicBool::new(false),
             listeners: Default::default(),
+            hearing: Default::default(),
             sleepers: Default::default(),
             driver: driver.of_connection(id),
             end: OnceLock::new(),
@@ -313,7 +316,11 @@ impl Session {
 
     /// The program listens to a doorbell, in the driver's place. Tasks that need the driver all the same ask it again.
     pub(crate) fn begin_to_listen(&self, what: Awaited) {
-        if self.listeners[what as usize].begin() {
+        let driver_listened = {
+            let _hearing = self.hearing(what);
+            self.listeners[what as usize].begin()
+        };
+        if driver_listened {
             self.notify_driver();
             self.tasks(what).wake();
         }
@@ -339,12 +346,23 @@ impl Session {
     /// The peer has rung, and the driver has heard it. Threads that sleep on the doorbell are to hear it too, and the program
     /// if it has begun to listen meanwhile.
     pub(crate) fn rung(&self, what: Awaited) {
-        self.pass_on(what, self.listeners[what as usize].is_programs());
+        {
+            let _hearing = self.hearing(what);
+            self.pass_on(what, self.listeners[what as usize].is_programs());
+        }
+        self.tasks(what).wake();
     }
 
     /// The peer has rung, and the program has heard it.
     pub(crate) fn heard(&self, what: Awaited) {
         self.pass_on(what, false);
+        self.tasks(what).wake();
+    }
+
+    fn hearing(&self, what: Awaited) -> MutexGuard<'_, ()> {
+        // Nothing can panic while it is held.
+        let hearing = self.hearing[what as usize].lock();
+        hearing.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pass_on(&self, what: Awaited, others: bool) {
@@ -353,7 +371,6 @@ impl Session {
             Awaited::Data => self.doorbells.heard_data(others),
             Awaited::Room => self.doorbells.heard_space(others),
         }
-        self.tasks(what).wake();
     }
 
     /// A thread of ours is about to announce that it waits for `what`, and to sleep; to be passed to
