@@ -4,9 +4,8 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
 
-use super::duplex::Duplex;
 use crate::error::{Error, ErrorKind, Result};
-use crate::segment::{MAX_CHECKPOINT, Stored};
+use crate::segment::{MAX_CHECKPOINT, Segment, Side, Stored};
 
 /// The longest checkpoint in bytes: [`Connection::set_checkpoint`](crate::Connection::set_checkpoint).
 pub const MAX_CHECKPOINT_LEN: usize = MAX_CHECKPOINT;
@@ -63,9 +62,9 @@ pub(crate) struct Checkpoints {
     reading: Mutex<()>,
 }
 
-impl Duplex {
-    pub(crate) fn set_checkpoint(&self, checkpoint: &[u8]) -> Result<()> {
-        self.link.check_forked()?;
+impl Checkpoints {
+    /// Sets that of this `side`.
+    pub(crate) fn set(&self, segment: &Segment, side: Side, checkpoint: &[u8]) -> Result<()> {
         let len = checkpoint.len();
         if len > MAX_CHECKPOINT {
             return Err(Error::new(
@@ -73,34 +72,25 @@ impl Duplex {
                 format!("the checkpoint has {len} bytes; the longest has {MAX_CHECKPOINT}"),
             ));
         }
-        let session = &self.session;
-        if let Some(ended) = session.end() {
-            return Err(self.link.named(Error::ended(ended.sending.clone())));
-        }
         let mut bytes = [0; MAX_CHECKPOINT];
         bytes[..len].copy_from_slice(checkpoint);
         // Nothing can panic while it is held.
-        let set = &session.checkpoints.set;
-        let mut number = set.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut number = self.set.lock().unwrap_or_else(PoisonError::into_inner);
         *number += 1;
         let stored = Stored {
             number: *number,
             len,
             bytes,
         };
-        session.segment().set_checkpoint(session.side(), &stored);
+        segment.set_checkpoint(side, &stored);
         Ok(())
     }
 
-    pub(crate) fn peer_checkpoint(&self) -> Option<Checkpoint> {
-        // A child has nothing mapped there.
-        if self.link.is_forked() {
-            return None;
-        }
-        let session = &self.session;
-        let reading = &session.checkpoints.reading;
-        let _reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
-        let stored = session.segment().checkpoint(session.side().opposite());
+    /// That of the other `side`.
+    pub(crate) fn get(&self, segment: &Segment, side: Side) -> Option<Checkpoint> {
+        let reading = self.reading.lock();
+        let _reading = reading.unwrap_or_else(PoisonError::into_inner);
+        let stored = segment.checkpoint(side);
         (stored.number != 0).then_some(Checkpoint(stored))
     }
 }

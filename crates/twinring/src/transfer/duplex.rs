@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::checkpoint::Checkpoint;
 use super::inbox::Inbox;
 use super::link_state::LinkState;
 use super::outbox::Outbox;
@@ -55,6 +56,30 @@ impl Duplex {
             Some(End::Stopped { .. }) if self.session.has_taken_all() => Ok(()),
             Some(end) => Err(self.link.named(Error::ended(end.clone()))),
         }
+    }
+
+    /// Says how far this side is.
+    pub(crate) fn set_checkpoint(&self, checkpoint: &[u8]) -> Result<()> {
+        self.link.check_forked()?;
+        let session = &self.session;
+        match session.end() {
+            None => session
+                .checkpoints
+                .set(session.segment(), session.side(), checkpoint),
+            Some(ended) => Err(Error::ended(ended.sending.clone())),
+        }
+        .map_err(|e| self.link.named(e))
+    }
+
+    /// How far the peer is, or was.
+    pub(crate) fn peer_checkpoint(&self) -> Option<Checkpoint> {
+        // A child has nothing mapped there.
+        if self.link.is_forked() {
+            return None;
+        }
+        let session = &self.session;
+        let peer = session.side().opposite();
+        session.checkpoints.get(session.segment(), peer)
     }
 
     /// Wants no more than what is there.
