@@ -176,7 +176,12 @@ impl OwnedReadHalf {
             &self.pace,
             &mut self.waiting,
             || now.recv_in_place(),
-            |task| self.listening.poll_ready(now, Interest::Recv, task),
+            |task| {
+                let interest = Interest::Recv;
+                let ask = |task: &mut Context<'_>| now.poll_ready(interest, task);
+                self.listening
+                    .poll_ready(interest, task, || now.doorbell(interest), ask)
+            },
         )
     }
 }
@@ -237,7 +242,12 @@ impl OwnedWriteHalf {
                 &self.pace,
                 &mut self.waiting,
                 || now.send_vectored(&message),
-                |task| { self.listening.poll_ready(now, Interest::Send(len), task) },
+                |task| {
+                    let interest = Interest::Send(len);
+                    let ask = |task: &mut Context<'_>| now.poll_ready(interest, task);
+                    self.listening
+                        .poll_ready(interest, task, || now.doorbell(interest), ask)
+                },
             ));
             match sent {
                 Ok(()) => return Poll::Ready(Ok(len)),

@@ -74,7 +74,7 @@ impl Connection {
         call: impl FnMut() -> Result<T>,
     ) -> Poll<Result<T>> {
         poll_call(task, &self.waits.recv, waiting, call, |task| {
-            self.waits.data.poll_ready(&self.now, Interest::Recv, task)
+            self.poll_ready(&self.waits.data, Interest::Recv, task)
         })
     }
 
@@ -86,10 +86,19 @@ impl Connection {
         call: impl FnMut() -> Result<T>,
     ) -> Poll<Result<T>> {
         poll_call(task, &self.waits.send, waiting, call, |task| {
-            self.waits
-                .room
-                .poll_ready(&self.now, Interest::Send(len), task)
+            self.poll_ready(&self.waits.room, Interest::Send(len), task)
         })
+    }
+
+    fn poll_ready(
+        &self,
+        listening: &Listening,
+        interest: Interest,
+        task: &mut Context<'_>,
+    ) -> Poll<()> {
+        let now = &self.now;
+        let ask = |task: &mut Context<'_>| now.poll_ready(interest, task);
+        listening.poll_ready(interest, task, || now.doorbell(interest), ask)
     }
 
     /// Receives what one call gives, once there is something.
@@ -270,7 +279,7 @@ impl Connection {
                 &self.waits.flush,
                 &mut waiting,
                 || self.now.flush(),
-                |task| self.waits.room.poll_ready(&self.now, Interest::Flush, task),
+                |task| self.poll_ready(&self.waits.room, Interest::Flush, task),
             )
         })
         .await

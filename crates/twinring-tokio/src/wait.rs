@@ -7,31 +7,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tokio::task::{coop, yield_now};
-use twinring::{Connection, Doorbell, Interest, RecvHalf, Result, SendHalf};
+use twinring::Result;
 
 use super::pace::{CROWDED, FEW_LOOKS, GLANCE, MANY_LOOKS, Pace};
-
-/// What can be waited for.
-pub(crate) trait Waitable {
-    fn poll_ready(&self, interest: Interest, task: &mut Context<'_>) -> Poll<()>;
-    fn doorbell(&self, interest: Interest) -> Doorbell;
-}
-
-macro_rules! waitable {
-    ($($handle:ident),+) => {$(
-        impl Waitable for $handle {
-            fn poll_ready(&self, interest: Interest, task: &mut Context<'_>) -> Poll<()> {
-                self.poll_ready(interest, task)
-            }
-
-            fn doorbell(&self, interest: Interest) -> Doorbell {
-                self.doorbell(interest)
-            }
-        }
-    )+};
-}
-
-waitable!(Connection, RecvHalf, SendHalf);
 
 /// One wait of one task.
 #[derive(Debug, Default)]

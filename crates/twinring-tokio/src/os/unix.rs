@@ -12,8 +12,6 @@ use tokio::runtime::{self, Handle};
 use tokio::task::coop::unconstrained;
 use twinring::{Doorbell, Interest};
 
-use crate::wait::Waitable;
-
 #[derive(Debug, Default)]
 pub(crate) struct Listening(Mutex<ListenedBy>);
 
@@ -46,16 +44,17 @@ impl Listening {
 
     pub(crate) fn poll_ready(
         &self,
-        handle: &impl Waitable,
         interest: Interest,
         task: &mut Context<'_>,
+        doorbell: impl FnOnce() -> Doorbell,
+        ask: impl FnOnce(&mut Context<'_>) -> Poll<()>,
     ) -> Poll<()> {
-        match self.registered(|| handle.doorbell(interest)) {
+        match self.registered(doorbell) {
             Some(registered) => {
                 let doorbell = registered.doorbell.get_ref();
                 doorbell.poll_ready(interest, task)
             }
-            None => handle.poll_ready(interest, task),
+            None => ask(task),
         }
     }
 

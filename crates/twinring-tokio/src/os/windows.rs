@@ -2,9 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use twinring::Interest;
-
-use crate::wait::Waitable;
+use twinring::{Doorbell, Interest};
 
 #[derive(Debug, Default)]
 pub(crate) struct Listening {}
@@ -12,10 +10,11 @@ pub(crate) struct Listening {}
 impl Listening {
     pub(crate) fn poll_ready(
         &self,
-        handle: &impl Waitable,
-        interest: Interest,
+        _interest: Interest,
         task: &mut Context<'_>,
+        _doorbell: impl FnOnce() -> Doorbell,
+        ask: impl FnOnce(&mut Context<'_>) -> Poll<()>,
     ) -> Poll<()> {
-        handle.poll_ready(interest, task)
+        ask(task)
     }
 }
