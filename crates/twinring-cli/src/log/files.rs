@@ -451,7 +451,6 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
     #[test]
     fn old_files_stay_if_somebody_removes_the_file() {
         let folder = tempfile::tempdir().unwrap();
