@@ -262,11 +262,17 @@ fn tasks_and_threads_send_side_by_side() {
     send_side_by_side();
 }
 
-fn send_side_by_side() {
+/// The two ends of a connection with rings of 64 KiB, and their links.
+fn with_small_rings() -> ([Link; 2], Connection, Connection) {
     let place = Place::new();
     let link = place.host().ring_capacity(64 * 1024).open().unwrap();
     let guest = place.guest().open().unwrap();
     let (sender, receiver) = (connected(&guest), connected(&link));
+    ([link, guest], sender, receiver)
+}
+
+fn send_side_by_side() {
+    let (_links, sender, receiver) = with_small_rings();
     let count = rounds(amount(500, 5000), 500);
     thread::scope(|scope| {
         for (kind, len) in [(0, 100), (1, 100), (0, 40_000), (1, 40_000)] {
@@ -292,10 +298,8 @@ fn send_side_by_side() {
 #[test]
 fn a_task_that_is_ready_beside_one_that_waits() {
     let _watchdog = Watchdog::new(120);
-    let place = Place::new();
-    let link = place.host().ring_capacity(64 * 1024).open().unwrap();
-    let guest = place.guest().open().unwrap();
-    let (sender, receiver) = (&connected(&guest), connected(&link));
+    let (_links, sender, receiver) = with_small_rings();
+    let sender = &sender;
     let needs = |len| poll_fn(move |task| sender.poll_ready(Interest::Send(len), task));
     for _ in 0..10 {
         for _ in 0..3 {
@@ -318,10 +322,7 @@ fn a_task_that_is_ready_beside_one_that_waits() {
 #[test]
 fn a_large_message_behind_another() {
     let _watchdog = Watchdog::new(60);
-    let place = Place::new();
-    let link = place.host().ring_capacity(64 * 1024).open().unwrap();
-    let guest = place.guest().open().unwrap();
-    let (sender, receiver) = (connected(&guest), connected(&link));
+    let (_links, sender, receiver) = with_small_rings();
     let mut stream = sender.send_stream().unwrap();
     stream.write_all(b"first").unwrap();
     thread::scope(|scope| {

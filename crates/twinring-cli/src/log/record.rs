@@ -148,6 +148,15 @@ mod tests {
         assert_eq!(line, format!("{expected}\n"));
     }
 
+    /// All that Unicode has (Bidi_Control).
+    #[test]
+    fn marks_of_direction_are_escaped() {
+        for mark in "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}".chars() {
+            let line = line(GOOD.replace("\"m\"", &format!("\"{mark}\"")).as_bytes());
+            assert!(line.contains(&format!("\"\\u{:04x}\"", u32::from(mark))), "{line}");
+        }
+    }
+
     #[test]
     fn what_is_no_record_is_its_message() {
         for bad in [
