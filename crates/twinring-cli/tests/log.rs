@@ -11,6 +11,8 @@ mod reading;
 mod records;
 
 use std::fs;
+#[cfg(target_os = "linux")]
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -101,6 +103,27 @@ fn committed_records_survive_the_application() {
     });
     collector.killed();
     Records::read(&place).are_exact();
+}
+
+/// As many clients as the system allows, whatever the shell's own limit is.
+#[cfg(target_os = "linux")]
+#[test]
+fn it_raises_its_limit_of_files() {
+    let place = Place::new();
+    let script = "ulimit -S -n 64 && exec \"$0\" log \"$1\"";
+    let args = ["-c", script, env!("CARGO_BIN_EXE_twinring"), &place.name];
+    let collector = Running::start(place.prepared(Command::new("sh"), args));
+    collector.says("waiting for applications");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", collector.child.id())).unwrap();
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    let [.., soft, hard, _] = files.split_whitespace().collect::<Vec<_>>()[..] else {
+        panic!("{files}")
+    };
+    assert_ne!(soft, "64");
+    assert_eq!(soft, hard);
 }
 
 /// Programs that end before they can have met the collector that is there.
