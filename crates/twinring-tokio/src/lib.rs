@@ -2,8 +2,9 @@
 //!
 //! Nothing here has a thread or a reactor of its own. On Linux and macOS the runtime's reactor listens to a connection
 //! once a task has waited for it, until its last clone is dropped, so the runtime needs `enable_io` there (`#[tokio::main]`
-//! and `enable_all` do it), or the wait panics, as those of tokio's sockets do. On Windows, in other executors, and in the tasks of
-//! a second runtime, `twinring`'s thread wakes them. Opening, options and ends are the library's; this crate makes its calls awaitable.
+//! and `enable_all` do it), or the wait panics, as those of tokio's sockets do. On Windows, in other executors, and in
+//! a second runtime, `twinring`'s thread wakes the tasks. Opening, options and ends are the library's; this crate makes its calls
+//! awaitable.
 //!
 //! ```
 //! use twinring_tokio::{Link, Listener, Result};

@@ -59,9 +59,9 @@ use crate::shared::Shared;
 
 /// What a program logs, on its way to the collector of one name. Made by [`Log::open`] or [`Log::builder`].
 ///
-/// When it is dropped, it waits until the collector has written everything, at most
-/// [`Builder::linger`] and not at all if there has been none, for which it gives one 100 ms from when it was opened; then it closes. Layers and loggers that are left do nothing any
-/// more. So keep it until the end of `main`. A program that ends without dropping it, as by
+/// When it is dropped, it waits until the collector has written everything, at most [`Builder::linger`], and then closes. If there
+/// has been no collector it does not wait, but gives one 100 ms from its opening to come. Layers and loggers that are left do
+/// nothing any more. So keep it until the end of `main`. A program that ends without dropping it, as by
 /// [`exit`](std::process::exit), loses what is still buffered, but nothing that is committed.
 pub struct Log {
     shared: Arc<Shared>,
