@@ -85,8 +85,18 @@ impl Connection {
         waiting: &mut Waiting,
         call: impl FnMut() -> Result<T>,
     ) -> Poll<Result<T>> {
+        self.poll_room(Interest::Send(len), task, waiting, call)
+    }
+
+    fn poll_room<T>(
+        &self,
+        interest: Interest,
+        task: &mut Context<'_>,
+        waiting: &mut Waiting,
+        call: impl FnMut() -> Result<T>,
+    ) -> Poll<Result<T>> {
         poll_call(task, &self.waits.send, waiting, call, |task| {
-            self.poll_ready(&self.waits.room, Interest::Send(len), task)
+            self.poll_ready(&self.waits.room, interest, task)
         })
     }
 
@@ -135,6 +145,41 @@ impl Connection {
         let mut waiting = Waiting::default();
         poll_fn(|task| self.poll_send(message.len(), task, &mut waiting, || self.now.send(message)))
             .await
+    }
+
+    /// Sends one message with handles, waiting for room; otherwise as [`twinring::Connection::send_with_handles`]. They are gone from
+    /// the list once it is committed.
+    ///
+    /// # Errors
+    /// As [`twinring::Connection::send_with_handles`].
+    ///
+    /// # Cancel safety
+    /// If it is dropped before it is done, nothing has been sent, and the handles are in the list.
+    ///
+    /// ```
+    /// # use std::{fs::File, time::Duration};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> twinring::Result<()> {
+    /// # let name = twinring::testing::unique_name();
+    /// # let host = twinring::Link::host(&name).max_handles(1).open()?;
+    /// # let guest = twinring::Link::guest(&name).max_handles(1).open()?;
+    /// # let one = twinring_tokio::Connection::from(guest.within(Duration::from_secs(5)).next()?);
+    /// # let other = twinring_tokio::Connection::from(host.within(Duration::from_secs(5)).next()?);
+    /// let file = File::open(std::env::current_exe().unwrap()).unwrap();
+    /// one.send_with_handles(b"a file", &mut vec![file.into()]).await?;
+    /// let (message, handles) = other.recv_with_handles().await?.unwrap();
+    /// assert_eq!((&message[..], handles.len()), (&b"a file"[..], 1));
+    /// # Ok(()) }
+    /// ```
+    pub async fn send_with_handles(
+        &self,
+        message: &[u8],
+        handles: &mut Vec<twinring::Handle>,
+    ) -> Result<()> {
+        let mut waiting = Waiting::default();
+        let interest = Interest::SendWithHandles(message.len(), handles.len());
+        let mut send = || self.now.send_with_handles(message, handles);
+        poll_fn(|task| self.poll_room(interest, task, &mut waiting, &mut send)).await
     }
 
     /// Sends messages one after the other: waits until there is room for the first, then sends as many as there is room
@@ -188,6 +233,17 @@ impl Connection {
     /// ```
     pub async fn recv(&self) -> Result<Option<Vec<u8>>> {
         self.receive(twinring::Connection::recv).await
+    }
+
+    /// Receives the next message and the handles that came with it, as [`twinring::Connection::recv_with_handles`] does.
+    ///
+    /// # Errors
+    /// As [`twinring::Connection::recv_with_handles`].
+    ///
+    /// # Cancel safety
+    /// If it is dropped before it is done, nothing has been taken.
+    pub async fn recv_with_handles(&self) -> Result<Option<(Vec<u8>, Vec<twinring::Handle>)>> {
+        self.receive(twinring::Connection::recv_with_handles).await
     }
 
     /// Like [`recv`](Connection::recv), but into the caller's buffer, which is cleared and keeps its memory. Returns the

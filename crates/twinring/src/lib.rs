@@ -43,7 +43,7 @@
 //! frame/     writer                 reader           messages ⇄ frames
 //! ring/      producer               consumer         positions and memory orderings
 //! segment/            layout                         one memory, two rings
-//! os/        memory  event  process  endpoint        everything that differs between systems
+//! os/        memory  event  process  endpoint  handles  everything that differs between systems
 //! ```
 //!
 //! `driver/` finds the peer and notices when it goes; `handshake/` has the state machines for it.
@@ -57,6 +57,7 @@
 //! | no extra copy | [`reserve`](Connection::reserve), fill, [`commit`](Reservation::commit) | [`recv_in_place`](Connection::recv_in_place) |
 //! | many small messages at once | [`send_batch`](Connection::send_batch) | [`recv_batch`](Connection::recv_batch) |
 //! | one message of any length in little memory | [`send_stream`](Connection::send_stream) | [`recv_stream`](Connection::recv_stream) |
+//! | to hand over a file, a socket, the end of a link | [`send_with_handles`](Connection::send_with_handles) | [`recv_with_handles`](Connection::recv_with_handles) |
 //! | to know what was done | [`flush`](Connection::flush), [`taken`](Connection::taken), [`take_unread`](Connection::take_unread) | [`Batch::take`] |
 //! | to know how far the other side was | [`set_checkpoint`](Connection::set_checkpoint) | [`peer_checkpoint`](Connection::peer_checkpoint) |
 //! | to await any of them | [`poll_ready`](Connection::poll_ready) | [`poll_ready`](Connection::poll_ready) |
@@ -177,9 +178,10 @@ pub use self::os::faults;
 pub use self::{
     error::{By, End, Error, ErrorKind, Result},
     link::{
-        Batch, Builder, Connection, Connections, Doorbell, Link, Listener, RecvHalf, RecvStream,
-        Reservation, SendHalf, SendStream, Status, Unread, View, WaitSet,
+        Batch, Builder, Connection, Connections, Doorbell, Link, LinkEnd, Listener, RecvHalf,
+        RecvStream, Reservation, SendHalf, SendStream, Status, Unread, View, WaitSet,
     },
+    os::handles::{Handle, HandleKind, MAX_HANDLES},
     os::process::{Access, Group, Integrity, ParseGroupError, ParseUserError, Peer, User},
     transfer::{
         Checkpoint, DEFAULT_CLIENT_RING_CAPACITY, DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_CLIENTS,

@@ -9,6 +9,7 @@ use super::core::Core;
 use super::notices::{Change, Notice};
 use crate::error::{End, Error, ErrorKind};
 use crate::os::event::{Deadline, LocalEvent, wait};
+use crate::os::handles::Handle;
 use crate::transfer::{News, OnError, Owner, Share};
 
 /// How long to pause after the system has refused to let the thread wait.
@@ -20,8 +21,8 @@ const MESSAGE_BUFFER_MAX: usize = 64 * 1024 * 1024;
 /// A callback of the program's that is told of what happened.
 pub(crate) type Callback<T> = Box<dyn FnMut(&T) + Send>;
 
-/// A callback that gets a message, and the handle of the connection that it came on.
-pub(crate) type OnMessage<C> = Box<dyn FnMut(&C, &[u8]) + Send>;
+/// A callback that gets a message, the handle of the connection that it came on, and the handles that came with it.
+pub(crate) type OnMessage<C> = Box<dyn FnMut(&C, &[u8], Vec<Handle>) + Send>;
 
 /// The program's callbacks. `C` is its handle of a connection.
 pub(crate) struct Callbacks<C> {
@@ -151,9 +152,9 @@ impl<C: From<Arc<Share>>> Teller<'_, C> {
         };
         let duplex = &current.owner.duplex;
         match duplex.inbox.next_news(&mut self.message, self.news) {
-            Ok(News::Message) => {
+            Ok(News::Message(handles)) => {
                 if let Some(f) = &mut callbacks.on_message {
-                    f(&current.handle, &self.message);
+                    f(&current.handle, &self.message, handles);
                 }
                 // One huge message must not keep its memory for ever.
                 self.message.clear();

@@ -11,7 +11,7 @@ use crate::error::{By, End, Result};
 use crate::os::event::{Deadline, Poller, Watched};
 use crate::os::process::User;
 use crate::os::system_error;
-use crate::transfer::{Awaited, Duplex, Ended, Owner, Parts, Session};
+use crate::transfer::{Awaited, Duplex, Ended, Owner, Parts, Session, let_go_of_handles};
 
 /// A connection, and what tells the driver that its peer may have gone.
 pub(super) struct PeerWatch {
@@ -123,6 +123,9 @@ impl PeerWatch {
         self.hung_up |= ready.hung_up.contains(&self.number);
         if let Sources::None = self.sources {
             self.hung_up |= self.duplex.session.has_hung_up();
+        }
+        if self.duplex.session.keeps_handles() {
+            let_go_of_handles(&self.duplex);
         }
         if let Stage::Connected = self.stage {
             self.ring_again();

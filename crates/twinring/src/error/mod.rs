@@ -111,6 +111,9 @@ pub enum ErrorKind {
     Held,
     /// There was nothing, or no room, or another thread was busy, until the time was over.
     TimedOut,
+    /// The peer has ended, or let go of the connection, before the handles that a message came with were taken (Windows).
+    /// The message stays.
+    HandlesGone,
     /// The message is longer than the receiver accepts, than fits in one piece, or than the reservation.
     TooLarge,
     /// Another error of the operating system.
@@ -302,6 +305,7 @@ impl From<Error> for io::Error {
             ErrorKind::Full
             | ErrorKind::RuntimeDirectory
             | ErrorKind::OutOfHandles
+            | ErrorKind::HandlesGone
             | ErrorKind::Os => io::ErrorKind::Other,
         };
         io::Error::new(kind, e)

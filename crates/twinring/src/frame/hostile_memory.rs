@@ -279,7 +279,7 @@ impl Connection<'_> {
         let told = self.writer.write(part, &PAYLOAD[..len as usize]);
         if let Ok(Some(_)) = told {
             self.writing_large = match part {
-                Part::Whole => self.writing_large,
+                Part::Whole | Part::WithHandles => self.writing_large,
                 Part::First | Part::Middle => true,
                 Part::Last | Part::Abort => false,
             };
@@ -322,6 +322,7 @@ impl Connection<'_> {
             Ok((Some(Next::Chunk), ..)) => met.chunks += 1,
             Ok((Some(Next::Aborted), ..)) => met.aborts += 1,
             Ok((Some(Next::TooLong), ..)) => met.too_long += 1,
+            Ok((Some(Next::WithHandles), ..)) => unreachable!("none are accepted"),
             Ok((None, ..)) => met.waits += 1,
             Err(_) => {}
         }
@@ -375,6 +376,7 @@ impl Connection<'_> {
                 self.streaming = Streaming::No;
             }
             Ok((Some(Piece::Skipped), ..)) => met.skipped += 1,
+            Ok((Some(Piece::WithHandles), ..)) => unreachable!("none are accepted"),
             Err(_) => {}
         }
         let mut seen = Shown::of(self.lying.seen());

@@ -12,6 +12,8 @@
 //!                    BEGIN, then none any number of times, then END: one large message in chunks
 //!                    ABORT: the large message that was begun is given up; len is 0, or the payload
 //!                    is the cause: code and length of the text, 4 bytes each, and the text
+//!                    BEGIN, END and HANDLES: a whole message, and before it how many handles came with it (8 bytes),
+//!                    and what they are (24 bytes each)
 //!   kind 2, padding: no flags; len reaches to the end of the ring's memory
 //! ```
 //!
@@ -19,8 +21,9 @@
 //!
 //! Between the chunks of a large message there may be whole messages: that is how small messages
 //! overtake it. There is at most one large message at a time. The writer always leaves room for one
-//! more header word, so that an ABORT can be written at any time.
+//! more header word, so that an ABORT can be written at any time. A message with handles does not stand between chunks.
 
+mod handles;
 #[cfg(test)]
 mod hostile_memory;
 mod payload;
@@ -30,6 +33,7 @@ mod tests;
 mod untaken;
 mod writer;
 
+pub(crate) use handles::{encode_handles, handles_len};
 pub(crate) use payload::Payload;
 pub(crate) use reader::{Frame, Next, Piece, Reader};
 pub(crate) use untaken::Untaken;
@@ -49,6 +53,7 @@ const CAUSE_LENS: RangeInclusive<u32> = 8..=8 + MAX_TEXT as u32;
 const BEGIN: u8 = 1;
 const END: u8 = 2;
 const ABORT: u8 = 4;
+const HANDLES: u8 = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -119,6 +124,7 @@ impl Header {
             // before anything of it is sent, and end with one, when there is nothing left to send.
             (Kind::Data, 0) if len > 0 => {}
             (Kind::Data, BEGIN | END) => {}
+            (Kind::Data, f) if f == BEGIN | END | HANDLES => {}
             _ => return Err(Fault::Peer("a frame has flags that do not go together")),
         }
         if u64::from(len) > longest {

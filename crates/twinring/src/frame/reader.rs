@@ -1,14 +1,18 @@
 //! Takes messages out of the ring.
 
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{ABORT, BEGIN, END, HEADER, Header, Kind, max_claim};
+use super::handles::split_handles;
+use super::{ABORT, BEGIN, END, HANDLES, HEADER, Header, Kind, max_claim};
+use crate::os::handles::HandleEntry;
 use crate::ring::{Consumer, Fault, Kept, Wake};
 use crate::segment::layout::SENDING_OPEN;
 use crate::segment::{Cause, RingMemory, Span};
 
 const WHOLE: u8 = BEGIN | END;
+const WITH_HANDLES: u8 = WHOLE | HANDLES;
 
 /// What [`Reader::take`] took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +25,9 @@ pub(crate) enum Next {
     Aborted,
     /// A large message has become too long; the rest of it will be skipped.
     TooLong,
+    /// A whole message is there, which came with handles: [`Reader::take_entries`] has them. Its frame stays where it is, as after
+    /// [`Reader::copy`].
+    WithHandles,
 }
 
 /// Reads frames; the only consumer of its ring.
@@ -40,6 +47,10 @@ pub(crate) struct Reader {
     begun: u64,
     /// Why the last one was given up, if the peer said so.
     cause: Option<Cause>,
+    /// What the last message came with.
+    entries: Vec<HandleEntry>,
+    /// The most handles that are accepted with a message.
+    max_handles: u32,
     /// While something that was read is kept: what knows how far all has been released.
     kept: Option<Arc<Kept>>,
     /// Something was released since the last call of [`Reader::wake`].
@@ -60,6 +71,7 @@ enum Large {
     Skipped(u64),
 }
 
+const TOO_MANY_HANDLES: Fault = Fault::Peer("it sends more handles than this side takes");
 const NEVER_BEGUN: Fault = Fault::Peer("it goes on with a message never begun");
 
 /// What is in the ring when the peer is told to stop, and what it is about to write, is less than this many rings.
@@ -93,6 +105,8 @@ pub(crate) enum Piece {
     Skipped,
     /// The stream has become too long: a chunk to give back, and the rest will be skipped.
     TooLong,
+    /// A message by itself, with handles, to be taken like any other.
+    WithHandles,
 }
 
 /// A spare buffer above this size, in bytes, is returned to the system.
@@ -110,9 +124,17 @@ impl Reader {
             max_stream,
             begun: 0,
             cause: None,
+            entries: Vec::new(),
+            max_handles: 0,
             kept: None,
             released: false,
         }
+    }
+
+    /// Accepts as many handles with a message; none otherwise.
+    pub(crate) fn accept_handles(mut self, max_handles: u32) -> Reader {
+        self.max_handles = max_handles;
+        self
     }
 
     /// Takes the next frame, if there is one.
@@ -126,7 +148,7 @@ impl Reader {
     /// obliges us to do it. Must be called before a wait, and before another thread may read.
     #[inline]
     pub(crate) fn wake(&mut self) -> Wake {
-        match std::mem::take(&mut self.released) {
+        match mem::take(&mut self.released) {
             true => self.ring.wake(),
             false => Wake::NotNeeded,
         }
@@ -136,7 +158,7 @@ impl Reader {
     /// to look at [`Reader::is_awaited`] behind a fence, and to call [`Reader::wake_now`] if it says so.
     #[inline]
     pub(crate) fn take_released(&mut self) -> bool {
-        std::mem::take(&mut self.released)
+        mem::take(&mut self.released)
     }
 
     /// As [`Consumer::is_awaited`].
@@ -192,7 +214,9 @@ impl Reader {
     #[inline]
     pub(crate) fn take(&mut self, frame: Frame, message: &mut Vec<u8>) -> Result<Next, Fault> {
         let next = self.copy(frame, message)?;
-        self.release(frame.0);
+        if next != Next::WithHandles {
+            self.release(frame.0);
+        }
         Ok(next)
     }
 
@@ -232,17 +256,20 @@ impl Reader {
         if flags == ABORT {
             return self.abort(header);
         }
+        if flags == WITH_HANDLES {
+            return self.copy_behind_handles(header, message);
+        }
         if flags == BEGIN {
             // The longer buffer is the one that may have held such a message before: memory that was
             // touched is many times as fast as new memory.
             if message.capacity() > self.spare.capacity() {
-                std::mem::swap(message, &mut self.spare);
+                mem::swap(message, &mut self.spare);
                 self.spare.clear();
             }
-            let spare = std::mem::take(&mut self.spare);
+            let spare = mem::take(&mut self.spare);
             self.begin(Large::Collected(spare))?;
         }
-        match std::mem::take(&mut self.large) {
+        match mem::take(&mut self.large) {
             Large::None => Err(NEVER_BEGUN),
             Large::Collected(mut large) => {
                 if (large.len() + len) as u64 > self.max_message {
@@ -256,7 +283,7 @@ impl Reader {
                 self.admit(&mut large, len)?;
                 self.ring.append_to(&mut large, HEADER, len)?;
                 if flags == END {
-                    std::mem::swap(message, &mut large);
+                    mem::swap(message, &mut large);
                     self.store(large);
                     Ok(Next::Message)
                 } else {
@@ -270,6 +297,48 @@ impl Reader {
         }
     }
 
+    /// Takes a message that came with handles.
+    #[cold]
+    fn copy_behind_handles(
+        &mut self,
+        header: Header,
+        message: &mut Vec<u8>,
+    ) -> Result<Next, Fault> {
+        self.check_handles()?;
+        // Into memory of our own before any of it is looked at.
+        let mut payload = Vec::new();
+        self.ring
+            .append_to(&mut payload, HEADER, header.len() as usize)?;
+        let Some((entries, behind)) = split_handles(&payload) else {
+            return Err(Fault::Peer("what it says of a message's handles is wrong"));
+        };
+        if entries.len() > self.max_handles as usize {
+            return Err(TOO_MANY_HANDLES);
+        }
+        self.entries = entries;
+        message.clear();
+        self.admit(message, behind.len())?;
+        message
+            .try_reserve(behind.len())
+            .map_err(|_| Fault::OutOfMemory)?;
+        message.extend_from_slice(behind);
+        Ok(Next::WithHandles)
+    }
+
+    /// Whether a message may come with handles now.
+    fn check_handles(&self) -> Result<(), Fault> {
+        match self.large {
+            _ if self.max_handles == 0 => Err(TOO_MANY_HANDLES),
+            Large::None => Ok(()),
+            _ => Err(Fault::Peer("it sends handles within a large message")),
+        }
+    }
+
+    /// What the message that was copied last came with.
+    pub(crate) fn take_entries(&mut self) -> Vec<HandleEntry> {
+        mem::take(&mut self.entries)
+    }
+
     /// What the frame that was peeked at means to a caller that reads a large message as a stream. To be
     /// called once for each frame, which stays where it is until [`Reader::give_back`] or, if it is a
     /// [`Piece::Whole`], may be taken.
@@ -281,6 +350,10 @@ impl Reader {
                 false => Ok(Piece::Whole),
             };
         }
+        if flags == WITH_HANDLES {
+            self.check_handles()?;
+            return Ok(Piece::WithHandles);
+        }
         if flags == ABORT {
             return Ok(match self.abort(header)? {
                 Next::Aborted => Piece::Aborted,
@@ -291,7 +364,7 @@ impl Reader {
             self.begin(Large::Streamed(0))?;
         }
         let last = flags == END;
-        match std::mem::take(&mut self.large) {
+        match mem::take(&mut self.large) {
             Large::None => Err(NEVER_BEGUN),
             Large::Skipped(before) => self.skip_chunk(before, header).map(|()| Piece::Skipped),
             // A stream takes over what was collected before it looks at a chunk, so this cannot be.
@@ -314,7 +387,7 @@ impl Reader {
 
     /// What has been collected of a large message, which is a stream from now on.
     pub(crate) fn take_over(&mut self) -> Option<Vec<u8>> {
-        match std::mem::take(&mut self.large) {
+        match mem::take(&mut self.large) {
             Large::Collected(begun) => {
                 self.large = Large::Streamed(begun.len() as u64);
                 Some(begun)
@@ -417,7 +490,7 @@ impl Reader {
                 .append_to(&mut cause, HEADER, header.len() as usize)?;
             self.cause = Some(Cause::decode(&cause));
         }
-        match std::mem::take(&mut self.large) {
+        match mem::take(&mut self.large) {
             Large::None => Err(Fault::Peer("it gives up a message never begun")),
             Large::Collected(begun) => {
                 self.store(begun);

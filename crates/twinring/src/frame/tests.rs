@@ -68,6 +68,7 @@ proptest! {
                     Some(Next::Message) => assert_eq!(Some(Some(message.clone())), expected.pop_front()),
                     Some(Next::Aborted) => assert_eq!(Some(None), expected.pop_front()),
                     Some(Next::TooLong) => unreachable!("no length is too long"),
+                    Some(Next::WithHandles) => unreachable!("there are none"),
                 }
             }
         };
@@ -127,6 +128,7 @@ proptest! {
                 Ok(None) | Err(_) => return Ok(()),
                 Ok(Some(Next::Message)) => prop_assert!(message.len() <= 3000),
                 Ok(Some(Next::Chunk | Next::Aborted | Next::TooLong)) => {}
+                Ok(Some(Next::WithHandles)) => unreachable!("none are accepted"),
             }
         }
         prop_assert!(false, "the reader went round in circles");
@@ -195,6 +197,7 @@ fn each_violation_has_its_name() {
         (&[header(8, 3, BEGIN | END)], 16, "unknown kind"),
         (&[header(8, 0, BEGIN | END)], 16, "unknown kind"),
         (&[header(8, 1, 8)], 16, "flags"),
+        (&[header(8, 1, BEGIN | END | HANDLES)], 16, "more handles"),
         (&[header(7, 1, ABORT)], 16, "flags"),
         (&[header(264, 1, ABORT)], 272, "flags"),
         (&[header(8, 1, ABORT | END)], 16, "flags"),
@@ -540,4 +543,86 @@ fn what_is_kept_stays_in_the_ring() {
     let _ = kept.done(place.start, place.end);
     assert_eq!(writer.has_room(need), Ok(true));
     assert_eq!(writer.backlog(), Ok(0), "with what was read behind it");
+}
+
+/// A frame with handles and this payload, read by a side that takes 4.
+fn with_handles(payload: &[u8], large: bool) -> Result<(Vec<u8>, usize), Fault> {
+    let (evil, into) = test_ring(CAPACITY);
+    let mut writer = Writer::new(Producer::new(evil));
+    if large {
+        writer.write(Part::First, b"large")?;
+    }
+    assert!(writer.write(Part::WithHandles, payload)?.is_some());
+    let mut reader = Reader::new(Consumer::new(into), 100, u64::MAX).accept_handles(4);
+    let mut message = b"something else".to_vec();
+    if large {
+        reader.next(&mut message)?;
+    }
+    let frame = reader.peek()?.unwrap();
+    assert_eq!(reader.copy(frame, &mut message)?, Next::WithHandles);
+    Ok((message, reader.take_entries().len()))
+}
+
+#[test]
+fn what_is_said_of_handles_is_checked() {
+    let mut entry = [0; 24];
+    // An end of a link: the same on all systems.
+    entry[0] = 5;
+    entry[8..].fill(7);
+    let payload = |count: u64, entries: &[[u8; 24]], message: &[u8]| {
+        [&count.to_le_bytes(), entries.concat().as_slice(), message].concat()
+    };
+    let good = payload(2, &[entry; 2], b"message");
+    assert_eq!(
+        with_handles(&good, false).unwrap(),
+        (b"message".to_vec(), 2)
+    );
+    let good = payload(4, &[entry; 4], b"");
+    assert_eq!(with_handles(&good, false).unwrap(), (Vec::new(), 4));
+
+    let wrong = "what it says of a message's handles is wrong";
+    let [mut kind, mut detail] = [entry; 2];
+    kind[0] = 7;
+    detail[4] = 2;
+    let cases = [
+        (vec![], wrong),
+        (vec![0; 7], wrong),
+        (payload(0, &[entry], b"m"), wrong),
+        (payload(2, &[entry], b"only one, and a message"), wrong),
+        (payload(u64::MAX, &[entry], b"m"), wrong),
+        (payload(1 << 32 | 1, &[entry], b"m"), wrong),
+        (payload(1, &[kind], b"m"), wrong),
+        (payload(1, &[detail], b"m"), wrong),
+        (
+            payload(5, &[entry; 5], b"m"),
+            "more handles than this side takes",
+        ),
+    ];
+    for (payload, why) in cases {
+        let fault = with_handles(&payload, false).unwrap_err();
+        assert!(format!("{fault:?}").contains(why), "{fault:?}: {payload:?}");
+    }
+    let fault = with_handles(&good, true).unwrap_err();
+    assert!(
+        format!("{fault:?}").contains("within a large message"),
+        "{fault:?}"
+    );
+    let long = payload(1, &[entry], &[0; 101]);
+    assert_eq!(with_handles(&long, false).unwrap_err(), Fault::TooLarge);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_about_handles_are_judged(payload in prop::collection::vec(any::<u8>(), 0..200), count in 0u64..9, kind in 0u8..9) {
+        let mut payload = payload;
+        if let Some(first) = payload.first_chunk_mut() {
+            *first = count.to_le_bytes();
+        }
+        if let Some(byte) = payload.get_mut(8) {
+            *byte = kind;
+        }
+        if let Ok((message, handles)) = with_handles(&payload, false) {
+            prop_assert_eq!((handles as u64, &message[..]), (count, &payload[8 + 24 * handles..]));
+        }
+    }
 }

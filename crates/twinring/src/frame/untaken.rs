@@ -5,7 +5,8 @@
 
 use std::collections::VecDeque;
 
-use super::{ABORT, BEGIN, END, HEADER, Header, Kind, max_claim};
+use super::handles::len_before_message;
+use super::{ABORT, BEGIN, END, HANDLES, HEADER, Header, Kind, max_claim};
 use crate::ring::Fault;
 use crate::segment::{RingMemory, Span};
 
@@ -28,8 +29,8 @@ struct Frames<'a> {
 }
 
 impl Frames<'_> {
-    /// The next one that is not padding, with the position of its payload.
-    fn next(&mut self) -> Result<Option<(Header, u64)>, Fault> {
+    /// The next one that is not padding: its flags, and where the bytes of its message are and how many.
+    fn next(&mut self) -> Result<Option<(u8, u64, u32)>, Fault> {
         while self.at != self.end {
             let left = self.end.wrapping_sub(self.at);
             let offset = self.at & (self.ring.capacity() - 1);
@@ -42,10 +43,25 @@ impl Frames<'_> {
             }
             self.at = self.at.wrapping_add(len);
             if header.kind() == Kind::Data {
-                return Ok(Some((header, offset + HEADER)));
+                return self.message(header, offset + HEADER).map(Some);
             }
         }
         Ok(None)
+    }
+
+    /// What of a frame's payload, which begins there, is of a message.
+    fn message(&self, header: Header, at: u64) -> Result<(u8, u64, u32), Fault> {
+        let (flags, len) = (header.flags(), header.len());
+        if flags & HANDLES == 0 {
+            return Ok((flags, at, len));
+        }
+        if len < 8 {
+            return Err(CHANGED);
+        }
+        let first = self.ring.read_word(at);
+        let before = len_before_message(first, len as usize).ok_or(CHANGED)?;
+        // Fits: not more than the payload.
+        Ok((flags & !HANDLES, at + before as u64, len - before as u32))
     }
 }
 
@@ -57,11 +73,11 @@ pub(super) fn count(ring: &RingMemory, head: u64, tail: u64) -> Result<Waiting, 
         end: tail,
     };
     let mut waiting = Waiting::default();
-    while let Some((header, _)) = frames.next()? {
-        if header.flags() != ABORT {
-            waiting.bytes += u64::from(header.len());
+    while let Some((flags, _, len)) = frames.next()? {
+        if flags != ABORT {
+            waiting.bytes += u64::from(len);
         }
-        waiting.messages += u64::from(header.flags() & END != 0);
+        waiting.messages += u64::from(flags & END != 0);
     }
     Ok(waiting)
 }
@@ -84,9 +100,9 @@ impl Untaken {
             end: tail,
         };
         let (mut messages, mut large, mut partial) = (VecDeque::new(), None, false);
-        while let Some((header, at)) = frames.next()? {
-            let span = Span::new(ring, at, header.len() as usize);
-            match (header.flags(), &mut large) {
+        while let Some((flags, at, len)) = frames.next()? {
+            let span = Span::new(ring, at, len as usize);
+            match (flags, &mut large) {
                 (flags, _) if flags == BEGIN | END => messages.push_back(vec![span]),
                 (ABORT, _) => large = None,
                 (BEGIN, _) => large = Some(vec![span]),

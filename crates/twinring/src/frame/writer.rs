@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::payload::Payload;
 use super::untaken::{self, Untaken, Waiting};
-use super::{ABORT, BEGIN, END, HEADER, Header, Kind, frame_len, max_payload};
+use super::{ABORT, BEGIN, END, HANDLES, HEADER, Header, Kind, frame_len, max_payload};
 use crate::ring::{Fault, Producer, Wake};
 #[cfg(test)]
 use crate::segment::RingMemory;
@@ -24,6 +24,8 @@ pub(crate) enum Part {
     Last,
     /// The cause why a large message that was begun is given up.
     Abort,
+    /// All of it, behind what is said of its handles.
+    WithHandles,
 }
 
 impl Part {
@@ -43,6 +45,7 @@ impl Part {
             Part::Middle => 0,
             Part::Last => END,
             Part::Abort => ABORT,
+            Part::WithHandles => BEGIN | END | HANDLES,
         }
     }
 }
@@ -107,13 +110,25 @@ impl Writer {
         let Some(claim) = self.claim(len)? else {
             return Ok(false);
         };
-        let mut at = claim.payload_at();
+        self.fill(&claim, part, payload, range);
+        Ok(true)
+    }
+
+    /// Writes one frame into a claim that has room for it. The reader sees it after the next [`Writer::publish`].
+    #[inline(always)]
+    pub(crate) fn fill<P: Payload + ?Sized>(
+        &mut self,
+        claim: &Claim,
+        part: Part,
+        payload: &P,
+        range: Range<usize>,
+    ) {
+        let (mut at, len) = (claim.payload_at(), range.len());
         for piece in payload.pieces(range) {
             self.ring.write(at, piece);
             at += piece.len() as u64;
         }
-        self.complete(&claim, part, len);
-        Ok(true)
+        self.complete(claim, part, len);
     }
 
     /// Shows the reader all frames that were written. Call [`Writer::wake`] afterwards.

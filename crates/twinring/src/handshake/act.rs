@@ -24,11 +24,20 @@ pub(super) enum Act {
     /// Host: the guest has been told to wait. Ask again when its turn may have come.
     AwaitTurn,
     /// Host: create memory and doorbells for this connection alone.
-    MakeOffer(Pages),
+    MakeOffer {
+        pages: Pages,
+        /// With a channel for handles.
+        handles: bool,
+    },
     /// Guest: let the machine check what was said about the offer.
     Check,
     /// Guest: map the memory, if it is as announced.
-    TakeHandover(Shape, Pages),
+    TakeHandover {
+        shape: Shape,
+        pages: Pages,
+        /// A channel for handles comes with it.
+        handles: bool,
+    },
     /// The machine has done its part.
     Done,
 }

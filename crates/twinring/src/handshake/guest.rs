@@ -41,6 +41,8 @@ pub(super) enum GuestState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct HostTerms {
     version: u32,
+    /// There is a channel for handles.
+    handles: bool,
     /// The longest message that it accepts.
     pub(super) max_message: u64,
 }
@@ -68,13 +70,18 @@ impl<'a> GuestMachine<'a> {
             GuestState::Knock => Act::Send(Message::Knock {
                 versions: VERSIONS,
                 pages: self.options.pages,
+                handles: self.options.max_handles > 0,
                 max_message: self.options.max_message,
                 client: self.options.client,
                 name: self.name.to_owned(),
             }),
             GuestState::AwaitHello | GuestState::Wait(_) => Act::ReceiveOffer,
             GuestState::Check(..) => Act::Check,
-            GuestState::Map(_, shape) => Act::TakeHandover(shape, self.options.pages),
+            GuestState::Map(host, shape) => Act::TakeHandover {
+                shape,
+                pages: self.options.pages,
+                handles: host.handles,
+            },
             GuestState::Ack(_, shape) => Act::Send(Message::Ack { id: shape.id }),
             GuestState::AwaitWelcome(..) => Act::Receive,
             GuestState::Up(..) => Act::Done,
@@ -123,11 +130,13 @@ impl<'a> GuestMachine<'a> {
                 }
                 Message::Hello {
                     version,
+                    handles,
                     max_message,
                     shape,
                 } => {
                     let host = HostTerms {
                         version,
+                        handles,
                         max_message,
                     };
                     GuestState::Check(host, shape)

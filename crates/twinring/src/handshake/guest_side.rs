@@ -10,7 +10,7 @@ use super::errors::{
     Stop, broken_off, is_hang_up, stopped, undecided, unidentified, unusable, wrong,
 };
 use super::guest::{GuestMachine, GuestState};
-use super::memory::new_event;
+use super::memory::{most_handles, new_event};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::endpoint::{Accepted, Channel, Handover};
 use crate::os::event::{Deadline, LocalEvent};
@@ -166,9 +166,20 @@ impl GuestHandshake {
                     }
                 }
                 (Act::Check, _) => machine.check()?,
-                (Act::TakeHandover(shape, pages), Some((process, _))) => {
+                (
+                    Act::TakeHandover {
+                        shape,
+                        pages,
+                        handles,
+                    },
+                    Some((process, _)),
+                ) => {
                     let handover = self.offered.take().unwrap_or_else(|| not_asked());
-                    self.mapped = Some(map(handover, process, shape, pages)?);
+                    let mapped = map(handover, process, shape, pages, handles)?;
+                    // Before the host can send anything.
+                    let takes = most_handles(options, mapped.taken.handle_channel());
+                    mapped.segment.set_max_handles(Side::Guest, takes);
+                    self.mapped = Some(mapped);
                     machine.taken();
                 }
                 (Act::Done, _) => return Ok(()),
@@ -211,12 +222,13 @@ impl GuestHandshake {
             not_asked()
         };
         let channel = Arc::into_inner(self.channel).unwrap_or_else(|| not_asked());
+        let finished = channel.finish_guest(mapped.taken, &mut process);
+        let (doorbells, handles) = finished.map_err(unusable)?;
         Ok(Parts {
             side: Side::Guest,
             segment: mapped.segment,
-            doorbells: channel
-                .finish_guest(mapped.taken, &mut process)
-                .map_err(unusable)?,
+            doorbells,
+            handles,
             process,
             peer,
             peer_max_message: host.max_message,
@@ -237,10 +249,16 @@ impl Admitting for GuestHandshake {
     }
 }
 
-fn map(handover: Handover, host: &mut Process, shape: Shape, pages: Pages) -> Result<Mapped> {
+fn map(
+    handover: Handover,
+    host: &mut Process,
+    shape: Shape,
+    pages: Pages,
+    handles: bool,
+) -> Result<Mapped> {
     // Checked before the machine asks for this, so it has a length.
     let len = shape.len().unwrap_or_else(|| not_asked());
-    let (memory, taken) = handover.open(host, len, pages).map_err(|e| {
+    let (memory, taken) = handover.open(host, len, pages, handles).map_err(|e| {
         // On Windows, handles cannot be taken from a host that was killed.
         if host.has_ended() {
             broken_off(io::ErrorKind::ConnectionReset.into())

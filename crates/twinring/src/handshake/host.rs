@@ -82,6 +82,8 @@ pub(super) struct GuestTerms {
     version: u32,
     /// How to create the memory.
     pages: Pages,
+    /// One of the sides receives handles.
+    handles: bool,
     /// The longest message that it accepts.
     max_message: u64,
     client: [u8; 16],
@@ -111,9 +113,13 @@ impl<'a> HostMachine<'a> {
             HostState::Ask(_) => Act::AskTurn,
             HostState::Tell(_, place) => Act::Send(Message::Wait { place }),
             HostState::Wait(_) => Act::AwaitTurn,
-            HostState::Make(guest) => Act::MakeOffer(guest.pages),
+            HostState::Make(guest) => Act::MakeOffer {
+                pages: guest.pages,
+                handles: guest.handles,
+            },
             HostState::Hello(guest, shape) => Act::SendOffer(Message::Hello {
                 version: guest.version,
+                handles: guest.handles,
                 max_message: self.options.max_message,
                 shape,
             }),
@@ -156,6 +162,7 @@ impl<'a> HostMachine<'a> {
         let Message::Knock {
             versions,
             pages,
+            handles,
             max_message,
             client,
             name,
@@ -177,6 +184,7 @@ impl<'a> HostMachine<'a> {
                 Pages::OnDemand => pages,
                 Pages::Reserved => Pages::Reserved,
             },
+            handles: handles || self.options.max_handles > 0,
             max_message,
             client,
         })

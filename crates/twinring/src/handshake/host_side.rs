@@ -11,7 +11,7 @@ use super::errors::{
     Stop, broken_off, stopped, undecided, unidentified, unoffered, unusable, wrong,
 };
 use super::host::{HostMachine, HostState, Turn};
-use super::memory::NewMemory;
+use super::memory::{NewMemory, most_handles};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::endpoint::{Channel, Names, Offer, Packet};
 use crate::os::event::{Deadline, LocalEvent, wait};
@@ -282,14 +282,18 @@ impl HostHandshake {
                     self.deadline = Deadline::after(options.handshake_timeout);
                     machine.asked(Turn::Now);
                 }
-                (Act::MakeOffer(pages), Some((process, _)), _) => {
+                (Act::MakeOffer { pages, handles }, Some((process, _)), _) => {
                     let names = self.channel.names_for(process).map_err(unoffered)?;
                     let Poll::Ready(memory) = seats.memory(pages, names) else {
                         return Err(Stop::Pending);
                     };
                     let memory = memory?;
                     let shape = memory.shape;
-                    self.made = Some(make(&self.channel, process, memory)?);
+                    let made = make(&self.channel, process, memory, handles)?;
+                    // Before the guest can send anything.
+                    let takes = most_handles(options, made.offer.handle_channel());
+                    made.segment.set_max_handles(Side::Host, takes);
+                    self.made = Some(made);
                     machine.made(shape);
                 }
                 (Act::SendOffer(hello), Some((process, peer)), Some(made)) => {
@@ -370,12 +374,13 @@ impl HostHandshake {
         };
         peer.client = ready.client();
         let channel = Arc::into_inner(self.channel).unwrap_or_else(|| not_asked());
+        let finished = channel.finish_host(made.offer, &mut process);
+        let (doorbells, handles) = finished.map_err(unusable)?;
         Ok(Parts {
             side: Side::Host,
             segment: made.segment,
-            doorbells: channel
-                .finish_host(made.offer, &mut process)
-                .map_err(unusable)?,
+            doorbells,
+            handles,
             process,
             peer,
             peer_max_message: ready.max_message(),
@@ -396,9 +401,9 @@ impl Admitting for HostHandshake {
     }
 }
 
-fn make(channel: &Channel, guest: &Process, memory: NewMemory) -> Result<Made> {
+fn make(channel: &Channel, guest: &Process, memory: NewMemory, handles: bool) -> Result<Made> {
     let offer = channel
-        .make_offer(memory.prepared, guest, memory.handle)
+        .make_offer(memory.prepared, guest, memory.handle, handles)
         .map_err(unoffered)?;
     Ok(Made {
         offer,

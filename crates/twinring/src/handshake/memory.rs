@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::os::OsHandle;
 use crate::os::endpoint::{Names, PreparedOffer};
 use crate::os::event::LocalEvent;
+use crate::os::handles::HandleChannel;
 use crate::os::memory::{Memory, Pages};
 use crate::os::{memory_error, system_error};
 use crate::segment::{Segment, Shape};
@@ -61,6 +62,14 @@ fn new_shape(options: &Options) -> Result<Shape> {
         capacities: [options.ring_capacity; 2],
         id: random()?,
     })
+}
+
+/// How many handles this side takes with a message: none if it has no way to.
+pub(super) fn most_handles(options: &Options, channel: Option<&HandleChannel>) -> u32 {
+    match channel.is_some_and(HandleChannel::can_take) {
+        true => options.max_handles,
+        false => 0,
+    }
 }
 
 pub(super) fn new_event() -> Result<LocalEvent> {

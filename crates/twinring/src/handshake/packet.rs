@@ -42,6 +42,8 @@ const VERSION_MAX: std::ops::Range<usize> = 16..20;
 const FEATURES: std::ops::Range<usize> = 20..24;
 /// The feature that a guest requests if it accepts memory whose pages are not reserved.
 const PAGES_ON_DEMAND: u32 = 1;
+/// KNOCK: the guest receives handles, and wants a channel for them. HELLO: the offer has one.
+const HANDLE_CHANNEL: u32 = 2;
 const MAX_MESSAGE: std::ops::Range<usize> = 24..32;
 const ID: std::ops::Range<usize> = 32..48;
 /// The same bytes as the connection's id.
@@ -63,6 +65,8 @@ pub(crate) enum Message {
         versions: Versions,
         /// What the guest accepts.
         pages: Pages,
+        /// It receives handles.
+        handles: bool,
         max_message: u64,
         /// Random, and the same for all connections of the guest's link; zeros if it says none.
         client: [u8; 16],
@@ -70,6 +74,8 @@ pub(crate) enum Message {
     },
     Hello {
         version: u32,
+        /// The offer has a channel for handles.
+        handles: bool,
         max_message: u64,
         shape: Shape,
     },
@@ -160,6 +166,7 @@ impl Message {
             Message::Knock {
                 versions,
                 pages,
+                handles,
                 max_message,
                 client,
                 name,
@@ -168,7 +175,7 @@ impl Message {
                 let features = match pages {
                     Pages::Reserved => 0,
                     Pages::OnDemand => PAGES_ON_DEMAND,
-                };
+                } | feature(*handles);
                 put(FEATURES, &features.to_le_bytes());
                 put(VERSION_MIN, &versions.min.to_le_bytes());
                 put(VERSION_MAX, &versions.max.to_le_bytes());
@@ -177,9 +184,11 @@ impl Message {
             }
             Message::Hello {
                 version,
+                handles,
                 max_message,
                 shape,
             } => {
+                put(FEATURES, &feature(*handles).to_le_bytes());
                 put(VERSION_MIN, &version.to_le_bytes());
                 put(VERSION_MAX, &version.to_le_bytes());
                 put(MAX_MESSAGE, &max_message.to_le_bytes());
@@ -236,6 +245,7 @@ impl Message {
             0 => Pages::Reserved,
             _ => Pages::OnDemand,
         };
+        let handles = features & HANDLE_CHANNEL != 0;
         let max_message = u64_at(MAX_MESSAGE);
         let id: [u8; 16] = std::array::from_fn(|i| packet[ID.start + i]);
         let kind = u32_at(KIND);
@@ -248,6 +258,7 @@ impl Message {
             return Ok(Message::Knock {
                 versions,
                 pages,
+                handles,
                 max_message,
                 client: id,
                 name: text.unwrap_or_default(),
@@ -258,12 +269,14 @@ impl Message {
             1 => Message::Knock {
                 versions,
                 pages,
+                handles,
                 max_message,
                 client: id,
                 name: text,
             },
             2 => Message::Hello {
                 version: versions.min,
+                handles,
                 max_message,
                 shape: Shape {
                     capacities: CAPACITIES.map(u64_at),
@@ -300,7 +313,7 @@ impl Message {
         if matches!(message, Message::Refuse { .. }) {
             return Ok(message);
         }
-        if features & !PAGES_ON_DEMAND != 0 {
+        if features & !(PAGES_ON_DEMAND | HANDLE_CHANNEL) != 0 {
             return Err(wrong("a handshake message asks for unknown features"));
         }
         // What is not used must be zero: encoding again shows whether anything else was there.
@@ -311,6 +324,11 @@ impl Message {
         }
         Ok(message)
     }
+}
+
+/// The feature of a channel for handles, if there is to be one.
+fn feature(handles: bool) -> u32 {
+    if handles { HANDLE_CHANNEL } else { 0 }
 }
 
 /// What fits of a text, cut between two characters.
@@ -336,31 +354,42 @@ mod tests {
             (
                 any::<u32>(),
                 any::<u32>(),
-                any::<bool>(),
+                any::<[bool; 2]>(),
                 any::<u64>(),
                 id,
                 text
             )
-                .prop_map(|(min, max, reserved, max_message, client, name)| {
-                    Message::Knock {
-                        versions: Versions { min, max },
-                        pages: if reserved {
-                            Pages::Reserved
-                        } else {
-                            Pages::OnDemand
-                        },
+                .prop_map(
+                    |(min, max, [reserved, handles], max_message, client, name)| {
+                        Message::Knock {
+                            versions: Versions { min, max },
+                            pages: if reserved {
+                                Pages::Reserved
+                            } else {
+                                Pages::OnDemand
+                            },
+                            handles,
+                            max_message,
+                            client,
+                            name,
+                        }
+                    }
+                ),
+            (
+                any::<u32>(),
+                any::<bool>(),
+                any::<u64>(),
+                any::<[u64; 2]>(),
+                id
+            )
+                .prop_map(|(version, handles, max_message, capacities, id)| {
+                    Message::Hello {
+                        version,
+                        handles,
                         max_message,
-                        client,
-                        name,
+                        shape: Shape { capacities, id },
                     }
                 }),
-            (any::<u32>(), any::<u64>(), any::<[u64; 2]>(), id).prop_map(
-                |(version, max_message, capacities, id)| Message::Hello {
-                    version,
-                    max_message,
-                    shape: Shape { capacities, id }
-                }
-            ),
             id.prop_map(|id| Message::Ack { id }),
             id.prop_map(|id| Message::Welcome { id }),
             text.prop_map(|text| Message::Refuse {
@@ -418,7 +447,7 @@ mod tests {
             (KIND, "kind | 1 | 2 | 3 | 4 | 5 | 6 |"),
             (VERSION_MIN, "lowest version spoken"),
             (VERSION_MAX, "highest version spoken"),
-            (FEATURES, "features asked for: bit 0"),
+            (FEATURES, "features. KNOCK: bit 0"),
             (MAX_MESSAGE, "`max_message`"),
             (ID, "KNOCK: client id"),
             (CAPACITIES[0].clone(), "capacity of ring 0"),
@@ -458,6 +487,7 @@ mod tests {
         let mut packet = Message::Knock {
             versions,
             pages: Pages::Reserved,
+            handles: false,
             max_message: 0,
             client: [0; 16],
             name: String::new(),

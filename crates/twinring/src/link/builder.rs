@@ -11,6 +11,7 @@ use super::listener::Listener;
 use super::status::Status;
 use crate::driver::{Callbacks, Core, open};
 use crate::error::{Error, ErrorKind, Result};
+use crate::os::handles::Handle;
 use crate::os::memory::Pages;
 use crate::os::process::{Access, Peer};
 use crate::segment::Side;
@@ -164,6 +165,29 @@ impl Builder {
     /// ```
     pub fn max_stream(mut self, bytes: u64) -> Builder {
         self.options.max_stream = bytes;
+        self
+    }
+
+    /// The most handles (files, sockets, pipes, events, ends of links) that this side receives with a message; 0 by default, at most
+    /// [`MAX_HANDLES`](crate::MAX_HANDLES). With 0, [`send_with_handles`](Connection::send_with_handles) of the peer fails at once with
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported). It costs one more descriptor for each connection.
+    ///
+    /// On Windows this side takes handles out of the peer's process, and so has to be allowed to open that (PROCESS_DUP_HANDLE): as
+    /// its parent and its children mostly are, but a user's program is not where the peer is a service of the system's. If not, it
+    /// takes none.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let host = Link::host(&name).max_handles(4).open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// let conn = guest.within(Duration::from_secs(5)).next()?;
+    /// assert_eq!(conn.peer_max_handles(), 4);
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn max_handles(mut self, most: u32) -> Builder {
+        self.options.max_handles = most;
         self
     }
 
@@ -401,7 +425,35 @@ impl Builder {
     /// # assert_eq!(conn.recv()?, Some(b"hello".to_vec()));
     /// # Ok::<(), twinring::Error>(())
     /// ```
-    pub fn on_message(mut self, f: impl FnMut(&Connection, &[u8]) + Send + 'static) -> Builder {
+    pub fn on_message(self, mut f: impl FnMut(&Connection, &[u8]) + Send + 'static) -> Builder {
+        self.on_message_with_handles(move |conn, message, _| f(conn, message))
+    }
+
+    /// As [`on_message`](Builder::on_message), with the [handles](Builder::max_handles) that came with the message. If they cannot be
+    /// taken now, [`on_error`](Builder::on_error) is told why, and the message comes later; if the peer has let go of them
+    /// (Windows), it comes without.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let host = Link::host(&name)
+    ///     .max_handles(1)
+    ///     .on_message_with_handles(|conn, _message, handles| {
+    ///         let kinds: Vec<_> = handles.iter().map(Handle::kind).collect();
+    ///         let _ = conn.send(format!("{kinds:?}").as_bytes());
+    ///     })
+    ///     .open()?;
+    /// # let conn = Link::guest(&name).open()?.within(Duration::from_secs(5)).next()?;
+    /// # let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+    /// # conn.send_with_handles(b"this", &mut vec![file.into()])?;
+    /// # assert_eq!(conn.recv()?, Some(b"[Ok(File)]".to_vec()));
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn on_message_with_handles(
+        mut self,
+        f: impl FnMut(&Connection, &[u8], Vec<Handle>) + Send + 'static,
+    ) -> Builder {
         self.options.callback = true;
         self.callbacks.on_message = Some(Box::new(f));
         self

@@ -15,10 +15,12 @@ use super::send_stream::SendStream;
 use super::unread::Unread;
 use super::view::View;
 use crate::error::{End, Result};
+use crate::os::handles::Handle;
 use crate::os::process::Peer;
 use crate::segment::Cause;
 use crate::transfer::{
-    Checkpoint, Duplex, Interest, Owner, Share, Taken, Timeout, poll_ready, send, send_batch,
+    Checkpoint, Duplex, Interest, Owner, Share, Taken, Timeout, peer_max_handles, poll_ready, send,
+    send_batch, send_with_handles,
 };
 
 /// A connection between this process and a peer: two directions, each of which ends by itself.
@@ -164,6 +166,48 @@ impl Connection {
     /// ```
     pub fn send_vectored(&self, message: &[IoSlice<'_>]) -> Result<()> {
         send(&self.duplex, message, self.timeout.deadline())
+    }
+
+    /// Sends one message with handles: files, sockets, pipes, events, ends of links. They are gone from the list once the message is
+    /// committed, and are the peer's; after an error, all of them are still there. The peer gets them with the message, by
+    /// [`recv_with_handles`](Connection::recv_with_handles), in order with all others. What it never receives is closed.
+    ///
+    /// The message fits in a frame (32 KiB, a quarter of the ring at most, and 24 bytes less for each handle). It waits for room, also
+    /// while 128 handles have not been taken, and for a large message of this side to end. On Windows the handles stay in this process
+    /// until the peer takes them: let go of the connection only after a [`flush`](Connection::flush), or they are lost with it, or
+    /// with this process.
+    ///
+    /// # Errors
+    /// As [`send`](Connection::send). [`Unsupported`](crate::ErrorKind::Unsupported) if the peer takes none
+    /// ([`max_handles`](crate::Builder::max_handles)), [`TooLarge`](crate::ErrorKind::TooLarge) if not so many or if the message is too
+    /// long; [`NotConnected`](crate::ErrorKind::NotConnected) if the peer has gone, and that has not been noticed otherwise.
+    ///
+    /// ```
+    /// # use std::{fs::File, io::Read, time::Duration};
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let host = Link::host(&name).max_handles(1).open()?;
+    /// # let guest = Link::guest(&name).open()?;
+    /// let conn = guest.within(Duration::from_secs(5)).next()?;
+    /// # let path = std::env::current_exe().unwrap();
+    /// let file = File::open(path).unwrap();
+    /// conn.send_with_handles(b"a file for you", &mut vec![file.into()])?;
+    ///
+    /// let conn = host.within(Duration::from_secs(5)).next()?;
+    /// let (message, mut handles) = conn.recv_with_handles()?.unwrap();
+    /// let mut file = File::try_from(handles.remove(0)).unwrap();
+    /// # assert_eq!(message, b"a file for you");
+    /// # assert!(file.read(&mut [0; 10]).unwrap() == 10);
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn send_with_handles(&self, message: &[u8], handles: &mut Vec<Handle>) -> Result<()> {
+        send_with_handles(&self.duplex, message, handles, self.timeout.deadline())
+    }
+
+    /// The most handles that the peer receives with a message: what its [`max_handles`](crate::Builder::max_handles) says, or 0 if it may
+    /// not take any (Windows).
+    pub fn peer_max_handles(&self) -> u32 {
+        peer_max_handles(&self.duplex.session)
     }
 
     /// Sends messages one after the other. Small messages are published together, as many as there is room
@@ -415,6 +459,32 @@ impl Connection {
     pub fn recv_into(&self, message: &mut Vec<u8>) -> Result<Option<usize>> {
         let received = self.duplex.inbox.recv(message, self.timeout.deadline())?;
         Ok(received.then_some(message.len()))
+    }
+
+    /// Receives the next message as [`recv`](Connection::recv) does, and the handles that came with it; an empty list for most
+    /// messages. All other calls that receive close them unseen.
+    ///
+    /// # Errors
+    /// As [`recv`](Connection::recv). [`OutOfHandles`](crate::ErrorKind::OutOfHandles) if this process may have no more
+    /// descriptors, and [`HandlesGone`](crate::ErrorKind::HandlesGone) if the peer has let go of them (Windows): the message stays,
+    /// and comes again by this call or, without its handles, by `recv`. (macOS has no way to look first: there the handles are
+    /// lost.)
+    ///
+    /// ```
+    /// # let (host, guest) = twinring::testing::pair()?;
+    /// host.send(b"hello")?;
+    /// let (message, handles) = guest.recv_with_handles()?.unwrap();
+    /// assert_eq!((&message[..], handles.len()), (&b"hello"[..], 0));
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn recv_with_handles(&self) -> Result<Option<(Vec<u8>, Vec<Handle>)>> {
+        let mut message = Vec::new();
+        let deadline = self.timeout.deadline();
+        let handles = self
+            .duplex
+            .inbox
+            .recv_with_handles(&mut message, deadline)?;
+        Ok(handles.map(|handles| (message, handles)))
     }
 
     /// Receives the next message in place: it stays in the ring until the view is dropped, and is taken

@@ -13,6 +13,7 @@ use super::send_stream::SendStream;
 use super::unread::Unread;
 use super::view::View;
 use crate::error::{End, Result};
+use crate::os::handles::Handle;
 use crate::os::process::Peer;
 use crate::transfer::{Interest, Share, Taken, Timeout};
 
@@ -88,6 +89,11 @@ impl SendHalf {
     /// As [`Connection::send_vectored`].
     pub fn send_vectored(&self, message: &[IoSlice<'_>]) -> Result<()> {
         self.0.send_vectored(message)
+    }
+
+    /// As [`Connection::send_with_handles`].
+    pub fn send_with_handles(&self, message: &[u8], handles: &mut Vec<Handle>) -> Result<()> {
+        self.0.send_with_handles(message, handles)
     }
 
     /// As [`Connection::send_batch`].
@@ -171,6 +177,11 @@ impl RecvHalf {
     #[inline]
     pub fn recv_into(&self, message: &mut Vec<u8>) -> Result<Option<usize>> {
         self.0.recv_into(message)
+    }
+
+    /// As [`Connection::recv_with_handles`].
+    pub fn recv_with_handles(&self) -> Result<Option<(Vec<u8>, Vec<Handle>)>> {
+        self.0.recv_with_handles()
     }
 
     /// As [`Connection::recv_in_place`].

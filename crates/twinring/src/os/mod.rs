@@ -5,6 +5,7 @@
 //! | `memory`   | unnamed shared memory: created, handed over, checked, mapped       |
 //! | `event`    | sleeping until one of several things happens; the peer's doorbells |
 //! | `process`  | who the peer is, and whether the kernel says that it still lives   |
+//! | `handles`  | handles that messages carry                                        |
 //! | `endpoint` | claiming a name, listening on it, reaching its owner, the handshake's channel |
 //!
 //! The `mod.rs` of each is the contract; each system is one file or folder beside it (Linux and macOS share
@@ -17,6 +18,7 @@ pub(crate) mod event;
 pub mod faults;
 #[cfg(unix)]
 mod file_size;
+pub(crate) mod handles;
 pub(crate) mod memory;
 pub(crate) mod process;
 #[cfg(windows)]

@@ -10,10 +10,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use windows_sys::Wdk::Foundation::{NtQueryObject, ObjectTypeInformation};
 use windows_sys::Win32::Foundation::{
-    ERROR_ALREADY_EXISTS, ERROR_BROKEN_PIPE, ERROR_INSUFFICIENT_BUFFER, ERROR_NO_DATA,
-    ERROR_NONE_MAPPED, ERROR_PIPE_NOT_CONNECTED, ERROR_SUCCESS, GENERIC_ALL, GetLastError, HANDLE,
-    INVALID_HANDLE_VALUE, LocalFree, NTSTATUS, RtlNtStatusToDosError, SetLastError,
+    ERROR_ALREADY_EXISTS, ERROR_BROKEN_PIPE, ERROR_INSUFFICIENT_BUFFER, ERROR_INVALID_HANDLE,
+    ERROR_NO_DATA, ERROR_NONE_MAPPED, ERROR_PIPE_NOT_CONNECTED, ERROR_SUCCESS, GENERIC_ALL,
+    GetLastError, HANDLE, INVALID_HANDLE_VALUE, LocalFree, NTSTATUS, RtlNtStatusToDosError,
+    SetLastError, UNICODE_STRING,
 };
 use windows_sys::Win32::Security::Authorization::{
     ConvertSecurityDescriptorToStringSecurityDescriptorW, ConvertSidToStringSidW,
@@ -595,3 +597,44 @@ pub(in crate::os) const GUEST_RIGHTS: u32 =
 
 /// The right to read whom an object belongs to.
 pub(in crate::os) const READ_CONTROL: u32 = 0x2_0000;
+
+/// Whether a number is a handle, from the system's answer to a question about it. If the system
+/// could not answer, that says nothing against the side that sent the number.
+pub(in crate::os) fn is_handle(asked: io::Result<()>) -> io::Result<bool> {
+    match asked {
+        Ok(()) => Ok(true),
+        Err(e) if is_code(&e, &[ERROR_INVALID_HANDLE]) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// The kernel's name for the type of object that a handle, which may be any number, stands for.
+pub(in crate::os) fn object_type(handle: HANDLE) -> io::Result<Option<String>> {
+    /// The structure begins with the name, whose characters come after it.
+    #[repr(C)]
+    struct Answer {
+        name: UNICODE_STRING,
+        rest: [u64; 128],
+    }
+    let mut answer = Answer {
+        name: UNICODE_STRING::default(),
+        rest: [0; 128],
+    };
+    // SAFETY: room for the number of bytes given. A number that is not a handle is refused.
+    let asked = status("NtQueryObject", || unsafe {
+        NtQueryObject(
+            handle,
+            ObjectTypeInformation,
+            (&raw mut answer).cast(),
+            size_of::<Answer>() as u32,
+            ptr::null_mut(),
+        )
+    });
+    if !is_handle(asked)? || answer.name.Buffer.is_null() {
+        return Ok(None);
+    }
+    let len = usize::from(answer.name.Length / 2);
+    // SAFETY: the kernel wrote a string of this length into `answer`, and a pointer to it.
+    let name = unsafe { std::slice::from_raw_parts(answer.name.Buffer, len) };
+    Ok(String::from_utf16(name).ok())
+}

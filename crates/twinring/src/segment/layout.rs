@@ -50,6 +50,8 @@ pub(crate) struct RingWords {
     pub(crate) receiving: Line<Shared32>,
     /// Consumer: the number, from 1, of the last large message that it wanted no more of.
     pub(crate) stopped_stream: Line<Shared64>,
+    /// Consumer: the most handles that it takes with a message. Stored during the handshake.
+    pub(crate) max_handles: Line<Shared32>,
 }
 
 /// It does not wait.
@@ -109,7 +111,7 @@ pub(crate) const GRANULE: usize = 16 * 1024;
 #[cfg(not(loom))]
 const _: () = {
     use core::mem::{align_of, offset_of, size_of};
-    assert!(size_of::<RingWords>() == 9 * LINE && align_of::<RingWords>() == LINE);
+    assert!(size_of::<RingWords>() == 10 * LINE && align_of::<RingWords>() == LINE);
     assert!(offset_of!(RingWords, tail) == 0);
     assert!(offset_of!(RingWords, head) == LINE);
     assert!(offset_of!(RingWords, data_wait) == 2 * LINE);
@@ -119,6 +121,7 @@ const _: () = {
     assert!(offset_of!(RingWords, sending) == 6 * LINE);
     assert!(offset_of!(RingWords, receiving) == 7 * LINE);
     assert!(offset_of!(RingWords, stopped_stream) == 8 * LINE);
+    assert!(offset_of!(RingWords, max_handles) == 9 * LINE);
     assert!(size_of::<CheckpointWords>() == 336 && align_of::<CheckpointWords>() == 8);
     assert!(HEADER_AT + HEADER_LEN <= CHECKPOINTS_AT[0]);
     assert!(CHECKPOINTS_AT[0] % LINE == 0 && CHECKPOINTS_AT[1] % LINE == 0);
@@ -231,6 +234,7 @@ mod tests {
             words.end_sending(n + 7);
             words.end_receiving(n + 8);
             words.stop_stream(u64::from(n) + 9);
+            segment.set_max_handles(side.opposite(), n + 10);
             for what in causes {
                 segment.write_cause(side, what, &cause(side, what));
             }
@@ -252,6 +256,7 @@ mod tests {
             assert_eq!(words.sending(), n + 7);
             assert_eq!(words.receiving(), n + 8);
             assert_eq!(words.stopped_stream(), u64::from(n) + 9);
+            assert_eq!(segment.max_handles_of(side.opposite()), n + 10);
             for what in causes {
                 assert_eq!(segment.read_cause(side, what), cause(side, what));
             }
@@ -288,6 +293,10 @@ mod tests {
             (
                 offset_of!(RingWords, stopped_stream),
                 "`stopped_stream` of ring 0, u64",
+            ),
+            (
+                offset_of!(RingWords, max_handles),
+                "`max_handles` of ring 0, u32",
             ),
         ];
         for (offset, word) in offsets {

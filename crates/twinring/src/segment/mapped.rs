@@ -167,6 +167,20 @@ impl Segment {
             .load(Ordering::Relaxed)
     }
 
+    /// Says how many handles `side` takes with a message. To be called during the handshake.
+    pub(crate) fn set_max_handles(self: &Arc<Segment>, side: Side, most: u32) {
+        let ring = self.ring_from(side.opposite());
+        // Relaxed: the packet that follows makes it visible.
+        ring.words().max_handles.0.store(most, Ordering::Relaxed);
+    }
+
+    /// How many handles `side` takes with a message, as it says.
+    pub(crate) fn max_handles_of(self: &Arc<Segment>, side: Side) -> u32 {
+        let ring = self.ring_from(side.opposite());
+        // Relaxed: stored before the handshake was over.
+        ring.words().max_handles.0.load(Ordering::Relaxed)
+    }
+
     /// Whether the ring that `side` writes is empty, according to the current words.
     pub(crate) fn is_drained(self: &Arc<Segment>, side: Side) -> bool {
         let ring = self.ring_from(side);

@@ -1,5 +1,6 @@
 //! The incoming side of a connection: who may receive, one thread at a time.
 
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::session::Session;
 use crate::error::{End, Error, ErrorKind, Result};
 use crate::frame::Reader;
 use crate::os::event::{Deadline, LocalEvent};
+use crate::os::handles::Handle;
 use crate::ring::{Consumer, Wake};
 use crate::segment::Span;
 use crate::segment::layout::RECEIVING_SEALED;
@@ -34,8 +36,8 @@ pub(crate) struct Inbox {
 /// What the callback thread is told.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// A message is in the buffer.
-    Message,
+    /// A message is in the buffer, and came with these handles.
+    Message(Vec<Handle>),
     /// A large message was given up.
     GivenUp(End),
     /// Everything has been received; how the direction ended.
@@ -67,7 +69,10 @@ impl Inbox {
     pub(crate) fn new(link: &Arc<LinkState>, session: &Arc<Session>) -> Inbox {
         let options = &link.options;
         let ring = Consumer::new(session.incoming_ring().clone());
+        let can_take = session.handles.as_ref().is_some_and(|c| c.can_take());
+        let max_handles = if can_take { options.max_handles } else { 0 };
         let reader = Reader::new(ring, options.max_message, options.max_stream);
+        let reader = reader.accept_handles(max_handles);
         Inbox {
             current: FairLock::new(Incoming::new(session.clone(), reader, options.wait)),
             link: link.clone(),
@@ -87,9 +92,9 @@ impl Inbox {
         current.end_pending();
         let mut steps = 0;
         let news = loop {
-            let mode = ReceiveMode::Pending(message);
+            let mode = ReceiveMode::Told(message);
             match self.step(&mut current, mode, deadline, Some(interrupt), &mut steps) {
-                Ok(Event::Copied) => break Ok(News::Message),
+                Ok(Event::Copied) => break Ok(News::Message(mem::take(&mut current.handles))),
                 Ok(Event::Aborted) => break Ok(News::GivenUp(current.why_given_up())),
                 Ok(Event::TooLong) => break Err(too_long()),
                 Ok(Event::Interrupted) => break Ok(News::Interrupted),
@@ -120,6 +125,27 @@ impl Inbox {
         match received {
             Ok(Some(_)) => Ok(true),
             Ok(None) => Ok(false),
+            Err(e) => Err(self.link.named(e)),
+        }
+    }
+
+    /// The next message, copied, and the handles that it came with. `None` as [`Inbox::recv`] has `false`.
+    pub(crate) fn recv_with_handles(
+        &self,
+        message: &mut Vec<u8>,
+        deadline: Deadline,
+    ) -> Result<Option<Vec<Handle>>> {
+        let mut current = self.begin(deadline)?;
+        let mode = ReceiveMode::WithHandles(message);
+        let received = self.next_message(&mut current, mode, deadline);
+        if let Some(place) = current.take_hold() {
+            self.done(place.start, place.end);
+        }
+        let handles = mem::take(&mut current.handles);
+        release(current, &self.session);
+        match received {
+            Ok(Some(_)) => Ok(Some(handles)),
+            Ok(None) => Ok(None),
             Err(e) => Err(self.link.named(e)),
         }
     }

@@ -12,6 +12,7 @@ use super::wait::{Condition, Failure, HasFrame, wait};
 use crate::error::{By, End, Error, ErrorKind, Result};
 use crate::frame::{Frame, Next, Piece, Reader};
 use crate::os::event::{Deadline, LocalEvent};
+use crate::os::handles::{Handle, NotTaken};
 use crate::os::system_error;
 use crate::ring::{Fault, Wake};
 use crate::segment::layout::{SENDING_ABANDONED, SENDING_FINISHED, SENDING_OPEN};
@@ -33,6 +34,8 @@ pub(crate) struct Incoming {
     /// What the last event left in the ring, to be given back: the frame of the message that the callback
     /// has, or of what is received in place.
     pub(crate) frame: Option<Frame>,
+    /// What the message that was received last came with.
+    pub(crate) handles: Vec<Handle>,
     /// The peer broke the protocol: nothing more is read.
     broken: bool,
     /// Its `sending` word before the last look at the ring, once there has been one.
@@ -49,8 +52,13 @@ pub(crate) enum ReceiveMode<'a> {
     Copied(&'a mut Vec<u8>),
     /// In the ring, if it is there in one piece; into the buffer otherwise.
     InPlace(&'a mut Vec<u8>),
+    /// Into this buffer, and the handles that came with it into [`Incoming::handles`]. In all other modes but
+    /// `Told` they are closed.
+    WithHandles(&'a mut Vec<u8>),
     /// Into this buffer; the last frame stays in the ring.
     Pending(&'a mut Vec<u8>),
+    /// The same, with handles: for a callback.
+    Told(&'a mut Vec<u8>),
     /// As a stream that is to begin: piece by piece in the ring, except for what has been read already.
     StreamBegins(&'a mut Vec<u8>),
     /// As the stream that has begun. Whole messages between its chunks are kept for later.
@@ -63,11 +71,23 @@ impl ReceiveMode<'_> {
         match self {
             ReceiveMode::Copied(message) => ReceiveMode::Copied(message),
             ReceiveMode::InPlace(message) => ReceiveMode::InPlace(message),
+            ReceiveMode::WithHandles(message) => ReceiveMode::WithHandles(message),
             ReceiveMode::Pending(message) => ReceiveMode::Pending(message),
+            ReceiveMode::Told(message) => ReceiveMode::Told(message),
             ReceiveMode::StreamBegins(begun) => ReceiveMode::StreamBegins(begun),
             ReceiveMode::StreamGoesOn => ReceiveMode::StreamGoesOn,
         }
     }
+}
+
+/// What happens to the handles that a message came with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TakeHandles {
+    /// They are closed.
+    No,
+    /// They are taken, if the peer has not let go of them.
+    IfThere,
+    OrFail,
 }
 
 /// What a receiver's step came to.
@@ -103,6 +123,7 @@ impl Incoming {
             overtaken: Overtaken::default(),
             lent: false,
             frame: None,
+            handles: Vec::new(),
             broken: false,
             before_seal: None,
             before: None,
@@ -148,7 +169,9 @@ impl Incoming {
             ReceiveMode::StreamGoesOn => Err(mode),
             ReceiveMode::Copied(message)
             | ReceiveMode::InPlace(message)
+            | ReceiveMode::WithHandles(message)
             | ReceiveMode::Pending(message)
+            | ReceiveMode::Told(message)
             | ReceiveMode::StreamBegins(message)
                 if !self.overtaken.is_empty() =>
             {
@@ -363,16 +386,30 @@ impl Incoming {
     /// Takes the frame that was peeked at.
     #[inline(always)]
     fn take(&mut self, frame: Frame, mode: ReceiveMode<'_>) -> Result<Event, Failure> {
-        let begun = match mode {
-            ReceiveMode::InPlace(_) if frame.is_whole() => false,
-            ReceiveMode::Pending(message) => return self.take_pending(frame, message),
-            ReceiveMode::StreamBegins(_) => false,
-            ReceiveMode::StreamGoesOn => true,
-            ReceiveMode::Copied(message) | ReceiveMode::InPlace(message) => {
+        let handles = match &mode {
+            ReceiveMode::WithHandles(_) => TakeHandles::OrFail,
+            ReceiveMode::Told(_) => TakeHandles::IfThere,
+            _ => TakeHandles::No,
+        };
+        let (begun, buffer) = match mode {
+            ReceiveMode::InPlace(_) if frame.is_whole() => (false, None),
+            ReceiveMode::Pending(message) | ReceiveMode::Told(message) => {
+                return self.take_pending(frame, message, handles);
+            }
+            ReceiveMode::StreamBegins(message) => (false, Some(message)),
+            ReceiveMode::StreamGoesOn => (true, None),
+            ReceiveMode::Copied(message)
+            | ReceiveMode::InPlace(message)
+            | ReceiveMode::WithHandles(message) => {
                 return Ok(match self.reader.take(frame, message)? {
                     Next::Message => Event::Copied,
                     Next::Aborted => Event::Aborted,
                     Next::TooLong => self.too_long(),
+                    Next::WithHandles => {
+                        self.take_handles(handles)?;
+                        self.give_back(frame);
+                        Event::Copied
+                    }
                     Next::Chunk => {
                         // The peer may be waiting for room to go on.
                         self.wake_peer();
@@ -393,6 +430,14 @@ impl Incoming {
             }
             Piece::Whole => self.in_ring(frame, true),
             Piece::Chunk { last } => self.in_ring(frame, last),
+            Piece::WithHandles => {
+                // Not within a stream, so there is a buffer.
+                let mut nowhere = Vec::new();
+                self.reader.take(frame, buffer.unwrap_or(&mut nowhere))?;
+                self.take_handles(TakeHandles::No)?;
+                self.give_back(frame);
+                Event::Copied
+            }
             Piece::Aborted => {
                 self.give_back(frame);
                 Event::Aborted
@@ -414,9 +459,19 @@ impl Incoming {
     }
 
     /// Copies what the frame has; the last frame of a message stays in the ring.
-    fn take_pending(&mut self, frame: Frame, message: &mut Vec<u8>) -> Result<Event, Failure> {
+    fn take_pending(
+        &mut self,
+        frame: Frame,
+        message: &mut Vec<u8>,
+        handles: TakeHandles,
+    ) -> Result<Event, Failure> {
         Ok(match self.reader.copy(frame, message)? {
             Next::Message => {
+                self.frame = Some(frame);
+                Event::Copied
+            }
+            Next::WithHandles => {
+                self.take_handles(handles)?;
                 self.frame = Some(frame);
                 Event::Copied
             }
@@ -434,6 +489,40 @@ impl Incoming {
                 Event::Again
             }
         })
+    }
+
+    /// Takes the handles that the message came with, or closes them. If they cannot be taken, the message stays.
+    #[cold]
+    fn take_handles(&mut self, how: TakeHandles) -> Result<(), Failure> {
+        let entries = self.reader.take_entries();
+        self.handles.clear();
+        let Some(channel) = &self.session.handles else {
+            return Err(Fault::Peer("it sent handles, which this side cannot take").into());
+        };
+        if how == TakeHandles::No {
+            channel.discard(&entries);
+            return Ok(());
+        }
+        match channel.take(&entries) {
+            Ok(handles) => {
+                self.handles = handles;
+                Ok(())
+            }
+            Err(NotTaken::Peer(what)) => Err(Fault::Peer(what).into()),
+            Err(NotTaken::Now(e)) => Err(Failure::Call(system_error(
+                "cannot take the handles of the next message, which stays; `recv` takes it without them",
+                e,
+            ))),
+            Err(NotTaken::Gone(_)) if how == TakeHandles::IfThere => Ok(()),
+            Err(NotTaken::Gone(e)) => Err(Failure::Call(
+                Error::new(
+                    ErrorKind::HandlesGone,
+                    "the peer has let go of the handles of the next message, which stays; `recv` takes it \
+                     without them",
+                )
+                .with_source(e),
+            )),
+        }
     }
 
     #[inline]

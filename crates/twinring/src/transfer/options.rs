@@ -8,6 +8,7 @@ use super::admit::Admit;
 use super::seat_limit::SeatLimit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::endpoint::RendezvousOptions;
+use crate::os::handles::MAX_HANDLES;
 use crate::os::memory::Pages;
 use crate::os::process::Access;
 use crate::segment::{CAPACITIES, Side};
@@ -62,6 +63,8 @@ pub(crate) struct Options {
     pub(crate) ring_capacity: u64,
     pub(crate) max_message: u64,
     pub(crate) max_stream: u64,
+    /// The most handles that this side receives with a message.
+    pub(crate) max_handles: u32,
     pub(crate) wait: Wait,
     pub(crate) access: Access,
     /// The program decides about each peer that the access lets in.
@@ -88,6 +91,7 @@ impl Options {
             ring_capacity: DEFAULT_RING_CAPACITY,
             max_message: DEFAULT_MAX_MESSAGE,
             max_stream: u64::MAX,
+            max_handles: 0,
             wait: Wait::default(),
             access: Access::default(),
             admit: None,
@@ -116,6 +120,12 @@ impl Options {
         if !CAPACITIES.contains(&capacity) || !capacity.is_power_of_two() {
             return wrong(format!(
                 "ring_capacity is {capacity}; it must be a power of two from 4096 (4 KiB) to 1073741824 (1 GiB)"
+            ));
+        }
+        if self.max_handles > MAX_HANDLES {
+            return wrong(format!(
+                "max_handles is {}; a message carries at most {MAX_HANDLES}",
+                self.max_handles
             ));
         }
         if self.handshake_timeout.is_zero() {

@@ -1,5 +1,6 @@
 //! The outgoing side of one connection: puts one frame at a time into its ring, and waits for room.
 
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,10 +11,13 @@ use super::pacer::{Pacer, chunk_within};
 use super::session::{Session, Woken};
 use super::spinner::Spinner;
 use super::taken::Taken;
+use super::under_way::UnderWay;
 use super::wait::{Condition, Failure, HasRoom, sleep, wait};
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::{Claim, Part, Payload, Untaken, Writer};
+use crate::frame::{Claim, Part, Payload, Untaken, Writer, encode_handles, handles_len};
 use crate::os::event::Deadline;
+use crate::os::handles::{Handle, HandleChannel, MAX_HANDLES};
+use crate::os::system_error;
 use crate::ring::{Fault, Producer, Wake};
 use crate::segment::{CauseOf, Span};
 
@@ -31,10 +35,22 @@ pub(crate) struct Outgoing {
     bytes: u64,
     /// How many large messages have begun.
     pub(crate) begun: u64,
+    pub(crate) handles: UnderWay,
     spinner: Spinner,
     pacer: Pacer,
     /// What the peer has not taken has been given back to the program.
     unread_taken: bool,
+}
+
+/// What is to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ToSend {
+    /// A message of this length in bytes.
+    Message(usize),
+    /// The same, and with it so many handles.
+    WithHandles(usize, usize),
+    /// Nothing: until all has been taken.
+    Nothing,
 }
 
 /// Room in the ring for one message that is filled in place.
@@ -52,6 +68,7 @@ impl Outgoing {
             messages: 0,
             bytes: 0,
             begun: 0,
+            handles: UnderWay::default(),
             spinner: Spinner::new(link.options.wait),
             link,
             pacer: Pacer::new(),
@@ -82,7 +99,7 @@ impl Outgoing {
             }
             let stream = match part {
                 Part::Middle | Part::Last => self.begun,
-                Part::Whole | Part::First | Part::Abort => 0,
+                Part::Whole | Part::WithHandles | Part::First | Part::Abort => 0,
             };
             self.wait_for_room(self.writer.need(range.len()), stream, deadline)?;
             self.check()?;
@@ -93,7 +110,7 @@ impl Outgoing {
     #[inline(always)]
     pub(crate) fn count(&mut self, part: Part, len: usize) {
         match part {
-            Part::Whole | Part::Last => self.messages += 1,
+            Part::Whole | Part::WithHandles | Part::Last => self.messages += 1,
             Part::First => self.begun += 1,
             Part::Middle => {}
             Part::Abort => return,
@@ -105,6 +122,98 @@ impl Outgoing {
     pub(crate) fn count_whole(&mut self, messages: usize, bytes: usize) {
         self.messages += messages as u64;
         self.bytes += bytes as u64;
+    }
+
+    /// Puts a message with handles into the ring, in one frame; otherwise as [`Outgoing::put`]. They are gone from the list if
+    /// this succeeds.
+    pub(crate) fn put_with_handles(
+        &mut self,
+        channel: &HandleChannel,
+        message: &[u8],
+        handles: &mut Vec<Handle>,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let before = handles_len(handles.len());
+        let most = self.writer.max_payload().saturating_sub(before);
+        if message.len() > most {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!(
+                    "the message has {} bytes; beside {} handles {most} fit in a frame: send the rest by itself",
+                    message.len(),
+                    handles.len(),
+                ),
+            ));
+        }
+        let len = before + message.len();
+        loop {
+            self.check()?;
+            self.let_go_of_handles()?;
+            if let Some(position) = self.handles.awaits(handles.len()) {
+                let need = self.writer.need_read(position);
+                self.wait_for_room(need, 0, deadline)?;
+                continue;
+            }
+            let claim = self.writer.claim(len);
+            let Some(claim) = self.checked(claim)? else {
+                self.wait_for_room(self.writer.need(len), 0, deadline)?;
+                continue;
+            };
+            let entries = match channel.offer(handles) {
+                Ok(entries) => encode_handles(&entries),
+                Err(e) => return Err(self.not_offered(e, deadline)),
+            };
+            // From here on nothing fails: the message follows its handles.
+            let payload: &[IoSlice<'_>] = &[IoSlice::new(&entries), IoSlice::new(message)];
+            self.writer.fill(&claim, Part::WithHandles, payload, 0..len);
+            self.count(Part::Whole, message.len());
+            self.handles.add(self.writer.position(), handles);
+            self.session.set_keeps_handles(HandleChannel::KEEPS);
+            self.writer.publish();
+            return Ok(());
+        }
+    }
+
+    /// The room that there is once a message of this length with so many handles may go; `None` if it never may, or something is
+    /// wrong.
+    fn need_with_handles(&mut self, len: usize, handles: usize) -> Option<u64> {
+        // More than any peer takes.
+        if handles > MAX_HANDLES as usize {
+            return None;
+        }
+        self.let_go_of_handles().ok()?;
+        if let Some(position) = self.handles.awaits(handles) {
+            return Some(self.writer.need_read(position));
+        }
+        let len = handles_len(handles).checked_add(len)?;
+        (len <= self.writer.max_payload()).then(|| self.writer.need(len))
+    }
+
+    #[cold]
+    fn not_offered(&self, e: io::Error, deadline: Deadline) -> Error {
+        use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, WouldBlock};
+        match e.kind() {
+            // Not by what is under way here: by a socket that is short of memory.
+            WouldBlock => not_in_time(deadline),
+            // The peer has gone, or has closed its end; the driver is about to know.
+            BrokenPipe | ConnectionRefused | ConnectionReset => Error::new(
+                ErrorKind::NotConnected,
+                "the peer has closed its way for handles",
+            )
+            .with_source(e),
+            _ => system_error("cannot send handles", e),
+        }
+    }
+
+    /// Forgets those that the peer has taken.
+    pub(crate) fn let_go_of_handles(&mut self) -> Result<()> {
+        if self.handles.is_empty() {
+            return Ok(());
+        }
+        let backlog = self.writer.backlog();
+        let backlog = self.checked(backlog)?;
+        self.handles.taken(self.writer.position() - backlog);
+        Ok(())
     }
 
     /// # Errors
@@ -166,21 +275,26 @@ impl Outgoing {
         }
     }
 
-    /// Whether a message of this length would not wait for room, or there is something wrong; without a length, whether
-    /// all has been taken. If not, the wait has been announced. It stays so, also if it was announced by another task, which may
-    /// need more room.
-    pub(crate) fn is_ready(&mut self, len: Option<usize>) -> bool {
+    /// Whether this would not wait for room, or there is something wrong. If not, the wait has been announced. It stays so,
+    /// also if it was announced by another task, which may need more room.
+    pub(crate) fn is_ready(&mut self, what: ToSend) -> bool {
         if self.session.is_mute() || self.session.end().is_some() || self.writer.is_stopped() {
             return true;
         }
-        let need = match len {
+        let need = match what {
             // It goes as a whole or not at all, and never if that does not fit.
-            Some(len) if len > self.writer.max_payload() => match self.writer.could_hold(len) {
-                true => self.writer.need_for(len),
-                false => return true,
+            ToSend::Message(len) if len > self.writer.max_payload() => {
+                match self.writer.could_hold(len) {
+                    true => self.writer.need_for(len),
+                    false => return true,
+                }
+            }
+            ToSend::Message(len) => self.writer.need(len),
+            ToSend::WithHandles(len, handles) => match self.need_with_handles(len, handles) {
+                Some(need) => need,
+                None => return true,
             },
-            Some(len) => self.writer.need(len),
-            None => self.writer.need_read(self.writer.position()),
+            ToSend::Nothing => self.writer.need_read(self.writer.position()),
         };
         let mut room = HasRoom {
             writer: &mut self.writer,

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use super::duplex::Duplex;
 use super::inbox::{Inbox, release};
 use super::outbox::Outbox;
+use super::outgoing::ToSend;
 use super::session::Awaited;
 
 /// What a task waits for on a connection.
@@ -28,6 +29,8 @@ pub enum Interest {
     /// There may be room for a message of this length, in bytes. For one that never fits into the ring at once it is ready as
     /// well: the call says so.
     Send(usize),
+    /// There may be room for a message of this length, in bytes, with so many handles, and they may be sent now.
+    SendWithHandles(usize, usize),
     /// The peer may have taken all that was sent.
     Flush,
 }
@@ -36,7 +39,7 @@ impl Interest {
     pub(crate) fn awaited(self) -> Awaited {
         match self {
             Interest::Recv => Awaited::Data,
-            Interest::Send(_) | Interest::Flush => Awaited::Room,
+            Interest::Send(_) | Interest::SendWithHandles(..) | Interest::Flush => Awaited::Room,
         }
     }
 }
@@ -61,8 +64,11 @@ pub(crate) fn poll_ready(
     session.let_tasks_be_woken(what, has_listener);
     let ready = match interest {
         Interest::Recv => may_receive(&duplex.inbox),
-        Interest::Send(len) => may_send(&duplex.outbox, Some(len)),
-        Interest::Flush => may_send(&duplex.outbox, None),
+        Interest::Send(len) => may_send(&duplex.outbox, ToSend::Message(len)),
+        Interest::SendWithHandles(len, handles) => {
+            may_send(&duplex.outbox, ToSend::WithHandles(len, handles))
+        }
+        Interest::Flush => may_send(&duplex.outbox, ToSend::Nothing),
     };
     match ready {
         true => Poll::Ready(()),
@@ -82,16 +88,19 @@ fn may_receive(inbox: &Inbox) -> bool {
     ready
 }
 
-/// Whether a sender of a message of this length would not wait, or there is something wrong; without a length, whether
-/// all has been taken. If not, the peer has been asked to ring.
-fn may_send(outbox: &Outbox, len: Option<usize>) -> bool {
+/// Whether a sender of this would not wait, or there is something wrong. If not, the peer has been asked to ring.
+fn may_send(outbox: &Outbox, what: ToSend) -> bool {
     let Some(mut lane) = outbox.lane_for_task() else {
         return false;
     };
-    let ready = lane.is_ready(len);
-    let is_large = len.is_some_and(|len| len > lane.writer.max_payload());
+    let ready = lane.is_ready(what);
+    let behind_large = match what {
+        ToSend::Message(len) => len > lane.writer.max_payload(),
+        ToSend::WithHandles(..) => true,
+        ToSend::Nothing => false,
+    };
     drop(lane);
     // Another task may have been turned away meanwhile.
     outbox.flush_due();
-    ready && (!is_large || outbox.is_free_for_large())
+    ready && (!behind_large || outbox.is_free_for_large())
 }

@@ -15,6 +15,7 @@ use crate::error::{By, End, Error, ErrorKind};
 use crate::os::event::{
     Deadline, Doorbells, LocalEvent, Source, can_wait_on_words, wait, wait_on_word, wake_word,
 };
+use crate::os::handles::HandleChannel;
 use crate::os::process::{Peer, Process};
 use crate::ring::{Fault, Kept, Wake, wake_if_waiting};
 use crate::segment::layout::{
@@ -30,6 +31,8 @@ pub(crate) struct Parts {
     pub(crate) side: Side,
     pub(crate) segment: Arc<Segment>,
     pub(crate) doorbells: Doorbells,
+    /// If one of the sides receives handles.
+    pub(crate) handles: Option<HandleChannel>,
     pub(crate) process: Process,
     pub(crate) peer: Peer,
     /// The longest message that the peer accepts.
@@ -45,6 +48,7 @@ pub(crate) struct Session {
     pub(crate) peer: Peer,
     pub(crate) peer_max_message: u64,
     pub(crate) doorbells: Doorbells,
+    pub(crate) handles: Option<HandleChannel>,
     pub(crate) process: Process,
     /// Set once the connection is over: wakes every thread that waits for the peer.
     pub(crate) over: LocalEvent,
@@ -85,6 +89,8 @@ pub(crate) struct Session {
     seals: AtomicBool,
     /// Messages that have overtaken a stream have not been received.
     overtaken: AtomicBool,
+    /// Handles that were sent are kept until the peer has taken them.
+    keeps_handles: AtomicBool,
     /// We want no more than what is there.
     stop: OnceLock<End>,
     pub(crate) checkpoints: Checkpoints,
@@ -172,6 +178,7 @@ impl Session {
             peer: parts.peer,
             peer_max_message: parts.peer_max_message,
             doorbells: parts.doorbells,
+            handles: parts.handles,
             process: parts.process,
             over: parts.over,
             out: segment.ring_from(side),
@@ -195,6 +202,7 @@ impl Session {
             mute: AtomicBool::new(false),
             seals: AtomicBool::new(false),
             overtaken: AtomicBool::new(false),
+            keeps_handles: AtomicBool::new(false),
             stop: OnceLock::new(),
             checkpoints: Checkpoints::default(),
             fault: OnceLock::new(),
@@ -386,6 +394,16 @@ impl Session {
     pub(crate) fn end_sleep(&self, what: Awaited, on_doorbell: u32) {
         self.sleepers[what as usize].fetch_sub(on_doorbell, Ordering::Relaxed);
         self.tasks(what).wake();
+    }
+
+    /// Whether the driver is to look when handles that were sent have been taken. With the lane locked.
+    pub(crate) fn set_keeps_handles(&self, keeps: bool) {
+        // Relaxed: the driver is notified after this.
+        self.keeps_handles.store(keeps, Ordering::Relaxed);
+    }
+
+    pub(crate) fn keeps_handles(&self) -> bool {
+        self.keeps_handles.load(Ordering::Relaxed)
     }
 
     /// We want no more than what is there.

@@ -14,7 +14,7 @@ use rustix::net::{
 pub(crate) const MOST: usize = 253;
 
 /// Sends bytes, all in one piece, and descriptors with them.
-pub(crate) fn send(to: &UnixStream, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
+pub(crate) fn send(to: &impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() {

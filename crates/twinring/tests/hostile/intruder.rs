@@ -33,6 +33,8 @@ pub(crate) const STOPPED_STREAM: usize = 1024;
 pub(crate) struct Intruder {
     pub(crate) connection: Stranger,
     pub(crate) space: OwnedFd,
+    /// The channel for handles, if there is one.
+    pub(crate) handles: Option<OwnedFd>,
     base: *mut u8,
 }
 
@@ -56,6 +58,7 @@ impl Intruder {
             String::from_utf8_lossy(&hello)
         );
         assert_eq!([u64_at(&hello, 48), u64_at(&hello, 56)], [CAPACITY; 2]);
+        let handles = (fds.len() == 3).then(|| fds.pop().unwrap());
         let space = fds.pop().unwrap();
         let memory = fds.pop().unwrap();
         let prot = ProtFlags::READ | ProtFlags::WRITE;
@@ -78,6 +81,7 @@ impl Intruder {
         Intruder {
             connection,
             space,
+            handles,
             base: base.unwrap().cast(),
         }
     }

@@ -21,6 +21,8 @@ mod strangers;
 mod victim;
 mod wire;
 #[cfg(target_os = "linux")]
+mod wrong_handles;
+#[cfg(target_os = "linux")]
 mod wrong_hosts;
 #[cfg(target_os = "linux")]
 mod wrong_memory;
@@ -33,6 +35,8 @@ use scribble::{scribbler, two_links};
 #[cfg(target_os = "linux")]
 use victim::batcher;
 use victim::victim;
+#[cfg(target_os = "linux")]
+use wrong_handles::taker;
 
 #[cfg(target_os = "linux")]
 common::peers!(
@@ -45,6 +49,7 @@ common::peers!(
     small_files,
     scribbler,
     two_links,
+    taker,
 );
 #[cfg(all(unix, not(target_os = "linux")))]
 common::peers!(victim, opener, scribbler, two_links);

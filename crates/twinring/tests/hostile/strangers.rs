@@ -121,7 +121,7 @@ fn bad_packets(name: &str) -> Vec<(&'static str, Vec<u8>, u32)> {
             changed(&|p| put_versions(p, 2, 1)),
             VERSION,
         ),
-        ("unknown features", changed(&|p| put(p, 20, &[2])), PROTOCOL),
+        ("unknown features", changed(&|p| put(p, 20, &[4])), PROTOCOL),
         ("a reserved byte", changed(&|p| put(p, 383, &[1])), PROTOCOL),
         ("a HELLO's bytes", changed(&|p| put(p, 48, &[1])), PROTOCOL),
         (

@@ -31,7 +31,8 @@ fn bad_frames() -> Vec<BadFrames> {
         ("a header of zeros", one(0), 8),
         ("a header of ones", one(u64::MAX), 8),
         ("unknown kind", one(frame(0, 3, WHOLE)), 8),
-        ("unknown flags", one(frame(0, DATA, 8 | WHOLE)), 8),
+        ("unknown flags", one(frame(0, DATA, 16 | WHOLE)), 8),
+        ("handles unasked", one(frame(32, DATA, 8 | WHOLE)), 40),
         ("reserved bits", one(frame(0, DATA, WHOLE) | 1 << 48), 8),
         ("longer than written", one(frame(1, DATA, WHOLE)), 8),
         (

@@ -162,12 +162,14 @@ operations! {
     send_into_a_full_ring: SendFull, Sample;
     reserve_and_commit: Reserve, Sample;
     send_a_batch: SendBatch, Sample;
+    send_a_handle: SendHandle, Sample;
     recv: Recv, Every;
     recv_for_a_sleeper: RecvForSleeper, Sample;
     recv_in_chunks: RecvChunks, Sample;
     recv_from_an_empty_ring: RecvEmpty, Sample;
     recv_in_place: RecvInPlace, Sample;
     recv_a_batch_and_take_it: RecvBatch, Sample;
+    recv_a_handle: RecvHandle, Sample;
     set_a_checkpoint: SetCheckpoint, Every;
     finish: Finish, Sample;
     close: Close, Sample;

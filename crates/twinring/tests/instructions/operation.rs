@@ -9,6 +9,9 @@ pub(crate) const CAPACITY: u64 = 4096;
 pub(crate) const SMALL: usize = 84;
 pub(crate) const LARGE: usize = 2900;
 
+/// A message that comes with a handle; none of the others does.
+pub(crate) const HANDED: usize = 92;
+
 /// Messages of a batch.
 pub(crate) const BATCH: u64 = 3;
 
@@ -27,6 +30,8 @@ pub(crate) enum Operation {
     Reserve,
     /// Of [`BATCH`] small messages, all of which fit.
     SendBatch,
+    /// Of a small message with a handle.
+    SendHandle,
     /// Of a small message.
     Recv,
     /// The same, from a sender that waits for room and has to be woken.
@@ -38,6 +43,8 @@ pub(crate) enum Operation {
     RecvInPlace,
     /// Of [`BATCH`] small messages, which are taken at its end.
     RecvBatch,
+    /// Of a small message with a handle.
+    RecvHandle,
     /// After another one.
     SetCheckpoint,
     /// After a small message.
@@ -48,7 +55,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    const ALL: [Operation; 17] = [
+    const ALL: [Operation; 19] = [
         Operation::Send,
         Operation::SendToSleeper,
         Operation::SendAround,
@@ -56,12 +63,14 @@ impl Operation {
         Operation::SendFull,
         Operation::Reserve,
         Operation::SendBatch,
+        Operation::SendHandle,
         Operation::Recv,
         Operation::RecvForSleeper,
         Operation::RecvChunks,
         Operation::RecvEmpty,
         Operation::RecvInPlace,
         Operation::RecvBatch,
+        Operation::RecvHandle,
         Operation::SetCheckpoint,
         Operation::Finish,
         Operation::Close,
@@ -79,6 +88,7 @@ impl Operation {
                 | Operation::SendFull
                 | Operation::Reserve
                 | Operation::SendBatch
+                | Operation::SendHandle
         )
     }
 
@@ -92,6 +102,7 @@ impl Operation {
                 | Operation::RecvEmpty
                 | Operation::RecvInPlace
                 | Operation::RecvBatch
+                | Operation::RecvHandle
         )
     }
 

@@ -2,14 +2,15 @@
 //! them would add up.
 
 use std::fmt::Display;
+use std::fs::File;
 use std::sync::mpsc;
 
 use twinring::{By, Connection, End, MAX_CHECKPOINT_LEN, Status, Timeout, Wait};
 
 use crate::common::{
-    Audit, Child, LIMIT, Parent, Place, Side, connected, labelled, read_label, until,
+    Audit, Child, LABEL, LIMIT, Parent, Place, Side, connected, labelled, read_label, until,
 };
-use crate::operation::{CAPACITY, Operation, SMALL};
+use crate::operation::{CAPACITY, HANDED, Operation, SMALL};
 use crate::victim::{CODE, Fate, REASON};
 
 /// Does what it is told, a line at a time, and says what came of it.
@@ -18,6 +19,7 @@ pub(crate) fn survivor(parent: &'static Parent) {
     let link = parent
         .builder()
         .ring_capacity(CAPACITY)
+        .max_handles(1)
         .wait(Wait::Sleep)
         .on_status(move |status| {
             if let Status::Disconnected(conn, end) = status {
@@ -65,6 +67,10 @@ pub(crate) fn survivor(parent: &'static Parent) {
                 peer.as_mut().unwrap().give(number as usize).unwrap();
                 parent.say("given");
             }
+            "hand" => {
+                peer.as_mut().unwrap().hand().unwrap();
+                parent.say("handed");
+            }
             // Until the ring is full and the victim dead.
             "pour" => {
                 parent.say("pours");
@@ -102,6 +108,15 @@ impl Peer {
         Ok(())
     }
 
+    /// As [`Peer::give`], with a handle.
+    fn hand(&mut self) -> twinring::Result<()> {
+        let mut handles = vec![File::open("/dev/null").unwrap().into()];
+        let message = labelled(0, self.given + 1, HANDED);
+        self.conn.send_with_handles(&message, &mut handles)?;
+        self.given += 1;
+        Ok(())
+    }
+
     /// Which messages came before the connection's end, how that direction and the connection ended, how
     /// many messages were sent, and how many of them, the last ones, have come back; whether one before
     /// them was taken in part; and which checkpoint there is.
@@ -113,9 +128,17 @@ impl Peer {
         } = self;
         let mut got = Vec::new();
         let receiving = loop {
-            match conn.recv() {
-                Ok(Some(bytes)) => match read_label(&bytes) {
-                    Ok((sender, sequence)) if sender == incarnation => got.push(sequence),
+            match conn.recv_with_handles() {
+                Ok(Some((bytes, handles))) => match read_label(&bytes) {
+                    Ok((sender, sequence)) if sender == incarnation => {
+                        let handed = bytes.len() == LABEL + HANDED;
+                        assert_eq!(
+                            handles.len(),
+                            usize::from(handed),
+                            "with message {sequence}"
+                        );
+                        got.push(sequence);
+                    }
                     other => panic!("{other:?} on the connection of {incarnation}, after {got:?}"),
                 },
                 Ok(None) => break End::Finished,

@@ -1,11 +1,12 @@
 //! The side that is killed.
 
+use std::fs::File;
 use std::thread;
 
 use twinring::{Connection, Link, MAX_CHECKPOINT_LEN, Timeout, Wait};
 
 use crate::common::{Child, LABEL, Parent, Place, Side, connected, labelled, read_label};
-use crate::operation::{CAPACITY, LARGE, Operation, SMALL};
+use crate::operation::{CAPACITY, HANDED, LARGE, Operation, SMALL};
 use crate::survivor::Survivor;
 use crate::tracer::{Step, Thread, mark};
 
@@ -20,6 +21,7 @@ pub(crate) fn victim(parent: &'static Parent) {
     let link = parent
         .builder()
         .ring_capacity(CAPACITY)
+        .max_handles(1)
         .wait(Wait::Sleep)
         .open()
         .unwrap();
@@ -40,6 +42,8 @@ fn operate(parent: &Parent, link: &Link, conn: Connection, operation: Operation,
     let batch: Vec<_> = (1..=operation.messages())
         .map(|i| labelled(incarnation, filled + i, SMALL))
         .collect();
+    let handed = last(HANDED);
+    let mut handles = vec![File::open("/dev/null").unwrap().into()];
     let mut buffer = Vec::new();
     parent.say(filled);
     parent.say(rustix::thread::gettid().as_raw_nonzero());
@@ -74,6 +78,19 @@ fn operate(parent: &Parent, link: &Link, conn: Connection, operation: Operation,
             let sent = conn.send_batch(&batch);
             mark();
             assert_eq!(sent.unwrap(), batch.len());
+        }
+        Operation::SendHandle => {
+            mark();
+            let sent = conn.send_with_handles(&handed, &mut handles);
+            mark();
+            sent.unwrap();
+        }
+        Operation::RecvHandle => {
+            mark();
+            let received = conn.recv_with_handles();
+            mark();
+            let (message, handles) = received.unwrap().unwrap();
+            assert_eq!((read_label(&message), handles.len()), (Ok((0, 1)), 1));
         }
         Operation::RecvInPlace => {
             buffer.resize(LABEL + SMALL, 0);
@@ -214,6 +231,7 @@ impl Victim {
                     survivor.order(format!("give {SMALL}"), "given");
                 }
             }
+            Operation::RecvHandle => survivor.order("hand", "handed"),
             Operation::RecvForSleeper => survivor.order("pour", "pours"),
             Operation::RecvChunks => survivor.order(format!("give {LARGE}"), "given"),
             _ => {}

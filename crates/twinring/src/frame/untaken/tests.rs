@@ -67,7 +67,7 @@ impl Reference {
             }
         };
         self.large = match part {
-            Part::Whole => self.large,
+            Part::Whole | Part::WithHandles => self.large,
             Part::First | Part::Middle => Some(message),
             Part::Last | Part::Abort => None,
         };

@@ -55,6 +55,7 @@ impl Terms {
             knock: Message::Knock {
                 versions: VERSIONS,
                 pages: options.pages,
+                handles: false,
                 max_message: options.max_message,
                 client: options.client,
                 name: name.clone(),

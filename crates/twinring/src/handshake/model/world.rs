@@ -517,8 +517,8 @@ impl World {
                 Act::Identify => machine
                     .identified(&terms.peer, true)
                     .map_err(|_| "not admitted")?,
-                Act::MakeOffer(_) if rules.is(Broken::OldMemoryAgain) => machine.made(shape(1)),
-                Act::MakeOffer(_) => machine.made(shape(self.unused_id())),
+                Act::MakeOffer { .. } if rules.is(Broken::OldMemoryAgain) => machine.made(shape(1)),
+                Act::MakeOffer { .. } => machine.made(shape(self.unused_id())),
                 _ => return Ok(()),
             }
         }
@@ -1317,6 +1317,7 @@ impl Packet {
             Packet::Wait => Message::Wait { place: 1 },
             Packet::Hello(id, _) => Message::Hello {
                 version: 1,
+                handles: false,
                 max_message: terms.options.max_message,
                 shape: shape(id),
             },
@@ -1354,7 +1355,7 @@ fn guest_alone(
         match machine.next() {
             Act::Identify => machine.identified(&terms.peer).map_err(drop)?,
             Act::Check => machine.check().map_err(drop)?,
-            Act::TakeHandover(shape, _) => {
+            Act::TakeHandover { shape, .. } => {
                 // What `Segment::attach` compares.
                 if memory != Some(shape.id[0]) && !rules.is(Broken::AnyMemory) {
                     return Err(());

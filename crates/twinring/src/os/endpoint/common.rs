@@ -2,6 +2,9 @@
 
 use std::io;
 
+use crate::os::event::Doorbells;
+use crate::os::handles::HandleChannel;
+
 /// Length of each packet of the handshake in bytes.
 pub(crate) const PACKET: usize = 512;
 
@@ -26,6 +29,9 @@ pub(crate) struct RendezvousOptions {
     )]
     pub(crate) directory: Option<std::path::PathBuf>,
 }
+
+/// What a handshake leaves behind: the doorbells, and the channel for handles if there is one.
+pub(super) type Finished = (Doorbells, Option<HandleChannel>);
 
 /// The error for an object that is not what the handshake announced.
 pub(super) fn refused(why: impl Into<String>) -> io::Error {

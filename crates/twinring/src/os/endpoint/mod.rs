@@ -78,17 +78,18 @@ pub(crate) use name_watcher::{NameWatch, NameWatcher};
 /// * `source(&self) -> Source`: ready when the call that would have blocked should be made again;
 /// * `names_for(&self, &Process) -> io::Result<Option<Names>>`: the names that the memory and the doorbells for this
 ///   guest must have, because handles of them cannot be handed to it;
-/// * `make_offer(&self, PreparedOffer, &Process, OsHandle) -> io::Result<Offer>`: of the memory's handle, for
-///   this guest;
+/// * `make_offer(&self, PreparedOffer, &Process, OsHandle, handles: bool) -> io::Result<Offer>`: of the memory's handle, for
+///   this guest, and with a channel for handles if there is to be one;
 /// * `finish_host(self, Offer, &mut Process)`, `finish_guest(self, Accepted, &mut Process)`
-///   `-> io::Result<Doorbells>`: the handshake is over; what only the other side needs is released. From then on the
+///   `-> io::Result<Finished>`: the handshake is over; what only the other side needs is released. From then on the
 ///   process can be watched, if the system lets anybody watch it;
 /// * `reset(&self)`: abandons what was begun.
 ///
 /// For one thread at a time, and one packet: repeat a call that was begun until it ends.
 pub(crate) use sys::Channel;
 
-/// What a host hands over to a guest: memory and doorbells, made for this one connection.
+/// What a host hands over to a guest: memory, doorbells and perhaps a channel for handles, made for this one connection:
+/// `handle_channel(&self) -> Option<&HandleChannel>`.
 pub(crate) use sys::Offer;
 
 /// The part of an offer that can be created before there is a guest, unless it has names:
@@ -103,11 +104,11 @@ pub(crate) use sys::Names;
 /// What came with a packet.
 ///
 /// * `none_expected(&self) -> io::Result<()>`: `InvalidData` if anything came;
-/// * `open(self, &mut Process, len, Pages) -> io::Result<(Memory, Accepted)>`: checks and takes it;
+/// * `open(self, &mut Process, len, Pages, handles: bool) -> io::Result<(Memory, Accepted)>`: checks and takes it;
 ///   `InvalidData`, with the reason, if it is not exactly what an `Offer` holds.
 pub(crate) use sys::Handover;
 
-/// The guest's doorbells, before the handshake is over.
+/// The guest's doorbells and channel, before the handshake is over; `handle_channel` as of an [`Offer`].
 #[allow(
     unused_imports,
     reason = "named by the contract, used through `Handover::open`"

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::{self, MaybeUninit};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,8 +12,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-use super::offer::{Accepted, Handover, Names, OFFERED, Offer, PreparedOffer};
-use crate::os::endpoint::common::{HANDOVER, PACKET, Packet, refused};
+use super::offer::{Accepted, Handles, Handover, Names, OFFERED, Offer, PreparedOffer};
+use crate::os::endpoint::common::{Finished, HANDOVER, PACKET, Packet, refused};
 use crate::os::event::{Doorbells, Source};
 use crate::os::process::{Peer, Process};
 
@@ -79,20 +79,23 @@ impl Channel {
         PreparedOffer { space, ours }: PreparedOffer,
         _: &Process,
         memory: OwnedFd,
+        handles: bool,
     ) -> io::Result<Offer> {
         Ok(Offer {
             memory,
             space,
             ours,
+            handles: handles.then(Handles::new).transpose()?,
         })
     }
 
-    pub(crate) fn finish_host(self, offer: Offer, _: &mut Process) -> io::Result<Doorbells> {
-        Doorbells::new(self.socket, offer.ours)
+    pub(crate) fn finish_host(self, offer: Offer, _: &mut Process) -> io::Result<Finished> {
+        let doorbells = Doorbells::new(self.socket, offer.ours)?;
+        Ok((doorbells, offer.handles.map(|handles| handles.ours)))
     }
 
-    pub(crate) fn finish_guest(self, taken: Accepted, _: &mut Process) -> io::Result<Doorbells> {
-        Doorbells::new(self.socket, taken.space)
+    pub(crate) fn finish_guest(self, taken: Accepted, _: &mut Process) -> io::Result<Finished> {
+        Ok((Doorbells::new(self.socket, taken.space)?, taken.handles))
     }
 
     pub(crate) fn reset(&self) {
@@ -105,9 +108,9 @@ impl Channel {
         while partial.done < PACKET {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(OFFERED))];
             let mut control = SendAncillaryBuffer::new(&mut space);
-            let fds;
+            let fds: Vec<BorrowedFd<'_>>;
             if let (0, Some(offer)) = (partial.done, offer) {
-                fds = [offer.memory.as_fd(), offer.space.as_fd()];
+                fds = offer.fds().collect();
                 control.push(SendAncillaryMessage::ScmRights(&fds));
             }
             let bytes = [io::IoSlice::new(&packet[partial.done..])];

@@ -24,8 +24,8 @@ pub(super) fn stream_socket() -> io::Result<OwnedFd> {
     )?)
 }
 
-pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (one, other) = socketpair(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?;
+pub(super) fn pair(kind: SocketType) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (one, other) = socketpair(AddressFamily::UNIX, kind, FLAGS, None)?;
     Ok((prepared(one)?, prepared(other)?))
 }
 

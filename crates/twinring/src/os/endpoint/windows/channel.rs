@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use super::names::Names;
 use super::offer::{self, Accepted, Handover, Offer, PreparedOffer};
 use super::pipe;
-use crate::os::endpoint::common::{HANDOVER, PACKET, Packet};
-use crate::os::event::{Doorbells, Source, new_event};
+use crate::os::endpoint::common::{Finished, HANDOVER, PACKET, Packet};
+use crate::os::event::{Source, new_event};
 use crate::os::process::{Peer, Process};
 
 #[derive(Debug)]
@@ -105,27 +105,28 @@ impl Channel {
         prepared: PreparedOffer,
         guest: &Process,
         memory: OwnedHandle,
+        handles: bool,
     ) -> io::Result<Offer> {
-        Offer::make(prepared, self.guest_takes(), guest, memory)
+        Offer::make(prepared, self.guest_takes(), guest, memory, handles)
     }
 
     /// Closes the pipe, or keeps it. What has been written to it can still be read (DisconnectNamedPipe would
     /// throw it away). The guest's handles are its own; ours to its doorbells are for ringing them.
-    pub(crate) fn finish_host(self, offer: Offer, guest: &mut Process) -> io::Result<Doorbells> {
+    pub(crate) fn finish_host(self, offer: Offer, guest: &mut Process) -> io::Result<Finished> {
         guest.forget_token();
         if offer.keeps_pipe() {
             guest.keep_pipe(pipe::OpenPipe::begin(&self.pipe)?);
         }
         drop(self);
-        Ok(offer.into_doorbells())
+        Ok(offer.finish())
     }
 
-    pub(crate) fn finish_guest(self, taken: Accepted, host: &mut Process) -> io::Result<Doorbells> {
+    pub(crate) fn finish_guest(self, taken: Accepted, host: &mut Process) -> io::Result<Finished> {
         if taken.keeps_pipe() {
             host.keep_pipe(pipe::OpenPipe::begin(&self.pipe)?);
         }
         drop(self);
-        Ok(taken.into_doorbells())
+        Ok(taken.finish())
     }
 
     pub(crate) fn reset(&self) {

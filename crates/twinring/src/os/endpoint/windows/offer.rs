@@ -31,10 +31,9 @@ use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle,
 use std::ptr;
 use std::sync::Arc;
 
-use windows_sys::Wdk::Foundation::{NtQueryObject, ObjectBasicInformation, ObjectTypeInformation};
+use windows_sys::Wdk::Foundation::{NtQueryObject, ObjectBasicInformation};
 use windows_sys::Win32::Foundation::{
     DUPLICATE_CLOSE_SOURCE, DuplicateHandle, ERROR_ACCESS_DENIED, ERROR_INVALID_HANDLE, HANDLE,
-    UNICODE_STRING,
 };
 use windows_sys::Win32::System::Memory::{SECTION_MAP_READ, SECTION_MAP_WRITE, SECTION_QUERY};
 use windows_sys::Win32::System::Threading::{
@@ -43,11 +42,12 @@ use windows_sys::Win32::System::Threading::{
 use windows_sys::Win32::System::WindowsProgramming::PUBLIC_OBJECT_BASIC_INFORMATION;
 
 use super::names::{NameSet, Names};
-use crate::os::endpoint::common::{HANDOVER, refused};
+use crate::os::endpoint::common::{Finished, HANDOVER, refused};
 use crate::os::event::{DoorbellEvents, Doorbells};
+use crate::os::handles::HandleChannel;
 use crate::os::memory::{Memory, Pages};
 use crate::os::process::Process;
-use crate::os::windows::{is_code, ok, status};
+use crate::os::windows::{is_code, is_handle, object_type, ok, status};
 
 const AREA: usize = HANDOVER.end - HANDOVER.start;
 const FORM: Range<usize> = 0..4;
@@ -69,7 +69,7 @@ const COUNT: usize = 8;
 const TAKEN: usize = 7;
 
 /// What one of the handles must be.
-struct HandleKind {
+struct ObjectKind {
     /// The kernel's name for the type of object.
     object: &'static str,
     /// Its rights when it is given.
@@ -78,26 +78,26 @@ struct HandleKind {
     taken: u32,
 }
 
-const MEMORY: HandleKind = HandleKind {
+const MEMORY: ObjectKind = ObjectKind {
     object: "Section",
     given: SECTION_MAP_READ | SECTION_MAP_WRITE | SECTION_QUERY,
     taken: SECTION_MAP_READ | SECTION_MAP_WRITE | SECTION_QUERY,
 };
-const TO_AWAIT: HandleKind = HandleKind {
+const TO_AWAIT: ObjectKind = ObjectKind {
     object: "Event",
     given: SYNCHRONIZATION_SYNCHRONIZE | EVENT_MODIFY_STATE,
     taken: SYNCHRONIZATION_SYNCHRONIZE,
 };
-const TO_RING: HandleKind = HandleKind {
+const TO_RING: ObjectKind = ObjectKind {
     taken: EVENT_MODIFY_STATE,
     ..TO_AWAIT
 };
-const TO_WATCH: HandleKind = HandleKind {
+const TO_WATCH: ObjectKind = ObjectKind {
     object: "Process",
     given: PROCESS_SYNCHRONIZE,
     taken: PROCESS_SYNCHRONIZE,
 };
-const KINDS: [HandleKind; COUNT] = [
+const KINDS: [ObjectKind; COUNT] = [
     MEMORY, TO_AWAIT, TO_AWAIT, TO_AWAIT, TO_RING, TO_RING, TO_RING, TO_WATCH,
 ];
 
@@ -108,6 +108,7 @@ pub(crate) struct Offer {
     /// was told that it could not be written or it came too late, learns that nobody is there.
     doorbells: Doorbells,
     way: Way,
+    handles: Option<HandleChannel>,
 }
 
 /// How the guest gets it.
@@ -162,6 +163,7 @@ impl Offer {
         guest_takes: bool,
         guest: &Process,
         memory: OwnedHandle,
+        handles: bool,
     ) -> io::Result<Offer> {
         let way = match names {
             Some(names) => Way::Named(names),
@@ -180,6 +182,7 @@ impl Offer {
             memory,
             doorbells,
             way,
+            handles: handles.then(|| HandleChannel::new(guest)),
         })
     }
 
@@ -188,8 +191,12 @@ impl Offer {
         matches!(self.way, Way::Named(_) | Way::Taken { keep_pipe: true })
     }
 
-    pub(super) fn into_doorbells(self) -> Doorbells {
-        self.doorbells
+    pub(crate) fn handle_channel(&self) -> Option<&HandleChannel> {
+        self.handles.as_ref()
+    }
+
+    pub(super) fn finish(self) -> Finished {
+        (self.doorbells, self.handles)
     }
 
     /// Gives the guest its handles, for the packet that tells it which.
@@ -390,6 +397,7 @@ impl Handover {
         host: &mut Process,
         len: usize,
         pages: Pages,
+        handles: bool,
     ) -> io::Result<(Memory, Accepted)> {
         let (memory, [guests, hosts], keep_pipe) = match self.found? {
             Contents::Nothing => return Err(refused("the host sent no handles")),
@@ -411,6 +419,7 @@ impl Handover {
             Accepted {
                 doorbells,
                 keep_pipe,
+                handles: handles.then(|| HandleChannel::new(host)),
             },
         ))
     }
@@ -422,6 +431,7 @@ impl Handover {
 pub(crate) struct Accepted {
     doorbells: Doorbells,
     keep_pipe: bool,
+    handles: Option<HandleChannel>,
 }
 
 impl Accepted {
@@ -430,8 +440,12 @@ impl Accepted {
         self.keep_pipe
     }
 
-    pub(super) fn into_doorbells(self) -> Doorbells {
-        self.doorbells
+    pub(crate) fn handle_channel(&self) -> Option<&HandleChannel> {
+        self.handles.as_ref()
+    }
+
+    pub(super) fn finish(self) -> Finished {
+        (self.doorbells, self.handles)
     }
 }
 
@@ -523,7 +537,7 @@ fn take(values: &[u64; COUNT], host: &OwnedHandle) -> io::Result<Handles> {
 
 fn collect(
     values: &[u64; COUNT],
-    take: impl Fn(u64, &HandleKind) -> io::Result<OwnedHandle>,
+    take: impl Fn(u64, &ObjectKind) -> io::Result<OwnedHandle>,
 ) -> io::Result<Handles> {
     // All are taken, so that all are closed, even if one of them turns out to be wrong.
     let taken = values
@@ -616,17 +630,7 @@ fn rights(handle: HANDLE) -> io::Result<Option<u32>> {
     Ok((is_handle(asked)? && plain).then_some(info.GrantedAccess))
 }
 
-/// Whether a number is a handle, from the system's answer to a question about it. If the system
-/// could not answer, that says nothing against the side that sent the number.
-fn is_handle(asked: io::Result<()>) -> io::Result<bool> {
-    match asked {
-        Ok(()) => Ok(true),
-        Err(e) if is_code(&e, &[ERROR_INVALID_HANDLE]) => Ok(false),
-        Err(e) => Err(e),
-    }
-}
-
-fn check_object(handle: HANDLE, kind: &HandleKind) -> io::Result<()> {
+fn check_object(handle: HANDLE, kind: &ObjectKind) -> io::Result<()> {
     let object = object_type(handle)?;
     if object.as_deref() == Some(kind.object) {
         return Ok(());
@@ -636,35 +640,4 @@ fn check_object(handle: HANDLE, kind: &HandleKind) -> io::Result<()> {
         object.as_deref().unwrap_or("nothing"),
         kind.object
     )))
-}
-
-/// The kernel's name for the type of object that a handle, which may be any number, stands for.
-fn object_type(handle: HANDLE) -> io::Result<Option<String>> {
-    /// The structure begins with the name, whose characters come after it.
-    #[repr(C)]
-    struct Answer {
-        name: UNICODE_STRING,
-        rest: [u64; 128],
-    }
-    let mut answer = Answer {
-        name: UNICODE_STRING::default(),
-        rest: [0; 128],
-    };
-    // SAFETY: room for the number of bytes given. A number that is not a handle is refused.
-    let asked = status("NtQueryObject", || unsafe {
-        NtQueryObject(
-            handle,
-            ObjectTypeInformation,
-            (&raw mut answer).cast(),
-            size_of::<Answer>() as u32,
-            ptr::null_mut(),
-        )
-    });
-    if !is_handle(asked)? || answer.name.Buffer.is_null() {
-        return Ok(None);
-    }
-    let len = usize::from(answer.name.Length / 2);
-    // SAFETY: the kernel wrote a string of this length into `answer`, and a pointer to it.
-    let name = unsafe { std::slice::from_raw_parts(answer.name.Buffer, len) };
-    Ok(String::from_utf16(name).ok())
 }

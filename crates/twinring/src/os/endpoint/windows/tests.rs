@@ -117,7 +117,7 @@ fn be_host(channel: Channel, len: usize) -> io::Result<(Memory, Doorbells)> {
 /// `opens`: whether it may open the guest's process.
 fn be_host_that(channel: Channel, len: usize, opens: bool) -> io::Result<Parts> {
     let (offer, memory, mut process) = send_all(&channel, len, opens)?;
-    let doorbells = channel.finish_host(offer, &mut process)?;
+    let (doorbells, _) = channel.finish_host(offer, &mut process)?;
     Ok((memory, doorbells, process))
 }
 
@@ -135,7 +135,7 @@ fn send_all(channel: &Channel, len: usize, opens: bool) -> io::Result<(Offer, Me
         None => Memory::create(len, Pages::Reserved)?,
     };
     let prepared = PreparedOffer::new(names.as_ref())?;
-    let offer = channel.make_offer(prepared, &process, section)?;
+    let offer = channel.make_offer(prepared, &process, section, false)?;
     send(channel, &packet(2), Some(&offer))?;
     receive(channel)?.1.none_expected()?;
     send(channel, &packet(4), None)?;
@@ -157,10 +157,10 @@ fn be_guest(channel: Channel, len: usize, open: bool) -> io::Result<Parts> {
     assert_eq!(process.is_watched(), open);
     send(&channel, &packet(1), None)?;
     let offered = receive(&channel)?;
-    let (memory, taken) = offered.1.open(&mut process, len, Pages::Reserved)?;
+    let (memory, taken) = offered.1.open(&mut process, len, Pages::Reserved, false)?;
     send(&channel, &packet(3), None)?;
     receive(&channel)?.1.none_expected()?;
-    let doorbells = channel.finish_guest(taken, &mut process)?;
+    let (doorbells, _) = channel.finish_guest(taken, &mut process)?;
     assert!(!process.has_ended());
     Ok((memory, doorbells, process))
 }
@@ -587,7 +587,7 @@ fn lies_about_handles_are_refused() {
         assert!(handover.none_expected().is_err(), "case {i}");
         let mut process = theirs.identify().unwrap().0;
         let e = handover
-            .open(&mut process, LEN, Pages::Reserved)
+            .open(&mut process, LEN, Pages::Reserved, false)
             .err()
             .unwrap();
         assert_eq!(e.kind(), io::ErrorKind::InvalidData, "case {i}: {e}");
@@ -663,7 +663,7 @@ fn count_handles() {
             let (process, _) = ours.identify().unwrap();
             let (_memory, section) = Memory::create(LEN, Pages::Reserved).unwrap();
             let prepared = PreparedOffer::new(None).unwrap();
-            let offer = ours.make_offer(prepared, &process, section).unwrap();
+            let offer = ours.make_offer(prepared, &process, section, false).unwrap();
             send(&ours, &packet(2), Some(&offer)).unwrap();
             if i.is_multiple_of(3) {
                 receive(&theirs).unwrap();
