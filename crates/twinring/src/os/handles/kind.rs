@@ -29,7 +29,7 @@ pub enum HandleKind {
     Pipe = 3,
     /// An event (Windows). On Linux an eventfd, and whatever else has no file behind it and can be waited for.
     Event = 4,
-    /// One end of another link: a [`LinkEnd`].
+    /// One end of another link: a [`LinkEnd`](crate::LinkEnd).
     Link = 5,
     /// Any other object (Windows).
     Other = 6,
