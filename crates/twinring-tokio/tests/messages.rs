@@ -22,7 +22,8 @@ peers!(
     sender,
     slow_reader,
     mute,
-    restarted
+    restarted,
+    taker
 );
 
 /// Sends all messages back.
@@ -383,4 +384,75 @@ fn processor_time() -> Duration {
     use rustix::time::{ClockId, clock_gettime};
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Takes handles, and pauses now and then.
+fn taker(parent: &'static Parent) {
+    one_thread().block_on(async {
+        let builder = parent.builder().max_handles(2).ring_capacity(8192);
+        let link = Link::from(builder.open().unwrap());
+        let conn = link.next().await.unwrap();
+        let (mut with, mut without) = (0, 0);
+        while let Some((bytes, handles)) = conn.recv_with_handles().await.unwrap() {
+            if handles.is_empty() {
+                check(&bytes, 1, without, 1000);
+                without += 1;
+                continue;
+            }
+            check(&bytes, 0, with, 100);
+            assert_eq!(handles.len(), 2);
+            with += 1;
+            if with % 50 == 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
+        parent.say(format!("{with} with, {without} without"));
+        conn.finish().unwrap();
+        conn.flush().await.unwrap();
+    });
+}
+
+/// More handles than may be under way, beside other messages of another task; calls that are dropped have sent nothing, and left
+/// the handles where they were.
+#[test]
+fn handles_beside_other_messages() {
+    let _watchdog = Watchdog::new(120);
+    let count = amount(rounds(300, 100), rounds(2000, 300)) as u64;
+    for side in Side::BOTH {
+        let place = Place::new();
+        let mut child = place.start("taker", side.opposite());
+        many_threads().block_on(async {
+            let builder = place.builder(side).ring_capacity(8192);
+            let link = Link::from(builder.open().unwrap());
+            let conn = std::sync::Arc::new(link.next().await.unwrap());
+            let others = conn.clone();
+            let others = tokio::spawn(async move {
+                for number in 0..count {
+                    others.send(&message(1, number, 1000)).await.unwrap();
+                }
+            });
+            let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+            let mut dropped = 0;
+            for number in 0..count {
+                let copy = || file.try_clone().unwrap().into();
+                let mut handles = vec![copy(), copy()];
+                let bytes = message(0, number, 100);
+                let patience = Duration::from_micros(200);
+                while timeout(patience, conn.send_with_handles(&bytes, &mut handles))
+                    .await
+                    .is_err()
+                {
+                    assert_eq!(handles.len(), 2);
+                    dropped += 1;
+                }
+                assert!(handles.is_empty());
+            }
+            println!("{dropped} calls dropped");
+            others.await.unwrap();
+            conn.finish().unwrap();
+            assert_eq!(conn.recv().await.unwrap(), None);
+        });
+        child.expect(&format!("{count} with, {count} without"));
+        child.finish();
+    }
 }

@@ -17,7 +17,7 @@ use twinring::{
 };
 
 peers!(
-    user, reader, sleeper, sender, leaver, plain, told, exchanger, scarce, taker
+    user, reader, sleeper, sender, leaver, plain, told, exchanger, scarce, taker, swallower
 );
 
 /// A file of this content, open for reading and writing, that nobody else has open.
@@ -750,4 +750,105 @@ fn limit_of_files(current: Option<u64>) -> Option<u64> {
     let limit = Rlimit { current, ..before };
     setrlimit(Resource::Nofile, limit).unwrap();
     before.current
+}
+
+/// Takes all, and says so for each of the numbers of handles that it is told.
+fn swallower(parent: &'static Parent) {
+    let link = taking(parent.builder()).open().unwrap();
+    let conn = connected(&link);
+    loop {
+        let mut left: usize = parent.next_as();
+        while left > 0 {
+            let (_, handles) = recv(&conn);
+            left -= handles.len();
+        }
+        parent.say("all");
+    }
+}
+
+/// Handles per second, beside a socket that carries nothing but descriptors (Linux):
+/// `cargo test --release -p twinring --test handles -- --ignored --nocapture how_many`.
+#[test]
+#[ignore = "measures"]
+fn how_many_a_second() {
+    const ROUNDS: usize = 5;
+    const ALL: usize = 32_000;
+    let place = Place::new();
+    let link = place.host().open().unwrap();
+    let mut child = place.start("swallower", Side::Guest);
+    let conn = connected(&link);
+    let file = File::open(std::env::current_exe().unwrap()).unwrap();
+    for with_each in [1, MAX_HANDLES as usize] {
+        let mut rates: Vec<f64> = (0..ROUNDS)
+            .map(|_| {
+                child.say(ALL);
+                let begin = std::time::Instant::now();
+                for _ in 0..ALL / with_each {
+                    let copy = |_| file.try_clone().unwrap().into();
+                    let mut handles = (0..with_each).map(copy).collect();
+                    conn.send_with_handles(b"some", &mut handles).unwrap();
+                }
+                child.expect("all");
+                ALL as f64 / begin.elapsed().as_secs_f64()
+            })
+            .collect();
+        rates.sort_by(f64::total_cmp);
+        println!(
+            "{with_each} with each message: {:.0} a second",
+            rates[ROUNDS / 2]
+        );
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let mut rates: Vec<f64> = (0..ROUNDS).map(|_| descriptors_alone(&file, ALL)).collect();
+        rates.sort_by(f64::total_cmp);
+        println!(
+            "1 with each datagram, alone: {:.0} a second",
+            rates[ROUNDS / 2]
+        );
+    }
+    child.kill();
+}
+
+/// As many descriptors through a socket alone, one with each datagram, to another thread.
+#[cfg(target_os = "linux")]
+fn descriptors_alone(file: &File, all: usize) -> f64 {
+    use std::io::{IoSlice, IoSliceMut};
+    use std::mem::MaybeUninit;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixDatagram;
+
+    use rustix::net::{
+        RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+        recvmsg, sendmsg,
+    };
+    let (one, other) = UnixDatagram::pair().unwrap();
+    let begin = std::time::Instant::now();
+    let taker = thread::spawn(move || {
+        for _ in 0..all {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let mut byte = [0];
+            let bytes = &mut [IoSliceMut::new(&mut byte)];
+            recvmsg(&other, bytes, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap();
+            assert_eq!(control.drain().count(), 1);
+        }
+    });
+    for _ in 0..all {
+        // As a program that gives its handle away.
+        let copy = file.try_clone().unwrap();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fds = [copy.as_fd()];
+        control.push(SendAncillaryMessage::ScmRights(&fds));
+        sendmsg(
+            &one,
+            &[IoSlice::new(&[1])],
+            &mut control,
+            SendFlags::NOSIGNAL,
+        )
+        .unwrap();
+    }
+    taker.join().unwrap();
+    all as f64 / begin.elapsed().as_secs_f64()
 }
