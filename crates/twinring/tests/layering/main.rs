@@ -3,7 +3,9 @@
 //!
 //! Paths are followed through imports and re-exports to the file that defines what they name. Not
 //! seen is what no path names: a method, a field, the type of a value. Nor are names that a macro
-//! makes of parts, and imports that are made by one.
+//! makes of parts, and imports that are made by one. The sources are the same on all systems: on
+//! Windows there is nothing in this file.
+#![cfg(unix)]
 
 mod builds;
 mod planted;
