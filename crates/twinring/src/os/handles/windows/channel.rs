@@ -9,7 +9,9 @@
 //! process, WSADuplicateSocketW itself puts a handle there at once.) So sockets of layered service providers cannot be sent.
 
 use std::io;
-use std::os::windows::io::{AsRawHandle, FromRawHandle, FromRawSocket, OwnedHandle, OwnedSocket};
+use std::os::windows::io::{
+    AsRawHandle, FromRawHandle, FromRawSocket, OwnedHandle, OwnedSocket, RawSocket,
+};
 use std::ptr;
 use std::sync::OnceLock;
 
@@ -147,7 +149,7 @@ fn socket(taken: &OwnedHandle) -> Result<OwnedSocket, NotTaken> {
     match socket {
         INVALID_SOCKET => Err(NotTaken::Now(last_error())),
         // SAFETY: the call above has just made it for us.
-        socket => Ok(unsafe { OwnedSocket::from_raw_socket(socket as u64) }),
+        socket => Ok(unsafe { OwnedSocket::from_raw_socket(socket as RawSocket) }),
     }
 }
 

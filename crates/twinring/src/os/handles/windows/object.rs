@@ -30,7 +30,7 @@ impl SystemObject {
     pub(super) fn value(&self) -> u64 {
         match self {
             SystemObject::Handle(handle) => handle.as_raw_handle() as usize as u64,
-            SystemObject::Socket(socket) => socket.as_raw_socket(),
+            SystemObject::Socket(socket) => socket.as_raw_socket() as usize as u64,
         }
     }
 }
