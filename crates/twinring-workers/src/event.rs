@@ -20,7 +20,6 @@ pub enum Event {
         peer: Peer,
     },
     /// It has sent a message.
-    #[non_exhaustive]
     Message {
         /// Its place.
         worker: usize,

@@ -13,6 +13,7 @@ mod killer;
 pub(crate) use kill::kill;
 pub(crate) use killer::Killer;
 
+use std::io::ErrorKind;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -79,11 +80,13 @@ pub(crate) fn supervisor_with(
     })
 }
 
-/// The supervisor, which this process has.
+/// The supervisor, which this process has, unless it has been killed: then this process ends as well.
 pub(crate) fn my_parent() -> Parent {
-    parent()
-        .expect("the supervisor is there")
-        .expect("this is a worker")
+    match parent() {
+        Ok(parent) => parent.expect("this is a worker"),
+        Err(e) if e.kind() == ErrorKind::NotFound => std::process::exit(1),
+        Err(e) => panic!("{e}"),
+    }
 }
 
 #[track_caller]

@@ -1,6 +1,6 @@
 //! A plug-in of somebody else's, in a process of its own: one that hangs is killed and started again.
 //!
-//! `cargo run --release -p twinring-workers --example plugin`
+//! `cargo run --release -p twinring-workers --example plugin_host`
 
 use std::process::Command;
 use std::time::Duration;
