@@ -55,6 +55,8 @@ struct Run {
     /// This side has said that nothing more comes; the worker has.
     finished: bool,
     has_finished: bool,
+    /// It does not receive any more.
+    wants_no_more: bool,
     /// When it is killed, and why.
     kill: Option<(Instant, Cause)>,
     /// Why it has been killed, or asked to end.
@@ -193,6 +195,7 @@ impl Slot {
             silence: options.silence.map(|limit| Silence::new(limit, now)),
             finished: false,
             has_finished: false,
+            wants_no_more: false,
             kill: None,
             cause: Cause::Itself,
             status: None,
@@ -327,7 +330,10 @@ impl Slot {
             return None;
         };
         let worker = self.number;
-        while let Some(message) = self.queue.pop_front() {
+        while !run.wants_no_more {
+            let Some(message) = self.queue.pop_front() else {
+                break;
+            };
             match conn.send(&message) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::TooLarge => {
@@ -337,10 +343,13 @@ impl Slot {
                         error,
                     });
                 }
-                Err(_) => {
-                    // Later, or to the successor.
+                Err(error) => {
                     self.queue.push_front(message);
-                    return None;
+                    if error.is_timeout() {
+                        return None;
+                    }
+                    // The rest is for the successor.
+                    run.wants_no_more = true;
                 }
             }
         }
@@ -490,12 +499,12 @@ impl Slot {
         let State::Running(run) = &self.state else {
             return Poll::Pending;
         };
-        let to_send = self.queue.front().map(Vec::len);
+        let to_send = self.queue.front().filter(|_| !run.wants_no_more);
         match &run.channel {
             Channel::Waiting(link) => link.poll_ready(task),
             Channel::Open(conn) => {
                 let received = conn.poll_ready(Interest::Recv, task);
-                let sent = to_send.map(|len| conn.poll_ready(Interest::Send(len), task));
+                let sent = to_send.map(|next| conn.poll_ready(Interest::Send(next.len()), task));
                 match received.is_ready() || sent.is_some_and(|sent| sent.is_ready()) {
                     true => Poll::Ready(()),
                     false => Poll::Pending,

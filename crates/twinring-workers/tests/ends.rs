@@ -22,10 +22,11 @@ roles!(
     finishes_and_goes_on,
     says_and_exits,
     hears_nothing,
+    wants_no_more,
 );
 
-/// A time that nobody waits for.
-const HOURS: Duration = Duration::from_secs(3600);
+/// Longer than anybody waits.
+const LONG: Duration = Duration::from_secs(120);
 
 /// The first message is its exit code; 255 is to crash.
 fn ends_as_told() {
@@ -46,12 +47,12 @@ fn exits_at_once() {
 }
 
 fn never_connects() {
-    thread::sleep(HOURS);
+    thread::sleep(LONG);
 }
 
 fn leaves_its_link() {
     my_parent().connection().close(5, "enough");
-    thread::sleep(HOURS);
+    thread::sleep(LONG);
 }
 
 fn leaves_and_exits() {
@@ -82,7 +83,14 @@ fn hears_nothing() {
     let parent = my_parent();
     parent.set_checkpoint(b"here").unwrap();
     parent.send(b"ready").unwrap();
-    thread::sleep(HOURS);
+    thread::sleep(LONG);
+}
+
+fn wants_no_more() {
+    let parent = my_parent();
+    parent.connection().stop(1, "enough");
+    parent.send(b"ready").unwrap();
+    thread::sleep(LONG);
 }
 
 fn is_over(supervisor: &mut Supervisor) -> bool {
@@ -358,4 +366,30 @@ fn a_message_that_is_too_long_for_the_ring() {
         Err(SendError::Full | SendError::TooLarge(_)) | Ok(())
     ));
     assert_eq!(next_exited(&mut workers).status.code(), Some(7));
+}
+
+/// What is still to be sent to it does not keep its supervisor awake.
+#[test]
+#[cfg(unix)]
+fn one_that_wants_no_more() {
+    use rustix::time::{ClockId, clock_gettime};
+    let _watchdog = Watchdog::new(120);
+    let processor_time = || {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    };
+    let builder = supervisor("wants_no_more").restart(Restart::Never);
+    let mut workers = builder.grace(Duration::from_millis(300)).start().unwrap();
+    assert_eq!(next_message(&mut workers), b"ready");
+    workers.send(0, b"one").unwrap();
+    let before = processor_time();
+    assert!(workers.next_within(Duration::from_secs(1)).is_err());
+    let took = processor_time() - before;
+    assert!(took < Duration::from_millis(500), "{took:?}");
+    workers.stop();
+    let exited = next_exited(&mut workers);
+    assert_eq!(
+        (exited.cause, exited.unread),
+        (Cause::TooSlow, vec![b"one".to_vec()])
+    );
 }
