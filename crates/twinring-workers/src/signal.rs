@@ -36,8 +36,8 @@ impl Signal {
         *self.0.lock() = false;
     }
 
-    /// Waits until it is given; `false` if the time is over before.
-    pub(crate) fn wait(&self, until: Option<Instant>) -> bool {
+    /// Waits until it is given, or the time is over.
+    pub(crate) fn wait(&self, until: Option<Instant>) {
         let mut given = self.0.lock();
         while !*given {
             given = match until {
@@ -49,13 +49,12 @@ impl Signal {
                 Some(at) => {
                     let left = at.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        return false;
+                        return;
                     }
                     let waited = self.0.changed.wait_timeout(given, left);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
-        true
     }
 }

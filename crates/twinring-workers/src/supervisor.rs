@@ -254,7 +254,8 @@ impl Supervisor {
                 return Ok(event);
             }
             let until = [self.wake_at(), deadline].into_iter().flatten().min();
-            if !self.signal.wait(until) && deadline.is_some_and(|at| Instant::now() >= at) {
+            self.signal.wait(until);
+            if deadline.is_some_and(|at| Instant::now() >= at) {
                 return Err(TimedOut);
             }
         }
