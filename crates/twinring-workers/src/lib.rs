@@ -50,21 +50,22 @@
 //! | tokio | the feature `tokio`: `next_async`, `next_done_async`, `Parent::to_tokio`; any other executor: [`Supervisor::poll_next`] |
 //!
 //! # What is guaranteed
-//! * **One event for the end of a worker**, [`Exited`], once its process and its connection have both ended, in whatever order: exit status,
-//!   cause, end of the connection, what it had not taken, checkpoint, and what follows. All that it had sent comes before.
-//! * **What a worker had not taken goes to its successor**, before newer messages and in order, if it is killed at any instruction; so does
-//!   its last checkpoint. Messages that it had taken (received) are not given out again, but for a [`Pool`]'s tasks that it had not
+//! * **One event for the end of a worker**, [`Exited`], once its process and its connection have both ended, in whatever order: exit
+//!   status, cause, end of the connection, what it had not taken, checkpoint, and what follows. All that it had sent comes before.
+//! * **What a worker had not taken goes to its successor**, before newer messages and in order, if it is killed at any instruction; so
+//!   does its last checkpoint. Messages that it had taken (received) are not given out again, but for a [`Pool`]'s tasks that it had not
 //!   answered. A message longer than a frame that it had taken in part is lost, and [`Exited::complete`] says so.
-//! * **Nobody else gets the link**: its name is random, and of those who know it only the child is let in, by its process id as the kernel
-//!   tells it.
-//! * **Workers end with their supervisor's process**, however that ends. On Windows the system sees to it, by a job, for all that workers start as
-//!   well. Elsewhere the worker's side of this library does, at once when the connection ends with the supervisor, and within 100 ms otherwise
-//!   ([`Parent`]); not PR_SET_PDEATHSIG, which goes by the end of a *thread*.
+//! * **Nobody else gets the link**: its name is random, and of those who know it only the child is let in, by its process id as the
+//!   kernel tells it.
+//! * **Workers end with their supervisor's process**, however that ends. On Windows the system sees to it, by a job, for all that
+//!   workers start as well. Elsewhere the worker's side of this library does, at once when the connection ends with the supervisor,
+//!   and within 100 ms otherwise ([`Parent`]); not PR_SET_PDEATHSIG, which goes by the end of a *thread*.
 //! * **Other children of the program are left alone**: only what it has started itself is waited for or killed.
 //!
 //! # What is not
 //! * On Unix a process that never calls [`parent`] outlives a supervisor that is killed, as do programs that workers start.
-//! * On Windows a supervisor that is killed within the system's call that starts a process may leave one that has never run, nor ever will.
+//! * On Windows a supervisor that is killed within the system's call that starts a process may leave one that has never run, nor ever
+//!   will.
 //! * A hostile worker may harm its own messages and answers, and no others: what it sends is bounded by
 //!   [`max_message`](twinring::Builder::max_message), 1 GiB unless [`Builder::link`] says less.
 //! * A supervisor does everything while its program waits for events, without a thread of its own (but the link library's). While the

@@ -17,8 +17,9 @@ const ATTEMPTS: u32 = 3;
 /// Workers that do tasks: each task goes to one of them, which sends one answer for each, in their order, as
 /// [`Parent::serve`](crate::Parent::serve) does. Made by [`Builder::start_pool`](crate::Builder::start_pool).
 ///
-/// When a worker ends, the tasks that it has not answered go to others. **Each task has exactly one answer here.** It may have been begun more
-/// than once: only if a worker had taken it when it ended, and its answer was not committed. With `serve` that is at most one task for each end.
+/// When a worker ends, the tasks that it has not answered go to others. **Each task has exactly one answer here.** It may have been
+/// begun more than once: only if a worker had taken it when it ended, and its answer was not committed. With `serve` that is at most
+/// one task for each end.
 ///
 /// As a [`Supervisor`], it does everything while the program waits for answers, and kills its workers when it is dropped.
 ///
@@ -112,8 +113,8 @@ impl Pool {
         self.on_event = Box::new(f);
     }
 
-    /// Puts a task behind the others, and returns its number, from 0 on. Never waits: tasks that nobody has yet are kept. A task that a worker
-    /// [cannot be sent](crate::SendError::TooLarge) fails.
+    /// Puts a task behind the others, and returns its number, from 0 on. Never waits: tasks that nobody has yet are kept. A task that
+    /// a worker [cannot be sent](crate::SendError::TooLarge) fails.
     pub fn submit(&mut self, task: Vec<u8>) -> u64 {
         let number = self.submitted;
         self.submitted += 1;
@@ -181,8 +182,8 @@ impl Pool {
         Answers { pool: self, tasks }
     }
 
-    /// The supervisor: to [kill](Supervisor::kill) a worker, or to [stop](Supervisor::stop) them when all is done. Who sends by it breaks the order
-    /// of the answers, and who takes its events takes those of the pool.
+    /// The supervisor: to [kill](Supervisor::kill) a worker, or to [stop](Supervisor::stop) them when all is done. Who sends by it
+    /// breaks the order of the answers, and who takes its events takes those of the pool.
     pub fn supervisor(&mut self) -> &mut Supervisor {
         &mut self.supervisor
     }

@@ -124,6 +124,12 @@ impl Run {
         }
     }
 
+    fn kill_if_due(&mut self, now: Instant) {
+        if let Some((_, cause)) = self.kill.filter(|(at, _)| now >= *at) {
+            self.kill(cause, now);
+        }
+    }
+
     /// Takes what the process has to say; `None` if there is nothing now.
     fn receive(&mut self, worker: usize, now: Instant) -> Option<Event> {
         match &self.channel {
@@ -295,10 +301,12 @@ impl Slot {
                 Err(error) => Some(self.not_started(error, options, now)),
             },
             State::Running(run) => {
-                if let Some(event) = run.receive(self.number, now) {
+                // First, so that one that sends without end can neither put it off nor get nothing itself.
+                run.kill_if_due(now);
+                if let Some(event) = self.send_queue() {
                     return Some(event);
                 }
-                if let Some(event) = self.send_queue() {
+                if let Some(event) = self.receive(now) {
                     return Some(event);
                 }
                 self.watch(options, now);
@@ -319,6 +327,13 @@ impl Slot {
             error,
             then,
             unread,
+        }
+    }
+
+    fn receive(&mut self, now: Instant) -> Option<Event> {
+        match &mut self.state {
+            State::Running(run) => run.receive(self.number, now),
+            _ => None,
         }
     }
 
@@ -365,16 +380,10 @@ impl Slot {
         let State::Running(run) = &mut self.state else {
             return;
         };
-        let too_late = match run.kill {
-            Some((at, cause)) => (now >= at).then_some(cause),
-            None => None,
-        };
         if run.status.is_some() {
             return;
         }
-        if let Some(cause) = too_late {
-            run.kill(cause, now);
-        } else if run.cause != Cause::Itself && run.kill.is_none() {
+        if run.cause != Cause::Itself && run.kill.is_none() {
             // It has been killed.
         } else if run.is_drained() {
             let fault = run.conn().and_then(Connection::end);

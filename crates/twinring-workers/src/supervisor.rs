@@ -18,8 +18,8 @@ use crate::slot::{Commands, SendError, Slot};
 /// Starts workers, and replaces those that end. Made by [`Supervisor::of`].
 ///
 /// It is an iterator of what happens, which waits, and ends when there is no worker left and none will come. **All that it does it does
-/// while the program waits there** (or in [`next_within`](Supervisor::next_within) and the like): it has no thread. Meanwhile workers go on,
-/// what they send waits in their rings, and those that end are not replaced.
+/// while the program waits there** (or in [`next_within`](Supervisor::next_within) and the like): it has no thread. Meanwhile workers
+/// go on, what they send waits in their rings, and those that end are not replaced.
 ///
 /// When it is dropped, its workers are killed and waited for; [`stop`](Supervisor::stop) lets them end before. When this process ends,
 /// however, its workers end as well: see the [crate's documentation](crate).
@@ -203,8 +203,8 @@ impl Supervisor {
     }
 
     /// The connection of the worker in this place, if it has one, for all that this type does not have: streams, messages in place,
-    /// [`taken`](Connection::taken). What the program receives by it this type does not see, not even as a sign of life. Who keeps a clone
-    /// keeps its memory.
+    /// [`taken`](Connection::taken). What the program receives by it this type does not see, not even as a sign of life. Who keeps a
+    /// clone keeps its memory.
     pub fn connection(&self, worker: usize) -> Option<Connection> {
         let conn = self.slots.get(worker)?.connection()?;
         Some(conn.within(Timeout::Never))
@@ -309,8 +309,8 @@ impl Supervisor {
         None
     }
 
-    /// The next event, awaited in tokio, whose runtime needs `enable_time`; `None` when there is no worker left. Starting a process takes about a
-    /// millisecond, in which the thread does nothing else.
+    /// The next event, awaited in tokio, whose runtime needs `enable_time`; `None` when there is no worker left. Starting a process
+    /// takes about a millisecond, in which the thread does nothing else.
     ///
     /// # Cancel safety
     /// If it is dropped before it is done, no event has been taken.

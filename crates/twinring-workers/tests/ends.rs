@@ -23,6 +23,7 @@ roles!(
     says_and_exits,
     hears_nothing,
     wants_no_more,
+    sends_without_end,
 );
 
 /// Longer than anybody waits.
@@ -83,6 +84,12 @@ fn hears_nothing() {
     let parent = my_parent();
     parent.set_checkpoint(b"here").unwrap();
     parent.send(b"ready").unwrap();
+    thread::sleep(LONG);
+}
+
+fn sends_without_end() {
+    let parent = my_parent();
+    while parent.send(b"another one").is_ok() {}
     thread::sleep(LONG);
 }
 
@@ -258,6 +265,20 @@ fn one_that_is_asked_and_does_not_end() {
         (exited.unread, exited.checkpoint),
         (vec![b"one".to_vec()], Some(b"here".to_vec()))
     );
+    assert!(is_over(&mut workers));
+}
+
+/// What it sends does not put off what it is to get, nor its end.
+#[test]
+fn one_that_sends_without_end() {
+    let _watchdog = Watchdog::new(120);
+    let builder = supervisor("sends_without_end").link(|link| link.ring_capacity(4096));
+    let mut workers = builder.grace(Duration::from_millis(300)).start().unwrap();
+    workers.send(0, b"one").unwrap();
+    assert_eq!(next_message(&mut workers), b"another one");
+    workers.stop();
+    let exited = next_exited(&mut workers);
+    assert_eq!(exited.cause, Cause::TooSlow);
     assert!(is_over(&mut workers));
 }
 
