@@ -76,7 +76,7 @@ fn messages_go_on_in_order_and_none_twice() {
         .link(|link| link.ring_capacity(4096))
         .backlog(200);
     let mut workers = builder.start().unwrap();
-    let killer = Killer::start(Duration::from_millis(5));
+    let killer = Killer::start(Duration::from_millis(5), usize::MAX);
     let (mut number, mut handed_over, mut ends) = (0u64, 0, 0);
     while ends < wanted {
         while workers.send(0, &number.to_le_bytes()).is_ok() {
@@ -133,7 +133,7 @@ fn a_successor_goes_on_where_the_last_one_was_killed() {
     let path = place.directory().join("ledger");
     let wanted = amount(rounds(40, 6), rounds(300, 40));
     let mut workers = with_ledger("counts", &path).start().unwrap();
-    let killer = Killer::start(Duration::from_millis(10));
+    let killer = Killer::start(Duration::from_millis(10), usize::MAX);
     // What each was given, by what its predecessor had set last.
     let (mut given, mut said) = (vec![0], 0);
     while given.len() <= wanted {

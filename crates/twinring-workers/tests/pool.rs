@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::{Place, Watchdog, amount, is_wine};
+use common::{Place, Watchdog, amount, is_wine, rounds};
 use twinring_workers::{Cause, Event, Exited, NoWorkersLeft, Pool};
 use workers::{Killer, my_parent, roles, supervisor, supervisor_with};
 
@@ -123,7 +123,10 @@ fn none_is_lost(role: &'static str, window: usize, most_for_a_kill: u64) {
     let mut pool = builder.workers(WORKERS).start_pool().unwrap();
     pool.window(window);
     pool.attempts(u32::MAX);
-    let killer = Killer::start(Duration::from_millis(5));
+    let killer = Killer::start(
+        Duration::from_millis(5),
+        amount(rounds(400, 30), rounds(4000, 300)),
+    );
     let ends = Arc::new(Mutex::new((0u64, 0u64)));
     pool.on_event({
         let ends = ends.clone();

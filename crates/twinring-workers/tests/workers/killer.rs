@@ -14,13 +14,13 @@ pub(crate) struct Killer {
 }
 
 impl Killer {
-    /// With pauses up to the longest.
-    pub(crate) fn start(longest: Duration) -> Killer {
+    /// With pauses up to the longest, and not more often than that: on a busy machine, workers that are always killed get nowhere.
+    pub(crate) fn start(longest: Duration, mut kills: usize) -> Killer {
         let pids = Arc::new(Mutex::new(Vec::new()));
         let killer = Killer { pids: pids.clone() };
         thread::spawn(move || {
             let mut random = Random::unrepeatable();
-            while Arc::strong_count(&pids) > 1 {
+            while kills > 0 && Arc::strong_count(&pids) > 1 {
                 let pause = random.below(longest.as_micros() as usize);
                 thread::sleep(Duration::from_micros(pause as u64));
                 let mut pids = pids.lock().unwrap();
@@ -28,6 +28,7 @@ impl Killer {
                     let one = random.below(pids.len());
                     // Within the lock: its end has not been told, so this is its own number still.
                     kill(pids.swap_remove(one));
+                    kills -= 1;
                 }
             }
         });
