@@ -4,7 +4,7 @@
 mod common;
 mod workers;
 
-use common::{AUDITED, Watchdog, amount, count, rounds};
+use common::{AUDITED, Watchdog, amount, count, rounds, until};
 use twinring_workers::{Event, Supervisor};
 use workers::{my_parent, roles, supervisor};
 
@@ -40,17 +40,18 @@ fn nothing_is_left_of_those_that_were_killed() {
     let before = count();
     let kills = amount(rounds(100, 20), rounds(1000, 100));
     kill(&mut workers, kills);
-    let after = count();
-    println!("{kills} kills: {before:?} and then {after:?} of {AUDITED:?}");
-    for ((name, before), after) in AUDITED.iter().zip(before).zip(after) {
-        if *name == "bytes of memory" {
-            assert!(
-                after < before + (8 << 20),
-                "{name}: {before} and then {after}"
-            );
-        } else {
-            // A thread of the library's may be about to end.
-            assert!(after <= before + 3, "{name}: {before} and then {after}");
-        }
-    }
+    // What the library does in the background may not be done yet.
+    until("there is as much as before", || {
+        let after = count();
+        println!("{kills} kills: {before:?} and then {after:?} of {AUDITED:?}");
+        let mut pairs = AUDITED.iter().zip(before.iter().zip(after));
+        pairs.all(|(name, (before, after))| {
+            let more = if *name == "bytes of memory" {
+                8 << 20
+            } else {
+                3
+            };
+            after <= before + more
+        })
+    });
 }
