@@ -1,0 +1,57 @@
+//! After many kills a supervisor has as much of the system's things as before.
+
+#[path = "../../twinring/tests/common/mod.rs"]
+mod common;
+mod workers;
+
+use common::{AUDITED, Watchdog, amount, count, rounds, until};
+use twinring_workers::{Event, Supervisor};
+use workers::{my_parent, roles, supervisor};
+
+roles!(waits);
+
+fn waits() {
+    let parent = my_parent();
+    parent.send(b"hello").unwrap();
+    while let Ok(Some(_)) = parent.recv() {}
+}
+
+/// Kills each worker when it has said something, and half of them a moment before.
+fn kill(workers: &mut Supervisor, kills: usize) {
+    for kill in 0..kills {
+        loop {
+            match workers.next().unwrap() {
+                Event::Started { worker, .. } if kill % 2 == 0 => workers.kill(worker),
+                Event::Message { worker, .. } => workers.kill(worker),
+                Event::Started { worker, .. } => workers.send(worker, b"something").unwrap(),
+                Event::Exited(_) => break,
+                other => panic!("{other}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_of_those_that_were_killed() {
+    let _watchdog = Watchdog::new(900);
+    let mut workers = supervisor("waits").start().unwrap();
+    kill(&mut workers, 10);
+    // Between an end and the next start.
+    let before = count();
+    let kills = amount(rounds(100, 20), rounds(1000, 100));
+    kill(&mut workers, kills);
+    // What the library does in the background may not be done yet.
+    until("there is as much as before", || {
+        let after = count();
+        println!("{kills} kills: {before:?} and then {after:?} of {AUDITED:?}");
+        let mut pairs = AUDITED.iter().zip(before.iter().zip(after));
+        pairs.all(|(name, (before, after))| {
+            let more = if *name == "bytes of memory" {
+                8 << 20
+            } else {
+                3
+            };
+            after <= before + more
+        })
+    });
+}
