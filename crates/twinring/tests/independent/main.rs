@@ -9,7 +9,8 @@
 mod common;
 mod python;
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::thread;
 use std::time::Duration;
 
@@ -563,6 +564,71 @@ fn checkpoints_of_both_sides() {
             }
         }
     });
+}
+
+/// Files with messages, in order with others; either side that takes some, or both.
+#[test]
+fn files_that_messages_carry() {
+    let _watchdog = Watchdog::new(240);
+    if !Python::is_there() {
+        return;
+    }
+    for side in Side::BOTH {
+        for [ours, peers] in [[3, 3], [3, 0], [0, 3]] {
+            let place = place();
+            let mut peer = Python::start(&place, Sleep::Word);
+            peer.expect(&format!("take_handles {peers}"), "takes them");
+            let builder = builder(&place, side).max_handles(ours);
+            let link = match side {
+                Side::Host => {
+                    let link = builder.open().unwrap();
+                    peer.expect(&format!("guest 1 1 {MAX_MESSAGE}"), "connected");
+                    link
+                }
+                Side::Guest => {
+                    peer.expect("listen", "listening");
+                    peer.begin(&format!("host {CAPACITY} 1 1 {MAX_MESSAGE}"));
+                    let link = builder.open().unwrap();
+                    assert_eq!(peer.answer(), "connected");
+                    link
+                }
+            };
+            let conn = connected(&link);
+            assert_eq!(conn.peer_max_handles(), peers);
+            let file = |text: &str| {
+                let path = place.directory().join(format!("{text}.txt"));
+                std::fs::write(&path, text).unwrap();
+                File::open(path).unwrap().into()
+            };
+            for round in 0..100 {
+                if peers > 0 {
+                    let mut files = vec![file("one"), file("two")];
+                    conn.send_with_handles(b"these", &mut files).unwrap();
+                    conn.send(&pattern(round)).unwrap();
+                    conn.send_with_handles(b"this", &mut vec![file("three")])
+                        .unwrap();
+                    peer.expect("receive", "these with one two");
+                    peer.expect("receive", &format!("{round} good"));
+                    peer.expect("receive", "this with three");
+                }
+                if ours > 0 {
+                    peer.expect("send_files those a b c", "sent");
+                    peer.expect(&format!("send {round}"), "sent");
+                    let (message, handles) = conn.recv_with_handles().unwrap().unwrap();
+                    assert_eq!(message, b"those");
+                    let texts = handles.into_iter().map(|handle| {
+                        let mut text = String::new();
+                        let mut file = File::try_from(handle).unwrap();
+                        file.rewind().unwrap();
+                        file.read_to_string(&mut text).unwrap();
+                        text
+                    });
+                    assert!(texts.eq(["a", "b", "c"]));
+                    assert_eq!(conn.recv().unwrap(), Some(pattern(round)));
+                }
+            }
+        }
+    }
 }
 
 /// A receiver stops a message that becomes longer than it wants; in a frame it may not be.

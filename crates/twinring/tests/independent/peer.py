@@ -85,8 +85,12 @@ class Waiting(Exception):
     """Others are before this guest, so many."""
 
 
-def pack(kind, low=0, high=0, most=0, id=bytes(16), capacities=(0, 0), reason=0, text=b""):
-    return PACKET.pack(b"twinring", kind, low, high, 0, most, id, *capacities, reason, len(text), text)
+# Features.
+ON_DEMAND, HANDLES_WANTED = 1, 2
+
+
+def pack(kind, low=0, high=0, most=0, id=bytes(16), capacities=(0, 0), reason=0, text=b"", features=0):
+    return PACKET.pack(b"twinring", kind, low, high, features, most, id, *capacities, reason, len(text), text)
 
 
 def receive(sock, expected):
@@ -96,7 +100,7 @@ def receive(sock, expected):
         part, new, _, _ = socket.recv_fds(sock, PACKET.size - len(packet), 8)
         assert part, "it hung up during the handshake"
         packet, fds = packet + part, fds + new
-    magic, kind, low, high, _, most, id, *capacities, reason, length, text = PACKET.unpack(packet)
+    magic, kind, low, high, features, most, id, *capacities, reason, length, text = PACKET.unpack(packet)
     assert magic == b"twinring" and length <= 255
     text = text[:length].decode()
     if kind == REFUSE:
@@ -107,11 +111,12 @@ def receive(sock, expected):
     assert kind == expected, f"kind {kind} in place of {expected}"
     # Encoded again, it shows that nothing else was set.
     if kind == KNOCK:
-        assert packet[:20] + bytes(4) + packet[24:] == pack(kind, low, high, most, id, text=text.encode())
-        assert packet[20] in (0, 1) and packet[21:24] == bytes(3)
+        assert packet == pack(kind, low, high, most, id, text=text.encode(), features=features)
+        assert features & ~(ON_DEMAND | HANDLES_WANTED) == 0
     else:
-        assert packet == pack(kind, low, high, most, id, capacities)
-    return (low, high, most, id, capacities, text), fds
+        assert packet == pack(kind, low, high, most, id, capacities, features=features)
+        assert features == 0 or kind == HELLO and features == HANDLES_WANTED
+    return (low, high, most, id, capacities, text, features & HANDLES_WANTED), fds
 
 
 def knock(place, low, high, most, beyond=False):
@@ -123,16 +128,20 @@ def knock(place, low, high, most, beyond=False):
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.connect(path)
     check_user(sock)
-    packet = pack(KNOCK, low, high, most, text=place.name)
+    wanted = HANDLES_WANTED if place.max_handles > 0 else 0
+    packet = pack(KNOCK, low, high, most, text=place.name, features=wanted)
     if beyond:
         packet = packet[:20] + b"\xff" * 364 + packet[384:]
     sock.sendall(packet)
     while True:
         try:
-            (version, again, peer_most, id, capacities, _), fds = receive(sock, HELLO)
+            (version, again, peer_most, id, capacities, _, has_channel), fds = receive(sock, HELLO)
             assert version == again and low <= version <= high, f"version {version} was not offered"
-            memory, space = fds
+            assert has_channel or not wanted
+            memory, space, *channel = fds
+            assert len(channel) == (1 if has_channel else 0)
             segment = map_segment(memory, capacities, id)
+            set_max_handles(segment, 0, place)
             sock.sendall(pack(ACK, id=id))
             welcome, fds = receive(sock, WELCOME)
             break
@@ -140,7 +149,8 @@ def knock(place, low, high, most, beyond=False):
             # Whatever HELLO brought is forgotten.
             print(f"waits {why}", flush=True)
     assert welcome[3] == id and not fds
-    return Connection(segment, capacities, sock, socket.socket(fileno=space), 1, most, peer_most, place.mode)
+    channel = socket.socket(fileno=channel[0]) if channel else None
+    return Connection(segment, capacities, sock, socket.socket(fileno=space), channel, 1, most, peer_most, place.mode)
 
 
 class Listener:
@@ -173,7 +183,7 @@ class Listener:
         """The next guest. `answer`: what to say in place of the version that both speak."""
         sock, _ = self.socket.accept()
         check_user(sock)
-        (guest_low, guest_high, peer_most, _, _, name), fds = receive(sock, KNOCK)
+        (guest_low, guest_high, peer_most, _, _, name, wanted), fds = receive(sock, KNOCK)
         assert not fds and name.encode() == self.place.name
         version = min(high, guest_high)
         if version < max(low, guest_low):
@@ -184,14 +194,21 @@ class Listener:
         capacities, id = [capacity] * 2, os.urandom(16)
         memory, segment = make_segment(capacities, id)
         space, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        hello = pack(HELLO, version, version, most, id, capacities)
-        socket.send_fds(sock, [hello], [memory, theirs.fileno()])
+        set_max_handles(segment, 1, self.place)
+        offered, channel, features = [theirs], None, 0
+        if wanted or self.place.max_handles > 0:
+            channel, their_channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+            offered.append(their_channel)
+            features = HANDLES_WANTED
+        hello = pack(HELLO, version, version, most, id, capacities, features=features)
+        socket.send_fds(sock, [hello], [memory] + [each.fileno() for each in offered])
         os.close(memory)
-        theirs.close()
+        for each in offered:
+            each.close()
         ack, fds = receive(sock, ACK)
         assert ack[3] == id and not fds
         sock.sendall(pack(WELCOME, id=id))
-        return Connection(segment, capacities, sock, space, 0, most, peer_most, self.place.mode)
+        return Connection(segment, capacities, sock, space, channel, 0, most, peer_most, self.place.mode)
 
     def close(self):
         os.unlink(os.path.join(self.place.directory, self.place.key + ".sock"))
@@ -214,6 +231,7 @@ WORD = {
     "sending": (768, ctypes.c_uint32),
     "receiving": (896, ctypes.c_uint32),
     "stopped_stream": (1024, ctypes.c_uint64),
+    "max_handles": (1152, ctypes.c_uint32),
 }
 BY_DOORBELL, BY_WORD = 0, 1
 
@@ -236,6 +254,11 @@ def make_segment(capacities, id):
     os.pwrite(memory, header_of(capacities, id), 0)
     fcntl.fcntl(memory, fcntl.F_ADD_SEALS, SEALS)
     return memory, mmap.mmap(memory, length)
+
+
+def set_max_handles(segment, ring, place):
+    at, kind = WORD["max_handles"]
+    kind.from_buffer(segment, WORDS[ring] + at).value = place.max_handles
 
 
 def map_segment(memory, capacities, id):
@@ -330,8 +353,10 @@ class Ring:
 # ---- Frames
 
 DATA, PADDING = 1, 2
-BEGIN, END, ABORT = 1, 2, 4
+BEGIN, END, ABORT, HANDLES = 1, 2, 4, 8
 WHOLE = BEGIN | END
+
+FILE = 1
 
 
 class Broken(Exception):
@@ -379,14 +404,14 @@ def futex(word, operation, value):
 class Connection:
     """Both rings, the doorbells, and what is known of the other side."""
 
-    def __init__(self, segment, capacities, sock, space, writes, most, peer_most, mode):
+    def __init__(self, segment, capacities, sock, space, channel, writes, most, peer_most, mode):
         self.out, self.into = Ring(segment, writes, capacities), Ring(segment, 1 - writes, capacities)
         self.causes, self.peer_causes = (
             {"goodbye": Cause(segment, side, 0), "stop": Cause(segment, side, 1), "stream": Cause(segment, side, 2)}
             for side in (writes, 1 - writes)
         )
         self.checkpoint, self.peer_checkpoint = Checkpoint(segment, writes), Checkpoint(segment, 1 - writes)
-        self.sock, self.space = sock, space
+        self.sock, self.space, self.channel = sock, space, channel
         self.most, self.peer_most = most, peer_most
         # What has come of a large message, and how much of the ring was skipped since it was stopped.
         self.large = self.skipped = None
@@ -511,6 +536,12 @@ class Connection:
             if at == 0 and between is not None:
                 self.put(WHOLE, between)
 
+    def send_with_files(self, message, files):
+        assert len(files) <= self.out.max_handles.value, "more than the other side takes"
+        socket.send_fds(self.channel, [b"\1"], files)
+        entries = struct.pack("<II16x", FILE, 0) * len(files)
+        self.put(WHOLE | HANDLES, struct.pack("<Q", len(files)) + entries + message)
+
     def end_sending(self, how):
         self.out.sending.value = how
         self.wake(self.out.data_wait, self.sock)
@@ -536,7 +567,7 @@ class Connection:
         at = ring.at(ring.read)
         (word,) = struct.unpack("<Q", ring.segment[at : at + 8])
         length, kind, flags = word & 0xFFFFFFFF, word >> 32 & 0xFF, word >> 40
-        allowed = {(DATA, WHOLE), (DATA, BEGIN), (DATA, END), (PADDING, 0)}
+        allowed = {(DATA, WHOLE), (DATA, WHOLE | HANDLES), (DATA, BEGIN), (DATA, END), (PADDING, 0)}
         allowed |= {(DATA, 0)} if length > 0 else set()
         allowed |= {(DATA, ABORT)} if length == 0 or 8 <= length <= 263 else set()
         demand((kind, flags) in allowed, f"header {word:x}")
@@ -589,6 +620,8 @@ class Connection:
         if flags == WHOLE:
             demand(len(payload) <= self.most, "a message too long")
             return payload
+        if flags == WHOLE | HANDLES:
+            return self.take_with_files(payload)
         begins = flags == BEGIN
         demand((self.large is None and self.skipped is None) == begins, f"flags {flags}")
         self.into.begun += begins
@@ -610,6 +643,21 @@ class Connection:
         if flags == END:
             return message
         self.large = message
+
+    def take_with_files(self, payload):
+        """What a message says, and what its files hold, as one text."""
+        demand(self.large is None and self.skipped is None, "handles within a large message")
+        (count,) = struct.unpack_from("<Q", payload)
+        demand(1 <= count <= self.into.max_handles.value and 8 + 24 * count <= len(payload), f"{count} handles")
+        byte, files, _, _ = socket.recv_fds(self.channel, 1, count + 1)
+        demand(byte == b"\1" and len(files) == count, f"{len(files)} of {count} handles")
+        texts = []
+        for i, file in enumerate(files):
+            kind, detail, low, high = struct.unpack_from("<IIQQ", payload, 8 + 24 * i)
+            demand((kind, detail, low, high) == (FILE, 0, 0, 0) and stat.S_ISREG(os.fstat(file).st_mode), f"kind {kind}")
+            texts.append(os.pread(file, 100, 0).decode())
+            os.close(file)
+        return f"{payload[8 + 24 * count :].decode()} with {' '.join(texts)}"
 
     def stop_stream(self, code, text):
         assert self.large is not None
@@ -686,6 +734,7 @@ class Place:
     def __init__(self, directory, name, mode):
         self.directory, self.name, self.mode = directory, name.encode(), mode
         self.key = key_of(self.name)
+        self.max_handles = 0
 
 
 def pattern(length):
@@ -699,6 +748,21 @@ class Peer:
 
     def do(self, order, *numbers):
         return getattr(self, "do_" + order)(*(int(each) if each.isdigit() else each for each in numbers))
+
+    def do_take_handles(self, most):
+        """From the next connection on."""
+        self.place.max_handles = most
+        return "takes them"
+
+    def do_send_files(self, message, *contents):
+        files = []
+        for content in contents:
+            files.append(os.memfd_create("a file"))
+            os.write(files[-1], content.encode())
+        self.connection.send_with_files(message.encode(), files)
+        for file in files:
+            os.close(file)
+        return "sent"
 
     def do_key(self):
         return self.place.key
