@@ -3,6 +3,8 @@
 #[path = "log/application.rs"]
 mod application;
 mod common;
+#[path = "log/files.rs"]
+mod files;
 #[path = "log/hostile.rs"]
 mod hostile;
 #[path = "log/reading.rs"]

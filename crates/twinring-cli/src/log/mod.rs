@@ -3,7 +3,8 @@
 //! ```text
 //! mod ── collect ──► hub      all clients on one thread
 //!                    record   what they say, checked       client   who they are, how far each has got
-//!                    sink ──► files   lines that survive   text     lines for people      filter
+//!                    sink ─┬► files   lines that survive   tail     what is in them already
+//!                          └► text    lines for people     filter
 //! read               a file's records
 //! ```
 
@@ -14,6 +15,7 @@ mod hub;
 mod read;
 mod record;
 mod sink;
+mod tail;
 mod text;
 
 use std::path::PathBuf;
@@ -74,7 +76,8 @@ pub(crate) struct LogArgs {
     #[arg(short, long, value_name = "FILE", requires = "name")]
     output: Option<PathBuf>,
 
-    /// Begin another file when FILE has this length; the old one becomes FILE.1, and that FILE.2
+    /// Begin another file when FILE has this length; the old one becomes FILE.1, and that FILE.2. Others may
+    /// rename FILE, too (logrotate): a new one is begun then
     #[arg(long, value_name = "SIZE", value_parser = parse_length, requires = "output")]
     rotate: Option<u64>,
 
@@ -156,14 +159,18 @@ pub(crate) fn run(args: &LogArgs) -> Result<(), Failure> {
     match (&args.name, &args.read) {
         (_, Some(path)) => read::read(path, args.follow, &mut stdout()),
         (Some(name), None) => {
+            // Before the file is touched: the name may have a collector.
+            let listener = listen(args, name)?;
             let sink = match &args.output {
-                Some(path) => {
-                    let files = Files::open(path, args.rotate, args.keep)?;
-                    Sink::files(files, args.filter.clone())
-                }
+                Some(path) => match Files::open(path, args.rotate, args.keep) {
+                    Ok(files) => Sink::files(files, args.filter.clone()),
+                    Err(failure) => {
+                        close(&listener, &failure);
+                        return Err(failure);
+                    }
+                },
                 None => stdout(),
             };
-            let listener = listen(args, name)?;
             if !args.quiet {
                 say(format_args!("waiting for applications on link {name:?}"));
             }
@@ -204,13 +211,16 @@ fn collect(listener: &Listener, mut sink: Sink) -> Result<(), Failure> {
     );
     let collected = rounds(&mut hub, &woken, &mut sink);
     // Told before the process ends, so that nobody takes it for a crash.
-    let (code, reason) = match &collected {
-        Ok(()) => (INTERRUPTED, "interrupted"),
-        Err(failure) => (failure.exit.code() as u32, "the log cannot be written"),
-    };
-    listener.close(code, reason);
+    match &collected {
+        Ok(()) => listener.close(INTERRUPTED, "interrupted"),
+        Err(failure) => close(listener, failure),
+    }
     interrupt::unwatch();
     collected.and(Err(interrupted()))
+}
+
+fn close(listener: &Listener, failure: &Failure) {
+    listener.close(failure.exit.code() as u32, "the log cannot be written");
 }
 
 fn rounds(hub: &mut Hub, woken: &Woken, sink: &mut Sink) -> Result<(), Failure> {
@@ -218,9 +228,12 @@ fn rounds(hub: &mut Hub, woken: &Woken, sink: &mut Sink) -> Result<(), Failure> 
     loop {
         hub.wait();
         let mut received = hub.receive();
+        if !received.is_empty() {
+            sink.begin_round()?;
+        }
         for one in &mut received {
             while let Some(message) = one.batch.next_message() {
-                sink.add(message, one.client, one.pid);
+                sink.add(message, one.client, one.pid)?;
             }
         }
         // Killed after this, it has written what comes again: the next one knows it by its numbers.

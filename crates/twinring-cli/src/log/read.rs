@@ -8,14 +8,12 @@ use std::time::Duration;
 
 use super::record::Record;
 use super::sink::Sink;
+use super::tail::LONGEST;
 use crate::exit::{Exit, Failure};
 use crate::report::say;
 
 /// How often to look for more.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// A longer line is none of ours.
-const LONGEST: u64 = 4 << 20;
 
 /// By so many first bytes a file is known again.
 const KNOWN: u64 = 256;
