@@ -19,15 +19,16 @@ mod tail;
 mod text;
 
 use std::path::PathBuf;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ColorChoice, ValueEnum};
 use twinring::{Access, Link, Listener};
 
 use crate::access::{self, parse_access};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::interrupt;
-use crate::os::raise_limit_of_files;
+use crate::os::{await_gone_output, raise_limit_of_files};
 use crate::report::say;
 use crate::session::interrupted;
 use crate::size::parse_size;
@@ -47,7 +48,16 @@ Examples:
 
 Applications use the crate twinring-tracing, or send lines: twinring connect app. They may be started before, and \
 this command may be stopped, killed and started again: a file has every record once (lines without a number at least \
-once), standard output at least once. A second collector of the same name or file is refused.";
+once), standard output at least once. A second collector of the same name or file is refused.
+
+Exit codes:
+  0    --read: the file was read to its end
+  1    standard output cannot be written, or something else failed
+  2    the command line is wrong (also a bad link name or option)
+  4    refused: the name has a collector, or access is denied
+  6    the file cannot be read or written, is no log, or has a collector
+  130  interrupted (Ctrl-C); on Unix the command dies by the signal, as shells and supervisors expect
+If nobody reads standard output any more, it ends without a word: on Unix by SIGPIPE, on Windows with 1.";
 
 /// A pause after a round with little in it: what comes meanwhile costs its sender no wake-up, which is most of what a record
 /// can cost.
@@ -90,7 +100,8 @@ pub(crate) struct LogArgs {
     read: Option<PathBuf>,
 
     /// At the end of the file wait for more, also when it is rotated
-    #[arg(short = 'F', long, requires = "read")]
+    // It conflicts with the name, or clap would take that for a reason not to require `read`.
+    #[arg(short = 'F', long, requires = "read", conflicts_with = "name")]
     follow: bool,
 
     #[command(flatten)]
@@ -174,7 +185,7 @@ pub(crate) fn run(args: &LogArgs) -> Result<(), Failure> {
             if !args.quiet {
                 say(format_args!("waiting for applications on link {name:?}"));
             }
-            collect(&listener, sink)
+            Err(collect(&listener, sink))
         }
         (None, None) => unreachable!("the command line has one of them"),
     }
@@ -197,26 +208,36 @@ fn listen(args: &LogArgs, name: &str) -> Result<Listener, Failure> {
     Ok(builder.listen()?)
 }
 
-/// Until it is interrupted, or cannot write.
-fn collect(listener: &Listener, mut sink: Sink) -> Result<(), Failure> {
+/// Until it is interrupted, or cannot write. Why it has ended.
+fn collect(listener: &Listener, mut sink: Sink) -> Failure {
     let mut hub = Hub::new(listener);
     let woken = hub.woken();
-    interrupt::watch(
-        {
-            let woken = woken.clone();
-            move || woken.stop()
-        },
-        GRACE,
-        || {},
-    );
-    let collected = rounds(&mut hub, &woken, &mut sink);
+    let stop = {
+        let woken = woken.clone();
+        move || woken.stop()
+    };
+    interrupt::watch(stop.clone(), GRACE, || {});
+    if sink.is_stdout() {
+        // Nobody may log anything for long after nobody reads it any more. Without this thread, the next record tells.
+        let watch = move || {
+            if await_gone_output() {
+                stop();
+            }
+        };
+        let _ = thread::Builder::new().name("output".into()).spawn(watch);
+    }
+    let failure = match rounds(&mut hub, &woken, &mut sink) {
+        Ok(()) if interrupt::signal().is_none() => Failure::silent(Exit::OutputGone),
+        Ok(()) => interrupted(),
+        Err(failure) => failure,
+    };
     // Told before the process ends, so that nobody takes it for a crash.
-    match &collected {
-        Ok(()) => listener.close(INTERRUPTED, "interrupted"),
-        Err(failure) => close(listener, failure),
+    match failure.exit {
+        Exit::Interrupted => listener.close(INTERRUPTED, "interrupted"),
+        _ => close(listener, &failure),
     }
     interrupt::unwatch();
-    collected.and(Err(interrupted()))
+    failure
 }
 
 fn close(listener: &Listener, failure: &Failure) {

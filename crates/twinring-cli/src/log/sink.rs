@@ -54,6 +54,10 @@ impl Sink {
         }
     }
 
+    pub(super) fn is_stdout(&self) -> bool {
+        matches!(self.place, Place::Stdout { .. })
+    }
+
     /// To be called before each round of `add`.
     pub(super) fn begin_round(&mut self) -> Result<(), Failure> {
         match &mut self.place {
@@ -105,9 +109,12 @@ impl Sink {
             Place::Stdout { stream, .. } => stream
                 .write_all(&self.lines)
                 .and_then(|()| stream.flush())
-                .map_err(|e| {
-                    let what = format!("cannot write to standard output: {e}");
-                    Failure::new(Exit::Other, what)
+                .map_err(|e| match e.kind() {
+                    io::ErrorKind::BrokenPipe => Failure::silent(Exit::OutputGone),
+                    _ => {
+                        let what = format!("cannot write to standard output: {e}");
+                        Failure::new(Exit::Other, what)
+                    }
                 }),
         };
         let len = self.lines.len();
