@@ -66,6 +66,7 @@ fn wrong_command_lines() {
         &["log", "name", "--follow"],
         &["log", "--read", "a", "name"],
         &["log", "name", "--rotate", "1M"],
+        &["log", "name", "--rate", "1K"],
         &["completions", "no-such-shell"],
         // What only the library knows to be wrong.
         &["listen", ""],

@@ -2,6 +2,8 @@
 
 #[path = "log/application.rs"]
 mod application;
+#[path = "log/clients.rs"]
+mod clients;
 mod common;
 #[path = "log/files.rs"]
 mod files;

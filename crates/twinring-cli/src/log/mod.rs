@@ -23,7 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ColorChoice, ValueEnum};
-use twinring::{Access, Link, Listener};
+use twinring::{Access, ErrorKind, Link, Listener};
 
 use crate::access::{self, parse_access};
 use crate::exit::{Exit, Failure};
@@ -94,6 +94,11 @@ pub(crate) struct LogArgs {
     /// Keep this many old files
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..), requires = "rotate")]
     keep: u32,
+
+    /// Take at most so much of each application in a second; what is more waits there, and is dropped there and counted if that
+    /// has no room
+    #[arg(long, value_name = "SIZE", value_parser = parse_length, conflicts_with = "read")]
+    rate: Option<u64>,
 
     /// Show what is in a file that was written by --output
     #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "output"])]
@@ -185,7 +190,7 @@ pub(crate) fn run(args: &LogArgs) -> Result<(), Failure> {
             if !args.quiet {
                 say(format_args!("waiting for applications on link {name:?}"));
             }
-            Err(collect(&listener, sink))
+            Err(collect(&listener, args.rate, sink))
         }
         (None, None) => unreachable!("the command line has one of them"),
     }
@@ -199,8 +204,12 @@ fn listen(args: &LogArgs, name: &str) -> Result<Listener, Failure> {
         .max_message(record::MAX_MESSAGE)
         .max_stream(record::MAX_MESSAGE)
         .access(args.access.clone())
-        // Why an application does not get in: once for each kind in a row.
-        .on_error(|e| say(e));
+        // Why an application does not get in: once for each kind in a row. One that ends at once has no need to.
+        .on_error(|e| {
+            if e.kind() != ErrorKind::NotConnected {
+                say(e);
+            }
+        });
     let builder = match &args.directory {
         Some(path) => builder.directory(path),
         None => builder,
@@ -209,8 +218,8 @@ fn listen(args: &LogArgs, name: &str) -> Result<Listener, Failure> {
 }
 
 /// Until it is interrupted, or cannot write. Why it has ended.
-fn collect(listener: &Listener, mut sink: Sink) -> Failure {
-    let mut hub = Hub::new(listener);
+fn collect(listener: &Listener, rate: Option<u64>, mut sink: Sink) -> Failure {
+    let mut hub = Hub::new(listener, rate);
     let woken = hub.woken();
     let stop = {
         let woken = woken.clone();
@@ -253,9 +262,12 @@ fn rounds(hub: &mut Hub, woken: &Woken, sink: &mut Sink) -> Result<(), Failure> 
             sink.begin_round()?;
         }
         for one in &mut received {
+            let mut bytes = 0;
             while let Some(message) = one.batch.next_message() {
+                bytes += message.len() as u64;
                 sink.add(message, one.client, one.pid)?;
             }
+            hub.spent(one.id, bytes);
         }
         // Killed after this, it has written what comes again: the next one knows it by its numbers.
         let len = sink.write()?;
