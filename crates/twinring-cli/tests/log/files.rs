@@ -2,10 +2,12 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::thread;
+use std::time::Duration;
 
 use crate::application::start;
 use crate::collector;
-use crate::common::{Place, Running};
+use crate::common::{Place, Running, is_long};
 use crate::records::Records;
 
 /// An application whose first record is written.
@@ -53,6 +55,54 @@ fn a_file_that_others_rename() {
         collector.killed();
         is_exact(&place, 101);
     }
+}
+
+/// The old ones become older, as logrotate does it.
+fn rotate_by_hand(place: &Place) {
+    let old = |number: usize| place.path(&format!("out.{number}"));
+    let last = (1..).find(|number| !old(*number).exists()).unwrap();
+    if place.path("out").exists() {
+        for number in (1..last).rev() {
+            fs::rename(old(number), old(number + 1)).unwrap();
+        }
+        fs::rename(place.path("out"), old(1)).unwrap();
+    }
+}
+
+/// In the middle of its work, and between two collectors.
+#[test]
+fn renamed_and_killed_at_any_moment() {
+    let place = Place::new();
+    let kills = match (is_long(), cfg!(windows)) {
+        (true, false) => 100,
+        (false, false) => 15,
+        (_, true) => 4,
+    };
+    let count = kills * 400;
+    let application = start(&place, &format!("paced {count} 8000000 {}", kills * 60));
+    for kill in 0..kills {
+        let collector = collector(&place, &["-o", "out"]);
+        for step in [7919, 104_729] {
+            thread::sleep(Duration::from_micros(kill * step % 20_000));
+            rotate_by_hand(&place);
+        }
+        thread::sleep(Duration::from_micros(kill * 15_485_863 % 20_000));
+        collector.killed();
+        if kill % 3 == 0 {
+            rotate_by_hand(&place);
+        }
+        if kill % 4 == 0 {
+            OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(place.path("out"))
+                .unwrap();
+        }
+    }
+    let last = collector(&place, &["-o", "out"]);
+    application.wait().code(0).says("dropped 0");
+    last.killed();
+    is_exact(&place, count);
 }
 
 #[test]
