@@ -8,6 +8,9 @@
 //!
 //! A collector that begins reads back to the last such line, so it knows the last number of each client. Killed between
 //! any two steps, it leaves files of which the next one learns the same.
+//!
+//! Others may rename, remove or cut FILE at any time: each round begins with a look whether it is still there and as long as
+//! this collector has made it.
 
 use std::ffi::OsString;
 use std::fmt::Display;

@@ -1,7 +1,6 @@
 //! The files of a collector, and what others do with them.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
@@ -141,6 +140,8 @@ fn a_file_that_others_cut() {
 #[cfg(unix)]
 #[test]
 fn a_file_that_others_write_to() {
+    use std::io::Write;
+
     let place = Place::new();
     let collector = collector(&place, &["-o", "out"]);
     let application = met(&place);
