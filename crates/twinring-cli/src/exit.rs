@@ -28,6 +28,8 @@ pub(crate) enum Exit {
     PeerGone,
     Files,
     Interrupted,
+    /// Nobody reads standard output any more, as in `| head`: no error worth a line, and on Unix the end that shells expect.
+    OutputGone,
     /// The code of a program that was run with `--exec`, here or by the peer.
     Program(i32),
 }
@@ -35,7 +37,7 @@ pub(crate) enum Exit {
 impl Exit {
     pub(crate) fn code(self) -> i32 {
         match self {
-            Exit::Other => 1,
+            Exit::Other | Exit::OutputGone => 1,
             Exit::Usage => 2,
             Exit::NoPeer => 3,
             Exit::Refused => 4,

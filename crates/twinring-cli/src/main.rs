@@ -92,7 +92,7 @@ enum Command {
     #[command(after_help = with_codes(recv::HELP))]
     Recv(recv::RecvArgs),
     /// Collect what many applications log (crate twinring-tracing), and show it
-    #[command(after_help = with_codes(log::HELP))]
+    #[command(after_help = log::HELP)]
     Log(log::LogArgs),
     /// Show what a link does: speed, a crash, a reconnection, in a few seconds
     #[command(after_help = demo::HELP)]
@@ -145,6 +145,10 @@ fn fail(failure: &Failure) {
     }
     match failure.exit {
         Exit::Interrupted => interrupt::die(),
+        Exit::OutputGone => {
+            os::die_of(os::SIGPIPE);
+            std::process::exit(Exit::OutputGone.code())
+        }
         exit => std::process::exit(exit.code()),
     }
 }

@@ -17,6 +17,19 @@ fn help_tells_of_examples_and_exit_codes() {
         let long = help.lines().find(|line| line.chars().count() > 100);
         assert_eq!(long, None, "{command}");
     }
+    // Its exit codes are its own.
+    let help = Running::start(place.command(["log", "--help"]))
+        .wait()
+        .code(0)
+        .text();
+    assert!(
+        help.contains("Exit codes:\n  0 ") && help.contains("\n  6 "),
+        "{help}"
+    );
+    assert!(
+        !help.contains("--exec") && !help.contains("--timeout"),
+        "{help}"
+    );
     let version = Running::start(place.command(["--version"])).wait().code(0);
     assert_eq!(
         version.text(),
@@ -49,6 +62,11 @@ fn wrong_command_lines() {
         &["send", "name", "-"],
         &["send", "name", "-", "-", "--name", "c"],
         &["send", "name", "a", "--name", "../c"],
+        &["log"],
+        &["log", "name", "--follow"],
+        &["log", "--read", "a", "name"],
+        &["log", "name", "--rotate", "1M"],
+        &["log", "name", "--rate", "1K"],
         &["completions", "no-such-shell"],
         // What only the library knows to be wrong.
         &["listen", ""],

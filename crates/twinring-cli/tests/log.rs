@@ -2,7 +2,11 @@
 
 #[path = "log/application.rs"]
 mod application;
+#[path = "log/clients.rs"]
+mod clients;
 mod common;
+#[path = "log/files.rs"]
+mod files;
 #[path = "log/hostile.rs"]
 mod hostile;
 #[path = "log/reading.rs"]

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use tracing_core::field::{Field, Visit};
 use tracing_core::span::{Attributes, Id, Record};
-use tracing_core::{Event, Subscriber};
+use tracing_core::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::record::{Body, MAX_RECORD, MAX_TEXTS, Members};
+use crate::record::{
+    Body, MAX_FIELDS, MAX_FIELDS_AND_SPANS, MAX_RECORD, MAX_SPAN_FIELD, MAX_TEXTS, Members,
+};
 use crate::shared::Shared;
 
 /// Sends each event to the collector, with the fields of the spans that it is in; made by [`Log::layer`](crate::Log::layer).
@@ -28,6 +30,7 @@ impl Layer {
 #[derive(Default)]
 struct Scratch {
     message: String,
+    target: String,
     fields: Vec<u8>,
     spans: Vec<u8>,
     body: Vec<u8>,
@@ -61,8 +64,13 @@ fn with_scratch(f: impl FnOnce(&mut Scratch)) {
 /// A span's name and fields, each as a member of an object.
 struct SpanText {
     name: Vec<u8>,
-    /// By name. One that is recorded again takes the place of what was there.
-    fields: Vec<(&'static str, Vec<u8>)>,
+    /// One that is recorded again takes the place of what was there.
+    fields: Vec<SpanField>,
+}
+
+struct SpanField {
+    name: &'static str,
+    member: Vec<u8>,
     cut: bool,
 }
 
@@ -88,40 +96,42 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for La
         with_scratch(|scratch| {
             let Scratch {
                 message,
+                target,
                 fields,
                 spans,
                 body,
             } = scratch;
             message.clear();
+            target.clear();
             fields.clear();
             spans.clear();
-            let mut members = Members {
-                out: fields,
-                cut: false,
-            };
-            event.record(&mut Fields::new(&mut members, Some(message)));
+            let meta = event.metadata();
+            let mut members = Members::new(fields, MAX_FIELDS);
+            event.record(&mut Fields {
+                members: &mut members,
+                message: Some(message),
+                log_target: is_of_log(meta).then_some(target),
+            });
             let mut cut = members.cut;
+            let room = MAX_FIELDS_AND_SPANS - fields.len();
             for span in ctx
                 .event_scope(event)
                 .into_iter()
                 .flat_map(|scope| scope.from_root())
             {
                 if let Some(text) = span.extensions().get::<SpanText>() {
-                    let comma: &[u8] = if spans.is_empty() { b"{" } else { b",{" };
-                    spans.extend_from_slice(comma);
-                    spans.extend_from_slice(&text.name);
-                    for (_, member) in &text.fields {
-                        spans.push(b',');
-                        spans.extend_from_slice(member);
-                    }
-                    spans.push(b'}');
-                    cut |= text.cut;
+                    cut |= !text.write(spans, room);
                 }
             }
-            let meta = event.metadata();
-            let (level, target) = (meta.level().as_str(), meta.target());
+            let level = meta.level().as_str();
+            let target = if target.is_empty() {
+                meta.target()
+            } else {
+                target
+            };
             let mut record = Body::begin(body, level, target, &self.shared.process);
-            record.message(format_args!("{message}"));
+            let left = MAX_TEXTS - fields.len() - spans.len();
+            record.message(format_args!("{message}"), left);
             record.part("fields", '{', fields, '}');
             record.part("spans", '[', spans, ']');
             record.end(cut);
@@ -135,39 +145,50 @@ impl SpanText {
         let mut text = SpanText {
             name: Vec::new(),
             fields: Vec::new(),
-            cut: false,
         };
-        let mut members = Members {
-            out: &mut text.name,
-            cut: false,
-        };
-        members.text("name", name);
+        Members::new(&mut text.name, MAX_SPAN_FIELD).text("name", name);
         text
+    }
+
+    /// Adds it, as far as there is room. Returns whether it is whole.
+    fn write(&self, out: &mut Vec<u8>, room: usize) -> bool {
+        if out.len() + self.name.len() + 3 > room {
+            return false;
+        }
+        out.extend_from_slice(if out.is_empty() { b"{" } else { b",{" });
+        out.extend_from_slice(&self.name);
+        let mut is_whole = true;
+        for field in &self.fields {
+            let has_room = out.len() + field.member.len() + 2 <= room;
+            if has_room {
+                out.push(b',');
+                out.extend_from_slice(&field.member);
+            }
+            is_whole &= has_room && !field.cut;
+        }
+        out.push(b'}');
+        is_whole
     }
 
     /// `write` writes this field alone.
     fn put(&mut self, field: &Field, write: impl FnOnce(&mut Fields<'_, '_>)) {
         let mut member = Vec::new();
-        let mut members = Members {
-            out: &mut member,
-            cut: false,
-        };
-        write(&mut Fields::new(&mut members, None));
-        self.cut |= members.cut;
+        let mut members = Members::new(&mut member, MAX_SPAN_FIELD);
+        write(&mut Fields {
+            members: &mut members,
+            message: None,
+            log_target: None,
+        });
+        let cut = members.cut;
         if field.name() == "name" {
             // The span's own comes first.
             member.splice(1..1, *b"field.");
         }
-        let old = self
-            .fields
-            .iter()
-            .position(|(name, _)| *name == field.name());
-        let others: usize = self.fields.iter().map(|(_, member)| member.len()).sum();
-        let others = others - old.map_or(0, |old| self.fields[old].1.len());
-        match old {
-            _ if others + member.len() > MAX_TEXTS => self.cut = true,
-            Some(old) => self.fields[old].1 = member,
-            None => self.fields.push((field.name(), member)),
+        let name = field.name();
+        let new = SpanField { name, member, cut };
+        match self.fields.iter_mut().find(|old| old.name == name) {
+            Some(old) => *old = new,
+            None => self.fields.push(new),
         }
     }
 }
@@ -191,24 +212,29 @@ impl Visit for SpanText {
     }
 }
 
+/// Whether it is the event that `tracing-log` makes of a record of the crate `log`.
+fn is_of_log(meta: &Metadata<'_>) -> bool {
+    meta.target() == "log" && meta.name() == "log event"
+}
+
 /// Writes fields, the one that is named `message` apart if there is a place for it.
 struct Fields<'a, 'b> {
     members: &'a mut Members<'b>,
     message: Option<&'a mut String>,
+    /// Of a record of the crate `log`: its own target. Its other `log.` fields say where in the program it was made, which
+    /// no record here does.
+    log_target: Option<&'a mut String>,
 }
 
-impl<'a, 'b> Fields<'a, 'b> {
-    fn new(members: &'a mut Members<'b>, message: Option<&'a mut String>) -> Self {
-        Fields { members, message }
-    }
-
+impl Fields<'_, '_> {
     fn text(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        match &mut self.message {
-            Some(message) if field.name() == "message" => {
+        match (field.name(), &mut self.message, &mut self.log_target) {
+            ("message", Some(text), _) | ("log.target", _, Some(text)) => {
                 // A value that fails to show itself is shown as far as it gets.
-                let _ = fmt::write(*message, value);
+                let _ = fmt::write(*text, value);
             }
-            _ => self.members.text(field.name(), value),
+            ("log.module_path" | "log.file", _, Some(_)) => {}
+            (name, ..) => self.members.text(name, value),
         }
     }
 }
@@ -231,7 +257,9 @@ impl Visit for Fields<'_, '_> {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.members.plain(field.name(), value);
+        if self.log_target.is_none() || field.name() != "log.line" {
+            self.members.plain(field.name(), value);
+        }
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use log::{Metadata, Record};
 
-use crate::record::Body;
+use crate::record::{Body, MAX_TEXTS};
 use crate::shared::Shared;
 
 /// Sends each record of the crate `log` to the collector; made by [`Log::logger`](crate::Log::logger).
@@ -29,7 +29,7 @@ impl log::Log for Logger {
         let mut body = Vec::with_capacity(256);
         let (level, target) = (record.level().as_str(), record.target());
         let mut text = Body::begin(&mut body, level, target, &self.shared.process);
-        text.message(*record.args());
+        text.message(*record.args(), MAX_TEXTS);
         text.end(false);
         self.shared.submit(&body);
     }

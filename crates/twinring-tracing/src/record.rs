@@ -13,8 +13,16 @@ use std::time::SystemTime;
 /// fits into one frame of the collector's rings.
 pub const MAX_RECORD: usize = 16 << 10;
 
-/// What is left for names, numbers and brackets, of which the longest are cut by themselves.
+/// The message, fields and spans. What is left is for the other members, of which the longest are cut by themselves.
 pub(crate) const MAX_TEXTS: usize = MAX_RECORD - 4096;
+
+/// Fields take no more of that; with spans no more than the second. So a message always has 3 KiB, and all that they leave.
+pub(crate) const MAX_FIELDS: usize = MAX_TEXTS / 2;
+pub(crate) const MAX_FIELDS_AND_SPANS: usize = MAX_TEXTS / 4 * 3;
+
+/// One field of a span: short enough for at least one beside the longest fields.
+pub(crate) const MAX_SPAN_FIELD: usize = 2 << 10;
+
 const MAX_NAME: usize = 512;
 
 /// What stands before a body.
@@ -48,7 +56,6 @@ pub(crate) fn number(record: &[u8]) -> Option<u64> {
 /// A body that is being written.
 pub(crate) struct Body<'a> {
     out: &'a mut Vec<u8>,
-    left: usize,
     cut: bool,
 }
 
@@ -73,16 +80,13 @@ impl<'a> Body<'a> {
                 true
             }
         };
-        Body {
-            out,
-            left: MAX_TEXTS,
-            cut: false,
-        }
+        Body { out, cut: false }
     }
 
-    pub(crate) fn message(&mut self, message: fmt::Arguments<'_>) {
+    /// Cuts it, if it is longer.
+    pub(crate) fn message(&mut self, message: fmt::Arguments<'_>, longest: usize) {
         self.out.extend_from_slice(b",\"message\":");
-        self.text(message);
+        self.cut |= !quoted(self.out, longest, message);
     }
 
     /// An object or an array that is there already.
@@ -90,20 +94,9 @@ impl<'a> Body<'a> {
         if part.is_empty() {
             return;
         }
-        if part.len() > self.left {
-            self.cut = true;
-            return;
-        }
-        self.left -= part.len();
         let _ = write!(self.out, ",\"{name}\":{open}");
         self.out.extend_from_slice(part);
         let _ = write!(self.out, "{close}");
-    }
-
-    fn text(&mut self, text: fmt::Arguments<'_>) {
-        let before = self.out.len();
-        self.cut |= !quoted(self.out, self.left, text);
-        self.left = self.left.saturating_sub(self.out.len() - before);
     }
 
     /// `cut`: parts of it were cut before.
@@ -132,9 +125,8 @@ pub(crate) fn dropped(last: u64, count: u64, process: &[u8]) -> Vec<u8> {
     } else {
         "records were"
     };
-    record.message(format_args!(
-        "{count} {records} dropped: the buffer was full"
-    ));
+    let message = format_args!("{count} {records} dropped: the buffer was full");
+    record.message(message, MAX_TEXTS);
     let _ = write!(record.out, ",\"dropped\":{count}");
     record.end(false);
     [Prefix::new(last).bytes(), &body].concat()
@@ -143,10 +135,21 @@ pub(crate) fn dropped(last: u64, count: u64, process: &[u8]) -> Vec<u8> {
 /// The members of an object, one after the other.
 pub(crate) struct Members<'a> {
     pub(crate) out: &'a mut Vec<u8>,
+    longest: usize,
+    /// Something had no room.
     pub(crate) cut: bool,
 }
 
-impl Members<'_> {
+impl<'a> Members<'a> {
+    /// No more than `longest` bytes, in all.
+    pub(crate) fn new(out: &'a mut Vec<u8>, longest: usize) -> Self {
+        Members {
+            out,
+            longest,
+            cut: false,
+        }
+    }
+
     pub(crate) fn text(&mut self, name: &str, value: impl fmt::Display) {
         if let Some(left) = self.name(name) {
             self.cut |= !quoted(self.out, left, value);
@@ -162,7 +165,8 @@ impl Members<'_> {
 
     /// How much is left for its value.
     fn name(&mut self, name: &str) -> Option<usize> {
-        let left = MAX_TEXTS.saturating_sub(self.out.len() + 6 * name.len().min(MAX_NAME) + 64);
+        let before = self.out.len() + 6 * name.len().min(MAX_NAME) + 64;
+        let left = self.longest.saturating_sub(before);
         if left == 0 {
             self.cut = true;
             return None;
@@ -238,7 +242,7 @@ mod tests {
     fn record(message: &str) -> serde_json::Value {
         let mut body = Vec::new();
         let mut record = Body::begin(&mut body, "INFO", "target", &process("a \"name\""));
-        record.message(format_args!("{message}"));
+        record.message(format_args!("{message}"), MAX_TEXTS);
         record.end(false);
         let record = [Prefix::new(u64::MAX).bytes(), &body].concat();
         assert!(record.len() <= MAX_RECORD, "{}", record.len());

@@ -72,6 +72,114 @@ fn a_span_is_recorded_again_and_again() {
     assert_eq!(record["cut"], Value::Null);
 }
 
+/// What is too long is cut, and the rest is there.
+#[test]
+fn what_has_no_room_is_cut() {
+    let name = unique_name();
+    let log = Log::open(&name).unwrap();
+    let long = "x".repeat(100_000);
+    with(&log, || {
+        let span = tracing::info_span!("request", id = 7, body = "short", other = 8);
+        let _span = span.enter();
+        tracing::info!(user = "alice", "{long}");
+        tracing::info!(first = 1, long, user = "alice", "a message");
+        span.record("body", &*long);
+        tracing::info!(user = "alice", "in a long span");
+        let _inner: Vec<_> = (0..100)
+            .map(|i| tracing::info_span!("inner", i, long).entered())
+            .collect();
+        tracing::info!(long, "{long}");
+        span.record("body", "short again");
+        drop(_inner);
+        tracing::info!("after that");
+    });
+    let host = host(&name);
+    let conn = meet(&host);
+    let record = || {
+        let bytes = conn.recv().unwrap().unwrap();
+        assert!(bytes.len() <= MAX_RECORD, "{}", bytes.len());
+        let record: Value = serde_json::from_slice(&bytes).unwrap();
+        (record.clone(), move |pointer: &str| {
+            let text = record.pointer(pointer).and_then(Value::as_str);
+            text.map_or(0, str::len)
+        })
+    };
+    let short = serde_json::json!([{"name": "request", "id": 7, "body": "short", "other": 8}]);
+
+    let (of_message, len) = record();
+    assert_eq!(
+        (&of_message["fields"]["user"], &of_message["spans"]),
+        (&"alice".into(), &short)
+    );
+    assert!(of_message["cut"] == true && len("/message") > 11_000);
+
+    let (of_field, len) = record();
+    assert_eq!(
+        (&of_field["message"], &of_field["spans"]),
+        (&"a message".into(), &short)
+    );
+    assert_eq!(of_field["fields"]["first"], 1);
+    assert!(of_field["cut"] == true && len("/fields/long") > 5_000);
+
+    let (of_span, len) = record();
+    assert_eq!(of_span["fields"]["user"], "alice");
+    let span = &of_span["spans"][0];
+    assert_eq!((&span["id"], &span["other"]), (&7.into(), &8.into()));
+    assert!(of_span["cut"] == true && len("/spans/0/body") > 1_500);
+
+    let (of_all, len) = record();
+    assert!(of_all["cut"] == true && len("/message") > 3_000 && len("/fields/long") > 5_000);
+    assert_eq!(of_all["spans"][0]["id"], 7);
+    assert_eq!(of_all["spans"][1]["i"], 0);
+
+    // What has been cut once is no mark for ever.
+    let (after, _) = record();
+    assert_eq!(after["spans"][0]["body"], "short again");
+    assert_eq!(after["cut"], Value::Null);
+}
+
+/// By `LogTracer`, which makes events of records: they look as if they were `tracing`'s.
+#[test]
+fn the_crate_log_through_tracing() {
+    let name = unique_name();
+    let log = Log::open(&name).unwrap();
+    with(&log, || {
+        let record = log::Record::builder()
+            .level(log::Level::Error)
+            .target("there")
+            .module_path(Some("module"))
+            .file(Some("file.rs"))
+            .line(Some(7))
+            .args(format_args!("from log"))
+            .build();
+        log::Log::log(&tracing_log::LogTracer::new(), &record);
+        // Somebody's own.
+        tracing::info!(log.file = "mine", log.line = 3u64, "not from log");
+    });
+    let host = host(&name);
+    let conn = meet(&host);
+    let got = next(&conn);
+    assert_eq!(
+        (
+            &got["level"],
+            &got["target"],
+            &got["message"],
+            &got["fields"]
+        ),
+        (
+            &"ERROR".into(),
+            &"there".into(),
+            &"from log".into(),
+            &Value::Null
+        )
+    );
+    let own = next(&conn);
+    assert_eq!(
+        own["fields"],
+        serde_json::json!({"log.file": "mine", "log.line": 3})
+    );
+}
+
 #[test]
 fn the_crate_log() {
     let name = unique_name();

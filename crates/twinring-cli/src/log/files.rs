@@ -8,49 +8,30 @@
 //!
 //! A collector that begins reads back to the last such line, so it knows the last number of each client. Killed between
 //! any two steps, it leaves files of which the next one learns the same.
+//!
+//! Others may rename, remove or cut FILE at any time: each round begins with a look whether it is still there and as long as
+//! this collector has made it.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
-
-use super::client::{Client, Numbers};
-use super::record::{Record, now};
+use super::client::Numbers;
+use super::record::now;
+use super::tail::{self, Clients, End};
 use crate::exit::{Exit, Failure};
-use crate::os::files::open_alone;
+use crate::os::files::{is_at, open_alone};
 use crate::report::say;
 
 /// So much is written between two lines that say how far each client has got.
 const CLIENTS_EVERY: u64 = 8 << 20;
 
-/// What every line of such a file begins with; the first is one of [`Clients`].
-const BEGINS: [&[u8]; 4] = [
-    b"{\"kind\":\"clients\",",
-    b"{\"client\":\"",
-    b"{\"number\":",
-    b"{\"time\":\"",
-];
-
-/// No more is read back.
-const FARTHEST: u64 = 64 << 20;
-
-const PIECE: u64 = 256 << 10;
-
 /// How long a collector that was killed may take to leave its file.
 const OPEN: Duration = Duration::from_secs(2);
-
-/// How far each client has got.
-#[derive(Serialize, Deserialize)]
-struct Clients {
-    kind: String,
-    time: String,
-    clients: Vec<(Client, u64)>,
-}
 
 pub(super) struct Files {
     path: PathBuf,
@@ -58,6 +39,8 @@ pub(super) struct Files {
     rotate: Option<u64>,
     keep: u32,
     file: File,
+    /// Not a device or a pipe, which has no end to be read.
+    is_regular: bool,
     len: u64,
     /// Where to say next how far clients have got; where to begin another file.
     clients_at: u64,
@@ -68,96 +51,152 @@ pub(super) struct Files {
 impl Files {
     /// Opens the file for this collector alone, repairs its end, and learns how far each client has got.
     pub(super) fn open(path: &Path, rotate: Option<u64>, keep: u32) -> Result<Files, Failure> {
-        let failed = |e: io::Error| {
-            let what = format!("cannot write to {}: {e}", path.display());
-            Failure::new(Exit::Files, what)
+        Files::try_open(path, rotate, keep).map_err(|e| failed(path, &e))
+    }
+
+    fn try_open(path: &Path, rotate: Option<u64>, keep: u32) -> io::Result<Files> {
+        let file = open(path)?;
+        // A symbolic link stays what it is: what it leads to is rotated, beside itself.
+        let is_link = fs::symlink_metadata(path).is_ok_and(|it| it.is_symlink());
+        let path = match is_link {
+            true => fs::canonicalize(path)?,
+            false => path.to_owned(),
         };
-        let file = open(path).map_err(failed)?;
         let mut files = Files {
-            path: path.to_owned(),
+            path,
             rotate,
             keep,
+            is_regular: file.metadata()?.is_file(),
             file,
             len: 0,
             clients_at: u64::MAX,
             rotate_at: u64::MAX,
             numbers: Numbers::default(),
         };
-        // A device or a pipe has no end to be read.
-        if files.file.metadata().map_err(failed)?.is_file() {
-            files.begin().map_err(failed)?;
+        if files.is_regular {
+            files.begin()?;
         }
         Ok(files)
     }
 
     fn begin(&mut self) -> io::Result<()> {
-        self.repair()?;
-        if self.len == 0 {
-            // Killed before the first line of the new one, or the first of all.
-            match File::open(self.old(1)) {
-                Ok(mut last) => learn(&mut last, &mut self.numbers)?,
-                Err(e) if e.kind() == ErrorKind::NotFound => {}
-                Err(e) => return Err(e),
+        let end = self.end()?;
+        let is_damaged = self.learn()?;
+        self.mend(match end {
+            End::Whole | End::Unended | End::Half(_) if is_damaged => End::Damaged,
+            end => end,
+        })?;
+        match self.len {
+            0 => self.write_first(),
+            _ => Ok(()),
+        }
+    }
+
+    /// How the file ends, if it is a log.
+    fn end(&mut self) -> io::Result<End> {
+        let end = tail::end(&mut self.file)?;
+        let old_is_log = || tail::is_log(&mut File::open(self.old(1))?);
+        match end {
+            End::Zeros if old_is_log().unwrap_or(false) => Ok(End::Damaged),
+            End::Zeros | End::Foreign => Err(io::Error::other(
+                "it is no log: it does not begin with a record. Name another file",
+            )),
+            end => Ok(end),
+        }
+    }
+
+    /// Learns how far each client has got from this file, and from older ones if it does not tell of all. Returns whether a
+    /// line in it that should have told is damaged.
+    fn learn(&mut self) -> io::Result<bool> {
+        let from = tail::from(&mut self.file)?;
+        let (is_damaged, mut tells_all) = (from.is_damaged, from.tells_all);
+        let mut old = Vec::new();
+        for number in 1..=self.keep {
+            if tells_all {
+                break;
             }
-            self.begin_at(0);
-            self.write_clients()
+            let path = self.old(number);
+            let Some(mut file) = open_old(&path).map_err(cannot("read", &path))? else {
+                break;
+            };
+            let from = tail::from(&mut file).map_err(cannot("read", &path))?;
+            tells_all = from.tells_all;
+            old.push((file, from.at));
+        }
+        for (mut file, at) in old.into_iter().rev() {
+            tail::learn(&mut file, at, &mut self.numbers)?;
+        }
+        tail::learn(&mut self.file, from.at, &mut self.numbers)?;
+        Ok(is_damaged)
+    }
+
+    /// Makes its end one that lines can be added to, or begins another file.
+    fn mend(&mut self, end: End) -> io::Result<()> {
+        match end {
+            // It will come again.
+            End::Half(whole) => self.file.set_len(whole)?,
+            End::Unended => {
+                self.file.seek(SeekFrom::End(0))?;
+                self.file.write_all(b"\n")?;
+            }
+            End::Damaged => {
+                self.set_aside()?;
+                say(format_args!(
+                    "{} was damaged, as when the machine fails: it is {} now, and another file is begun",
+                    self.path.display(),
+                    self.old(1).display()
+                ));
+                self.file = open(&self.path)?;
+            }
+            End::Empty | End::Whole | End::Zeros | End::Foreign => {}
+        }
+        self.len = self.file.seek(SeekFrom::End(0))?;
+        self.rotate_at = self.rotate.unwrap_or(u64::MAX);
+        self.clients_at = self.len + CLIENTS_EVERY;
+        Ok(())
+    }
+
+    /// Goes on with the file that has this path now. What it tells of clients is older than what this collector knows.
+    fn reopen(&mut self) -> io::Result<()> {
+        self.file = open(&self.path)?;
+        let end = self.end()?;
+        self.mend(end)?;
+        self.write_first()
+    }
+
+    /// Looks whether others have renamed, removed or changed the file, and goes on in the one that is there then. To be called
+    /// while `numbers` say what is written, and nothing that is still to be.
+    pub(super) fn look(&mut self) -> Result<(), Failure> {
+        if self.is_regular {
+            self.try_look().map_err(|e| self.failed(&e))
         } else {
-            learn(&mut self.file, &mut self.numbers)?;
-            self.file.seek(SeekFrom::End(0))?;
-            self.begin_at(0);
-            self.clients_at = self.len + CLIENTS_EVERY;
             Ok(())
         }
     }
 
-    fn begin_at(&mut self, start: u64) {
-        self.rotate_at = self.rotate.map_or(u64::MAX, |rotate| start + rotate);
-        self.clients_at = start + CLIENTS_EVERY;
+    fn try_look(&mut self) -> io::Result<()> {
+        if !is_at(&self.path, &self.file).unwrap_or(false) {
+            return self.reopen();
+        }
+        if self.file.metadata()?.len() == self.len {
+            return Ok(());
+        }
+        let end = self.end()?;
+        self.mend(end)?;
+        self.write_first()
     }
 
-    /// Cuts off half a line, which a collector that was killed has left. It will come again. One that lacks only its end gets that.
-    fn repair(&mut self) -> io::Result<()> {
-        self.len = self.file.seek(SeekFrom::End(0))?;
-        let mut tail = Vec::new();
-        let mut start = self.len;
-        // To the second line end from behind: the last whole line, and what is left.
-        while start > 0 && line_ends(&tail) < 2 {
-            if self.len - start > FARTHEST {
-                return Err(io::Error::other("it is no log: it has no lines"));
-            }
-            let piece = start.min(PIECE);
-            start -= piece;
-            tail = [read_at(&mut self.file, start, piece)?, tail].concat();
-        }
-        let whole = tail
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
-        let (lines, half) = tail.split_at(whole);
-        let last = lines.trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
-        let is_ours = match last {
-            // Without a whole line there is the beginning of the first one, or it is somebody else's.
-            None | Some([]) => begins_with(half, &BEGINS[..1]),
-            Some(last) => is_of_a_log(last) && is_of_a_log(half),
-        };
-        if !is_ours {
-            let what = "it is no log: its last line is no record. Name another file";
-            return Err(io::Error::other(what));
-        }
-        self.len = start + whole as u64;
-        let lacks_its_end = serde_json::from_slice::<IgnoredAny>(half).is_ok();
-        if lacks_its_end {
-            self.file.seek(SeekFrom::End(0))?;
-            self.file.write_all(b"\n")?;
-            self.len += half.len() as u64 + 1;
-        } else if !half.is_empty() {
-            self.file.set_len(self.len)?;
-        }
-        self.file.seek(SeekFrom::End(0)).map(drop)
+    /// Whether so many bytes more make it as long as it may become.
+    pub(super) fn is_full_with(&self, bytes: usize) -> bool {
+        self.len + bytes as u64 >= self.rotate_at
     }
 
-    /// Adds whole lines, all or none. Their records are in `numbers`.
-    pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+    /// Adds whole lines, all or none. Their records are in `numbers`, and no others that are not written.
+    pub(super) fn append(&mut self, lines: &[u8]) -> Result<(), Failure> {
+        self.try_append(lines).map_err(|e| self.failed(&e))
+    }
+
+    fn try_append(&mut self, lines: &[u8]) -> io::Result<()> {
         self.write(lines)?;
         if self.len >= self.rotate_at {
             self.rotate()
@@ -191,8 +230,16 @@ impl Files {
         Ok(())
     }
 
+    /// The first line of a file; what it takes is not the records'.
+    fn write_first(&mut self) -> io::Result<()> {
+        let before = self.len;
+        self.write_clients()?;
+        self.rotate_at = self.rotate_at.saturating_add(self.len - before);
+        Ok(())
+    }
+
     fn rotate(&mut self) -> io::Result<()> {
-        if let Err(e) = self.rename() {
+        if let Err(e) = self.set_aside() {
             say(format_args!(
                 "cannot begin another file after {}: {e}; it becomes longer",
                 self.path.display()
@@ -200,24 +247,24 @@ impl Files {
             self.rotate_at = self.len + self.rotate.unwrap_or(0);
             return Ok(());
         }
-        self.file = open(&self.path)?;
-        self.len = 0;
-        self.begin_at(0);
-        self.write_clients()?;
-        // What the first line takes is not the records'.
-        self.begin_at(self.len);
-        Ok(())
+        self.reopen()
     }
 
-    fn rename(&self) -> io::Result<()> {
-        // If somebody has removed it, the old ones stay.
-        fs::symlink_metadata(&self.path)?;
-        let is_free = |number: &u32| !self.old(*number).exists();
-        let last = (1..self.keep).find(is_free).unwrap_or(self.keep);
-        for number in (1..last).rev() {
-            fs::rename(self.old(number), self.old(number + 1))?;
+    /// Makes it the first of the old ones. If somebody has removed it, these stay.
+    fn set_aside(&self) -> io::Result<()> {
+        if !is_at(&self.path, &self.file).unwrap_or(false) {
+            return Ok(());
         }
-        fs::rename(&self.path, self.old(1))
+        let is_free = |number: &u32| fs::symlink_metadata(self.old(*number)).is_err();
+        let last = (1..self.keep).find(is_free).unwrap_or(self.keep);
+        let rename = |from: &Path, to: PathBuf| {
+            let what = format!("rename {} to", from.display());
+            fs::rename(from, &to).map_err(cannot(&what, &to))
+        };
+        for number in (1..last).rev() {
+            rename(&self.old(number), self.old(number + 1))?;
+        }
+        rename(&self.path, self.old(1))
     }
 
     fn old(&self, number: u32) -> PathBuf {
@@ -226,9 +273,21 @@ impl Files {
         PathBuf::from(name)
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    fn failed(&self, e: &io::Error) -> Failure {
+        let e = format_args!("{e}; what is not written stays with the applications");
+        failed(&self.path, &e)
     }
+}
+
+fn failed(path: &Path, e: &dyn Display) -> Failure {
+    let what = format_args!("cannot write to {}: {e}", path.display());
+    Failure::new(Exit::Files, what)
+}
+
+/// Says of an error what could not be done with another file.
+fn cannot(what: &str, path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+    let what = format!("cannot {what} {}", path.display());
+    move |e| io::Error::new(e.kind(), format!("{what}: {e}"))
 }
 
 /// Opens a file to read and to write, unless another collector has it.
@@ -250,70 +309,22 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-fn line_ends(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|byte| **byte == b'\n').count()
-}
-
-/// Whether a line, or the beginning of one, may be one of ours.
-fn is_of_a_log(line: &[u8]) -> bool {
-    begins_with(line, &BEGINS)
-}
-
-fn begins_with(line: &[u8], begins: &[&[u8]]) -> bool {
-    begins.iter().any(|begin| {
-        let len = begin.len().min(line.len());
-        begin[..len] == line[..len]
-    })
-}
-
-fn read_at(file: &mut File, start: u64, len: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(start))?;
-    file.take(len).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Learns from the end of a file how far each client has got.
-fn learn(file: &mut File, numbers: &mut Numbers) -> io::Result<()> {
-    let len = file.seek(SeekFrom::End(0))?;
-    let (mut start, mut from) = (len, 0);
-    // A line of ours cannot be in another one: line ends in texts are escaped.
-    let mark = [b"\n", BEGINS[0]].concat();
-    let mut tail = Vec::new();
-    while start > 0 && len - start < FARTHEST {
-        let piece = start.min(PIECE);
-        start -= piece;
-        tail = [read_at(file, start, piece)?, tail].concat();
-        // A new mark begins in the new piece.
-        let searched = tail.len().min(piece as usize + mark.len());
-        let found = tail[..searched]
-            .windows(mark.len())
-            .rposition(|window| window == mark);
-        if let Some(found) = found {
-            from = found + 1;
-            break;
-        }
+/// Opens an old file, if there is one.
+fn open_old(path: &Path) -> io::Result<Option<File>> {
+    match fs::metadata(path) {
+        Ok(it) if it.is_file() => File::open(path).map(Some),
+        Ok(_) => Err(io::Error::other(
+            "it is no file; rename it, or name another file for the log",
+        )),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
     }
-    for line in tail[from..].split(|byte| *byte == b'\n') {
-        if line.starts_with(BEGINS[0]) {
-            let clients: Clients = serde_json::from_slice(line)?;
-            for (client, number) in clients.clients {
-                numbers.is_new(client, number);
-            }
-        } else if let Ok(Record {
-            client: Some(client),
-            number: Some(number),
-            ..
-        }) = serde_json::from_slice(line)
-        {
-            numbers.is_new(client, number);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::client::Client;
+    use super::super::record::Record;
     use super::*;
 
     fn line(client: u64, number: u64) -> Vec<u8> {
@@ -397,13 +408,76 @@ mod tests {
             let now = fs::read(&path).unwrap();
             match expected {
                 Some(expected) => assert_eq!(now, whole[..expected], "{len}"),
-                None => assert!(now.starts_with(BEGINS[0]) && now.ends_with(b"\n")),
+                None => assert!(now.starts_with(b"{\"kind\":\"clients\",") && now.ends_with(b"\n")),
             }
             assert_eq!(
                 is_known(&mut files, 1, 1),
                 len + 1 >= last && len + 1 < whole.len(),
                 "{len}"
             );
+        }
+    }
+
+    /// What a machine that fails may leave, and what somebody may have done.
+    #[test]
+    fn a_damaged_file_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut files = Files::open(&path, None, 1).unwrap();
+        for number in 1..100 {
+            append(&mut files, 1, number);
+        }
+        drop(files);
+        // Without the older ones: all is in this one.
+        append(&mut Files::open(&path, None, 1).unwrap(), 2, 7);
+        let sound = fs::read(&path).unwrap();
+        let with = |damage: &[u8]| [&sound, damage].concat();
+        let first_line = String::from_utf8(sound.clone()).unwrap();
+        let first_line = first_line.replacen("\"clients\":[", "\"clients\":[[", 1);
+        for damaged in [
+            with(&[0; 5000]),
+            with(b"\0\0\n\0"),
+            with(b"{\"client\":\"00\0\0\0"),
+            with(b"{\"client\":\"00\xff\xff\xff"),
+            with(b"{\"kind\":\"clients\",\"time\":\"\",\"clients\":[[\"1\"]]}\n"),
+            with(b"{\"kind\":\"clients\",\"time\":\"\",\"clients\":[[\"1\"]]}\n{\"client\":\"0"),
+            with(&[b'x'; 5 << 20]),
+            with("\n\u{fffd}\n".repeat(1 << 20).as_bytes()),
+            first_line.into_bytes(),
+        ] {
+            fs::write(&path, &damaged).unwrap();
+            let mut files = Files::open(&path, None, 1).unwrap();
+            let old = fs::read(folder.path().join("log.1")).unwrap();
+            assert!(old == damaged, "it is kept");
+            assert!(is_known(&mut files, 1, 99) && is_known(&mut files, 2, 7));
+            drop(files);
+            fs::remove_file(folder.path().join("log.1")).unwrap();
+            // The next one needs the new one only.
+            let mut files = Files::open(&path, None, 1).unwrap();
+            assert!(is_known(&mut files, 1, 99) && is_known(&mut files, 2, 7));
+        }
+        // Of a file of zeros beside an old log it is clear whose it was.
+        fs::rename(&path, folder.path().join("log.1")).unwrap();
+        fs::write(&path, [0; 9000]).unwrap();
+        let mut files = Files::open(&path, None, 2).unwrap();
+        assert!(is_known(&mut files, 1, 99));
+        assert_eq!(fs::read(folder.path().join("log.1")).unwrap(), [0; 9000]);
+    }
+
+    /// It may be the beginning of a log, or of anything.
+    #[test]
+    fn what_may_be_another_s_is_not_cut() {
+        for text in [
+            "{",
+            "{\"kind\":\"clients\",",
+            "{\"kind\":\"clients\",\"time\":",
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("log");
+            fs::write(&path, text).unwrap();
+            drop(Files::open(&path, None, 1).unwrap());
+            let old = fs::read_to_string(folder.path().join("log.1")).unwrap();
+            assert_eq!(old, text);
         }
     }
 
@@ -461,6 +535,7 @@ mod tests {
         }
         fs::remove_file(&path).unwrap();
         for number in 100..200 {
+            files.look().unwrap();
             append(&mut files, 1, number);
         }
         for number in 1..=3 {
@@ -475,6 +550,7 @@ mod tests {
         for text in [
             "a thesis",
             "a thesis\n",
+            "\0\0\0",
             "{\"a\":1}\n",
             "{\"client\":\"1\"}\nhalf",
             // As a line of ours may begin, but as no file of ours.

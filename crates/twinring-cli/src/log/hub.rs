@@ -1,6 +1,7 @@
 //! All clients, on one thread: which of them have something, and who is new.
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
@@ -20,6 +21,12 @@ const GUESTS: usize = 64;
 /// So long a client is new.
 const NEW: Duration = Duration::from_millis(20);
 
+/// How often to say that there is no room for more clients.
+const FULL: Duration = Duration::from_secs(60);
+
+/// So much of its rate a client may have saved up by silence.
+const SAVED: Duration = Duration::from_secs(1);
+
 /// At most one complaint in this time: a client must not fill the screen.
 const COMPLAIN: Duration = Duration::from_secs(1);
 
@@ -28,9 +35,14 @@ pub(super) struct Hub {
     guests: HashMap<u64, Guest>,
     /// Those that may have something, whose turn is next first.
     looks: VecDeque<u64>,
+    /// Those that have said too much, and until when nothing is taken of them, the next one first.
+    rests: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// How many bytes a second a client may say.
+    rate: Option<u64>,
     woken: Arc<Woken>,
     waker: Waker,
     complained: Option<Instant>,
+    said_full: Option<Instant>,
     /// When the last client came.
     last_guest: Option<Instant>,
 }
@@ -40,10 +52,14 @@ struct Guest {
     conn: Connection,
     client: Option<Client>,
     waker: Waker,
+    /// When what it has said is paid for by its rate.
+    paid_at: Instant,
+    rests: bool,
 }
 
 /// What one client has sent.
 pub(super) struct Received {
+    pub(super) id: u64,
     pub(super) client: Option<Client>,
     pub(super) pid: u32,
     pub(super) batch: Batch,
@@ -99,16 +115,19 @@ impl Wake for ListenerWaker {
 }
 
 impl Hub {
-    pub(super) fn new(listener: &Listener) -> Hub {
+    pub(super) fn new(listener: &Listener, rate: Option<u64>) -> Hub {
         let woken = Arc::new(Woken::default());
         woken.state().listener = true;
         Hub {
             listener: listener.within(Timeout::Now),
             guests: HashMap::new(),
             looks: VecDeque::new(),
+            rests: BinaryHeap::new(),
+            rate,
             waker: Waker::from(Arc::new(ListenerWaker(woken.clone()))),
             woken,
             complained: None,
+            said_full: None,
             last_guest: None,
         }
     }
@@ -121,8 +140,20 @@ impl Hub {
     pub(super) fn wait(&mut self) {
         let mut state = self.woken.state();
         while self.looks.is_empty() && state.guests.is_empty() && !state.listener && !state.stop {
-            let waited = self.woken.any.wait(state);
-            state = waited.unwrap_or_else(PoisonError::into_inner);
+            state = match self.rests.peek() {
+                None => {
+                    let waited = self.woken.any.wait(state);
+                    waited.unwrap_or_else(PoisonError::into_inner)
+                }
+                Some(Reverse((until, _))) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return;
+                    }
+                    let waited = self.woken.any.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
     }
 
@@ -143,6 +174,8 @@ impl Hub {
         let guests = mem::take(&mut state.guests);
         let has_guests = mem::take(&mut state.listener) && !is_stopped;
         drop(state);
+        let rested = std::iter::from_fn(|| self.rested());
+        let guests: Vec<u64> = rested.chain(guests).collect();
         for id in guests {
             if !self.looks.contains(&id) {
                 self.looks.push_back(id);
@@ -167,6 +200,40 @@ impl Hub {
         received
     }
 
+    /// A client has said so many bytes. Beyond its rate it has to wait: what it says then stays in its own memory, and there it is
+    /// dropped and told, if it does not fit.
+    pub(super) fn spent(&mut self, id: u64, bytes: u64) {
+        if let (Some(rate), Some(guest)) = (self.rate, self.guests.get_mut(&id)) {
+            let saved = Instant::now().checked_sub(SAVED);
+            let begin = saved.map_or(guest.paid_at, |saved| guest.paid_at.max(saved));
+            guest.paid_at = begin + Duration::from_secs_f64(bytes as f64 / rate as f64);
+        }
+    }
+
+    /// The next one that has rested for long enough.
+    fn rested(&mut self) -> Option<u64> {
+        let Reverse((until, id)) = *self.rests.peek()?;
+        if until > Instant::now() {
+            return None;
+        }
+        self.rests.pop();
+        if let Some(guest) = self.guests.get_mut(&id) {
+            guest.rests = false;
+        }
+        Some(id)
+    }
+
+    fn say_if_full(&mut self) {
+        let most = self.listener.max_clients();
+        if self.guests.len() >= most && self.said_full.is_none_or(|last| last.elapsed() > FULL) {
+            self.said_full = Some(Instant::now());
+            say(format_args!(
+                "connected applications: {most}, as many as can be (1,024, or what the limit of open files allows); others wait, and \
+                 buffer what they log"
+            ));
+        }
+    }
+
     fn accept(&mut self) {
         for _ in 0..GUESTS {
             match self.listener.accept() {
@@ -176,8 +243,11 @@ impl Hub {
                         client: conn.peer().client.map(Client::of),
                         conn: conn.within(Timeout::Now),
                         waker: Waker::from(Arc::new(GuestWaker(id, self.woken.clone()))),
+                        paid_at: Instant::now(),
+                        rests: false,
                     };
                     self.guests.insert(id, guest);
+                    self.say_if_full();
                     self.last_guest = Some(Instant::now());
                     self.looks.push_back(id);
                 }
@@ -194,11 +264,19 @@ impl Hub {
     }
 
     fn receive_from(&mut self, id: u64) -> Option<(Received, usize)> {
-        let guest = self.guests.get(&id)?;
+        let guest = self.guests.get_mut(&id)?;
+        if guest.paid_at > Instant::now() {
+            if !guest.rests {
+                guest.rests = true;
+                self.rests.push(Reverse((guest.paid_at, id)));
+            }
+            return None;
+        }
         match guest.conn.recv_batch() {
             Ok(Some(batch)) => {
                 self.looks.push_back(id);
                 let received = Received {
+                    id,
                     client: guest.client,
                     pid: guest.conn.peer().pid,
                     batch,

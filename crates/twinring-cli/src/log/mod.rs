@@ -3,7 +3,8 @@
 //! ```text
 //! mod ── collect ──► hub      all clients on one thread
 //!                    record   what they say, checked       client   who they are, how far each has got
-//!                    sink ──► files   lines that survive   text     lines for people      filter
+//!                    sink ─┬► files   lines that survive   tail     what is in them already
+//!                          └► text    lines for people     filter
 //! read               a file's records
 //! ```
 
@@ -14,18 +15,20 @@ mod hub;
 mod read;
 mod record;
 mod sink;
+mod tail;
 mod text;
 
 use std::path::PathBuf;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ColorChoice, ValueEnum};
-use twinring::{Access, Link, Listener};
+use twinring::{Access, ErrorKind, Link, Listener};
 
 use crate::access::{self, parse_access};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::interrupt;
-use crate::os::raise_limit_of_files;
+use crate::os::{await_gone_output, raise_limit_of_files};
 use crate::report::say;
 use crate::session::interrupted;
 use crate::size::parse_size;
@@ -45,7 +48,16 @@ Examples:
 
 Applications use the crate twinring-tracing, or send lines: twinring connect app. They may be started before, and \
 this command may be stopped, killed and started again: a file has every record once (lines without a number at least \
-once), standard output at least once. A second collector of the same name or file is refused.";
+once), standard output at least once. A second collector of the same name or file is refused.
+
+Exit codes:
+  0    --read: the file was read to its end
+  1    standard output cannot be written, or something else failed
+  2    the command line is wrong (also a bad link name or option)
+  4    refused: the name has a collector, or access is denied
+  6    the file cannot be read or written, is no log, or has a collector
+  130  interrupted (Ctrl-C); on Unix the command dies by the signal, as shells and supervisors expect
+If nobody reads standard output any more, it ends without a word: on Unix by SIGPIPE, on Windows with 1.";
 
 /// A pause after a round with little in it: what comes meanwhile costs its sender no wake-up, which is most of what a record
 /// can cost.
@@ -74,7 +86,8 @@ pub(crate) struct LogArgs {
     #[arg(short, long, value_name = "FILE", requires = "name")]
     output: Option<PathBuf>,
 
-    /// Begin another file when FILE has this length; the old one becomes FILE.1, and that FILE.2
+    /// Begin another file when FILE has this length; the old one becomes FILE.1, and that FILE.2. Others may
+    /// rename FILE, too (logrotate): a new one is begun then
     #[arg(long, value_name = "SIZE", value_parser = parse_length, requires = "output")]
     rotate: Option<u64>,
 
@@ -82,12 +95,18 @@ pub(crate) struct LogArgs {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..), requires = "rotate")]
     keep: u32,
 
+    /// Take at most so much of each application in a second; what is more waits there, and is dropped there and counted if that
+    /// has no room
+    #[arg(long, value_name = "SIZE", value_parser = parse_length, conflicts_with = "read")]
+    rate: Option<u64>,
+
     /// Show what is in a file that was written by --output
     #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "output"])]
     read: Option<PathBuf>,
 
     /// At the end of the file wait for more, also when it is rotated
-    #[arg(short = 'F', long, requires = "read")]
+    // It conflicts with the name, or clap would take that for a reason not to require `read`.
+    #[arg(short = 'F', long, requires = "read", conflicts_with = "name")]
     follow: bool,
 
     #[command(flatten)]
@@ -156,18 +175,22 @@ pub(crate) fn run(args: &LogArgs) -> Result<(), Failure> {
     match (&args.name, &args.read) {
         (_, Some(path)) => read::read(path, args.follow, &mut stdout()),
         (Some(name), None) => {
+            // Before the file is touched: the name may have a collector.
+            let listener = listen(args, name)?;
             let sink = match &args.output {
-                Some(path) => {
-                    let files = Files::open(path, args.rotate, args.keep)?;
-                    Sink::files(files, args.filter.clone())
-                }
+                Some(path) => match Files::open(path, args.rotate, args.keep) {
+                    Ok(files) => Sink::files(files, args.filter.clone()),
+                    Err(failure) => {
+                        close(&listener, &failure);
+                        return Err(failure);
+                    }
+                },
                 None => stdout(),
             };
-            let listener = listen(args, name)?;
             if !args.quiet {
                 say(format_args!("waiting for applications on link {name:?}"));
             }
-            collect(&listener, sink)
+            Err(collect(&listener, args.rate, sink))
         }
         (None, None) => unreachable!("the command line has one of them"),
     }
@@ -181,8 +204,12 @@ fn listen(args: &LogArgs, name: &str) -> Result<Listener, Failure> {
         .max_message(record::MAX_MESSAGE)
         .max_stream(record::MAX_MESSAGE)
         .access(args.access.clone())
-        // Why an application does not get in: once for each kind in a row.
-        .on_error(|e| say(e));
+        // Why an application does not get in: once for each kind in a row. One that ends at once has no need to.
+        .on_error(|e| {
+            if e.kind() != ErrorKind::NotConnected {
+                say(e);
+            }
+        });
     let builder = match &args.directory {
         Some(path) => builder.directory(path),
         None => builder,
@@ -190,27 +217,40 @@ fn listen(args: &LogArgs, name: &str) -> Result<Listener, Failure> {
     Ok(builder.listen()?)
 }
 
-/// Until it is interrupted, or cannot write.
-fn collect(listener: &Listener, mut sink: Sink) -> Result<(), Failure> {
-    let mut hub = Hub::new(listener);
+/// Until it is interrupted, or cannot write. Why it has ended.
+fn collect(listener: &Listener, rate: Option<u64>, mut sink: Sink) -> Failure {
+    let mut hub = Hub::new(listener, rate);
     let woken = hub.woken();
-    interrupt::watch(
-        {
-            let woken = woken.clone();
-            move || woken.stop()
-        },
-        GRACE,
-        || {},
-    );
-    let collected = rounds(&mut hub, &woken, &mut sink);
-    // Told before the process ends, so that nobody takes it for a crash.
-    let (code, reason) = match &collected {
-        Ok(()) => (INTERRUPTED, "interrupted"),
-        Err(failure) => (failure.exit.code() as u32, "the log cannot be written"),
+    let stop = {
+        let woken = woken.clone();
+        move || woken.stop()
     };
-    listener.close(code, reason);
+    interrupt::watch(stop.clone(), GRACE, || {});
+    if sink.is_stdout() {
+        // Nobody may log anything for long after nobody reads it any more. Without this thread, the next record tells.
+        let watch = move || {
+            if await_gone_output() {
+                stop();
+            }
+        };
+        let _ = thread::Builder::new().name("output".into()).spawn(watch);
+    }
+    let failure = match rounds(&mut hub, &woken, &mut sink) {
+        Ok(()) if interrupt::signal().is_none() => Failure::silent(Exit::OutputGone),
+        Ok(()) => interrupted(),
+        Err(failure) => failure,
+    };
+    // Told before the process ends, so that nobody takes it for a crash.
+    match failure.exit {
+        Exit::Interrupted => listener.close(INTERRUPTED, "interrupted"),
+        _ => close(listener, &failure),
+    }
     interrupt::unwatch();
-    collected.and(Err(interrupted()))
+    failure
+}
+
+fn close(listener: &Listener, failure: &Failure) {
+    listener.close(failure.exit.code() as u32, "the log cannot be written");
 }
 
 fn rounds(hub: &mut Hub, woken: &Woken, sink: &mut Sink) -> Result<(), Failure> {
@@ -218,10 +258,16 @@ fn rounds(hub: &mut Hub, woken: &Woken, sink: &mut Sink) -> Result<(), Failure> 
     loop {
         hub.wait();
         let mut received = hub.receive();
+        if !received.is_empty() {
+            sink.begin_round()?;
+        }
         for one in &mut received {
+            let mut bytes = 0;
             while let Some(message) = one.batch.next_message() {
-                sink.add(message, one.client, one.pid);
+                bytes += message.len() as u64;
+                sink.add(message, one.client, one.pid)?;
             }
+            hub.spent(one.id, bytes);
         }
         // Killed after this, it has written what comes again: the next one knows it by its numbers.
         let len = sink.write()?;

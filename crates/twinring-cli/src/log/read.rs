@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use super::record::Record;
 use super::sink::Sink;
+use super::tail::LONGEST;
 use crate::exit::{Exit, Failure};
+use crate::os::output_is_gone;
 use crate::report::say;
 
 /// How often to look for more.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// A longer line is none of ours.
-const LONGEST: u64 = 4 << 20;
 
 /// By so many first bytes a file is known again.
 const KNOWN: u64 = 256;
@@ -27,7 +26,8 @@ pub(super) fn read(path: &Path, follow: bool, sink: &mut Sink) -> Result<(), Fai
     };
     let mut file = BufReader::new(File::open(path).map_err(failed)?);
     let mut line = Vec::new();
-    let mut others = 0u64;
+    // Lines that are ours, and those that are not.
+    let (mut ours, mut others) = (0u64, 0u64);
     loop {
         let mut more = true;
         while more {
@@ -36,8 +36,11 @@ pub(super) fn read(path: &Path, follow: bool, sink: &mut Sink) -> Result<(), Fai
             more = len.map_err(failed)? > 0;
             if line.ends_with(b"\n") || left == 0 {
                 match serde_json::from_slice::<Record>(&line) {
-                    Ok(record) => sink.show(&record),
-                    Err(_) if line.starts_with(b"{\"kind\":") => {}
+                    Ok(record) => {
+                        ours += 1;
+                        sink.show(&record);
+                    }
+                    Err(_) if line.starts_with(b"{\"kind\":") => ours += 1,
                     Err(_) => others += 1,
                 }
                 line.clear();
@@ -47,10 +50,18 @@ pub(super) fn read(path: &Path, follow: bool, sink: &mut Sink) -> Result<(), Fai
                 sink.write()?;
             }
         }
+        // Half a line may be the beginning of the first record, but not for somebody who does not wait for the rest.
+        if ours == 0 && (others > 0 || !follow && !line.is_empty()) {
+            let what = format_args!("{} is no log: no line of it is a record", path.display());
+            return Err(Failure::new(Exit::Files, what));
+        }
         if !follow {
             break;
         }
         thread::sleep(LOOK);
+        if output_is_gone() {
+            return Err(Failure::silent(Exit::OutputGone));
+        }
         // Rotated after the last look: what came before that is read first.
         if let Some(next) = successor(path, file.get_mut()).map_err(failed)? {
             if !file.fill_buf().map_err(failed)?.is_empty() {

@@ -54,8 +54,25 @@ impl Sink {
         }
     }
 
+    pub(super) fn is_stdout(&self) -> bool {
+        matches!(self.place, Place::Stdout { .. })
+    }
+
+    /// To be called before each round of `add`.
+    pub(super) fn begin_round(&mut self) -> Result<(), Failure> {
+        match &mut self.place {
+            Place::Files(files) => files.look(),
+            Place::Stdout { .. } => Ok(()),
+        }
+    }
+
     /// Adds what a client has sent, unless it is there already.
-    pub(super) fn add(&mut self, message: &[u8], client: Option<Client>, pid: u32) {
+    pub(super) fn add(
+        &mut self,
+        message: &[u8],
+        client: Option<Client>,
+        pid: u32,
+    ) -> Result<(), Failure> {
         let record = Record::received(message, client, pid);
         let numbers = match &mut self.place {
             Place::Files(files) => &mut files.numbers,
@@ -63,10 +80,15 @@ impl Sink {
         };
         if let (Some(client), Some(number)) = (record.client, record.number) {
             if !numbers.is_new(client, number) {
-                return;
+                return Ok(());
             }
         }
         self.show(&record);
+        match &self.place {
+            // So that a file becomes no longer than it is to be.
+            Place::Files(files) if files.is_full_with(self.lines.len()) => self.write().map(drop),
+            _ => Ok(()),
+        }
     }
 
     /// Adds a record that is none of a client's.
@@ -82,20 +104,17 @@ impl Sink {
     /// Hands everything to the system. Returns how many bytes that was.
     pub(super) fn write(&mut self) -> Result<usize, Failure> {
         let written = match &mut self.place {
-            Place::Files(files) if !self.lines.is_empty() => files.append(&self.lines).map_err(|e| {
-                let path = files.path().display();
-                Failure::new(
-                    Exit::Files,
-                    format_args!("cannot write to {path}: {e}; what is not written stays with the applications"),
-                )
-            }),
+            Place::Files(files) if !self.lines.is_empty() => files.append(&self.lines),
             Place::Files(_) => Ok(()),
             Place::Stdout { stream, .. } => stream
                 .write_all(&self.lines)
                 .and_then(|()| stream.flush())
-                .map_err(|e| {
-                    let what = format!("cannot write to standard output: {e}");
-                    Failure::new(Exit::Other, what)
+                .map_err(|e| match e.kind() {
+                    io::ErrorKind::BrokenPipe => Failure::silent(Exit::OutputGone),
+                    _ => {
+                        let what = format!("cannot write to standard output: {e}");
+                        Failure::new(Exit::Other, what)
+                    }
                 }),
         };
         let len = self.lines.len();
@@ -130,7 +149,7 @@ mod tests {
             while received < 10 * round {
                 let mut batch = conn.recv_batch().unwrap().unwrap();
                 while let Some(message) = batch.next_message() {
-                    sink.add(message, Some(Client(1)), 1);
+                    sink.add(message, Some(Client(1)), 1).unwrap();
                     received += 1;
                 }
                 batches.push(batch);

@@ -1,11 +1,11 @@
 //! What differs between systems in files: modes, holes, names, and whether a process has a file open.
 
-pub(crate) use here::{hold, is_held, is_sparse, long, mode, name, open_alone, with_mode};
+pub(crate) use here::{hold, is_at, is_held, is_sparse, long, mode, name, open_alone, with_mode};
 
 #[cfg(unix)]
 mod here {
     use std::ffi::OsString;
-    use std::fs::{File, Metadata, OpenOptions};
+    use std::fs::{self, File, Metadata, OpenOptions};
     use std::io;
     use std::os::unix::ffi::OsStringExt;
     use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -43,14 +43,21 @@ mod here {
         let _ = flock(file, FlockOperation::NonBlockingLockExclusive);
     }
 
-    /// Opens a file that nobody else has open by this function; else the error is `WouldBlock`.
+    /// Opens a file that nobody else has open by this function; else the error is `WouldBlock`. What is written is added to
+    /// its end, wherever others have cut it; on Windows none can.
     pub(crate) fn open_alone(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-        let file = options.open(path)?;
+        let file = options.append(true).open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(rustix::io::Errno::WOULDBLOCK) => Err(io::ErrorKind::WouldBlock.into()),
             // Some network file systems cannot.
             _ => Ok(file),
         }
+    }
+
+    /// Whether a path still leads to this file, and not to another one.
+    pub(crate) fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+        let (there, this) = (fs::metadata(path)?, file.metadata()?);
+        Ok((there.dev(), there.ino()) == (this.dev(), this.ino()))
     }
 
     /// Whether a process holds a file, or that cannot be seen.
@@ -71,6 +78,8 @@ mod here {
     use std::io;
     use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
     use std::path::{Path, PathBuf};
+
+    use same_file::Handle;
 
     const FILE_ATTRIBUTE_SPARSE_FILE: u32 = 0x200;
     const FILE_SHARE_READ: u32 = 1;
@@ -107,6 +116,10 @@ mod here {
             Some(ERROR_SHARING_VIOLATION) => io::ErrorKind::WouldBlock.into(),
             _ => e,
         })
+    }
+
+    pub(crate) fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+        Ok(Handle::from_path(path)? == Handle::from_file(file.try_clone()?)?)
     }
 
     pub(crate) fn is_held(path: &Path) -> bool {

@@ -11,6 +11,8 @@
 //! * `exit_code(ExitStatus) -> i32`: as a shell shows it.
 //! * `input_waits() -> Option<bool>`: whether standard input has something to read, or its end; `None` if the
 //!   system does not tell.
+//! * `output_is_gone() -> bool`: nobody will read standard output any more, as far as the system tells before something is written.
+//!   `await_gone_output() -> bool`: waits for that, and returns `true` then; `false` at once if the system does not tell.
 //! * `CONSOLE_TAKES_TEXT_ONLY`: a console refuses bytes that are no text.
 //! * `WINDOWS_NAMES`: files are named by the rules of Windows, and a backslash is part of no name.
 //! * `files`: modes, holes, names, and whether a process has a file open.
@@ -30,4 +32,6 @@ pub(crate) use windows::*;
 /// The number of a signal; on Windows that of the one that is most like it.
 pub(crate) type Signal = i32;
 
+/// What ends a program on Unix that writes to a pipe which nobody reads.
+pub(crate) const SIGPIPE: Signal = 13;
 pub(crate) const SIGTERM: Signal = 15;

@@ -106,3 +106,18 @@ pub(crate) fn input_waits() -> Option<bool> {
     let ready = poll(&mut input, Some(&Timespec::default())).ok()?;
     Some(ready > 0)
 }
+
+pub(crate) fn output_is_gone() -> bool {
+    poll_output(Some(&Timespec::default()))
+}
+
+pub(crate) fn await_gone_output() -> bool {
+    poll_output(None)
+}
+
+/// Looks for errors only, which come without being asked for.
+fn poll_output(timeout: Option<&Timespec>) -> bool {
+    let stdout = rustix::stdio::stdout();
+    let mut output = [PollFd::new(&stdout, PollFlags::empty())];
+    poll(&mut output, timeout).is_ok_and(|ready| ready > 0)
+}

@@ -71,3 +71,12 @@ pub(crate) fn exit_code(status: ExitStatus) -> i32 {
 pub(crate) fn input_waits() -> Option<bool> {
     None
 }
+
+/// The next write tells.
+pub(crate) fn output_is_gone() -> bool {
+    false
+}
+
+pub(crate) fn await_gone_output() -> bool {
+    false
+}

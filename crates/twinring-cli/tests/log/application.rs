@@ -54,7 +54,7 @@ fn act(role: &[&str], name: &str) {
             .unwrap();
     }
     let buffer = match role {
-        ["paced" | "burst", _, buffer, ..] => number(buffer) as usize,
+        ["paced" | "burst" | "meets", _, buffer, ..] => number(buffer) as usize,
         _ => twinring_tracing::DEFAULT_BUFFER,
     };
     let log = Log::builder(name).buffer(buffer).open().unwrap();
@@ -73,7 +73,7 @@ fn act(role: &[&str], name: &str) {
             }
         }
         // One record, and COUNT more when it is told to go on.
-        ["meets", count] => {
+        ["meets", count, ..] => {
             tracing::info!("first");
             assert!(log.flush(LONG));
             eprintln!("met");

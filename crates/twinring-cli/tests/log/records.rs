@@ -15,7 +15,7 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    /// All files of `-o out`, the oldest first. Half a line at the end is not looked at.
+    /// All files of `-o out`, the oldest first. Half a line at the end of one is not looked at.
     pub(crate) fn read(place: &Place) -> Records {
         let folder = place.path("");
         let mut old: Vec<u32> = Place::names(&folder)
@@ -23,11 +23,15 @@ impl Records {
             .filter_map(|name| name.strip_prefix("out.")?.parse().ok())
             .collect();
         old.sort_unstable_by(|a, b| b.cmp(a));
-        let names = old.into_iter().map(|number| format!("out.{number}"));
-        let text: String = names
-            .chain(["out".into()])
-            .filter_map(|name| fs::read_to_string(folder.join(name)).ok())
-            .collect();
+        let read = |name: String| fs::read_to_string(folder.join(name)).ok();
+        let mut text = String::new();
+        for old in old
+            .into_iter()
+            .filter_map(|number| read(format!("out.{number}")))
+        {
+            text += &old[..old.rfind('\n').map_or(0, |end| end + 1)];
+        }
+        text += &read("out".into()).unwrap_or_default();
         let (mut numbers, mut messages) = (HashMap::<_, Vec<_>>::new(), HashMap::new());
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         for line in text[..whole].lines() {

@@ -168,6 +168,20 @@ impl Listener {
         clients.iter().map(Connection::new).collect()
     }
 
+    /// How many clients may be connected at once: what [`Builder::max_clients`](crate::Builder::max_clients) said, or as many as
+    /// the limit of open files allows. Who comes beyond that waits for its turn.
+    ///
+    /// ```
+    /// # use twinring::*;
+    /// # let name = twinring::testing::unique_name();
+    /// let listener = Link::host(&name).max_clients(10, 10).listen()?;
+    /// assert_eq!(listener.max_clients(), 10);
+    /// # Ok::<(), twinring::Error>(())
+    /// ```
+    pub fn max_clients(&self) -> usize {
+        self.core.link.options.seats.all()
+    }
+
     /// Sends one message to all [`clients`](Listener::clients). Returns those that did not get it, each with the
     /// reason: mostly that it had no room ([`TimedOut`](crate::ErrorKind::TimedOut)), because it does not read. The program may
     /// then skip it, [`close`](Connection::close) it, or send to it again.
