@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::OnceLock;
 
 use crate::error::ErrorKind;
-use crate::frame::{Next, Part, Reader, Writer};
+use crate::frame::{Next, Part, Reader, Writer, handles_len};
 use crate::handshake::{Message, agree};
 use crate::os::endpoint::{HANDOVER, PACKET};
 use crate::ring::{Consumer, Fault, Producer};
@@ -59,6 +59,7 @@ pub fn name(text: &str) {
 }
 
 const CAPACITY: u64 = 4096;
+const MAX_HANDLES: u32 = 4;
 
 /// A ring that is all zero. Always the same one: mapping takes longer than reading.
 fn ring() -> RingMemory {
@@ -118,7 +119,8 @@ fn evil_producer(mut orders: Orders<'_>) {
     let ring = ring();
     let words = ring.words();
     let (max_message, max_stream) = (orders.short(), orders.short());
-    let mut reader = Reader::new(Consumer::new(ring.clone()), max_message, max_stream);
+    let mut reader = Reader::new(Consumer::new(ring.clone()), max_message, max_stream)
+        .accept_handles(MAX_HANDLES);
     let mut message = Vec::new();
     // Where the next word is written; the next "tail" publishes what is before it.
     let mut position = 0u64;
@@ -170,7 +172,11 @@ fn evil_producer(mut orders: Orders<'_>) {
             }
             9 => read_as_stream(&mut reader),
             _ => reader.next(&mut message).map(|next| {
-                assert!(next != Some(Next::Message) || message.len() as u64 <= max_message);
+                let whole = matches!(next, Some(Next::Message | Next::WithHandles));
+                assert!(!whole || message.len() as u64 <= max_message);
+                let handles = reader.take_entries().len();
+                assert_eq!(handles > 0, next == Some(Next::WithHandles));
+                assert!(handles <= MAX_HANDLES as usize);
             }),
         };
         assert!(message.capacity() as u64 <= max_message + CAPACITY);
@@ -205,6 +211,9 @@ fn evil_consumer(mut orders: Orders<'_>) {
     let words = ring.words();
     let mut writer = Writer::new(Producer::new(ring.clone()));
     let payload = vec![0xA5; writer.max_payload()];
+    // One handle, whatever it is.
+    let mut handed = payload.clone();
+    handed[..8].copy_from_slice(&1u64.to_le_bytes());
     let mut large = false;
     while !orders.0.is_empty() {
         let order = orders.byte();
@@ -252,16 +261,21 @@ fn evil_consumer(mut orders: Orders<'_>) {
             8 => untaken(&mut writer),
             _ => {
                 let part = match (large, order & 3) {
+                    (false, 0) if order & 4 != 0 => Part::WithHandles,
                     (_, 0) => Part::Whole,
                     (false, _) => Part::First,
                     (true, 1) => Part::Last,
                     (true, _) => Part::Middle,
                 };
-                let len = (len * 4).clamp(1, payload.len());
+                let (payload, least) = match part {
+                    Part::WithHandles => (&handed, handles_len(1)),
+                    _ => (&payload, 1),
+                };
+                let len = (len * 4).clamp(least, payload.len());
                 writer.write(part, &payload[..len]).map(|wrote| {
                     if wrote.is_some() {
                         large = match part {
-                            Part::Whole => large,
+                            Part::Whole | Part::WithHandles => large,
                             Part::First | Part::Middle => true,
                             Part::Last | Part::Abort => false,
                         };
@@ -306,6 +320,7 @@ fn honest(mut orders: Orders<'_>) {
                 }
                 Some(Next::Aborted) => assert_eq!(expected.pop_front(), Some(None)),
                 Some(Next::TooLong) => unreachable!("no length is too long"),
+                Some(Next::WithHandles) => unreachable!("there are none"),
             }
         }
     };
@@ -338,7 +353,7 @@ fn honest(mut orders: Orders<'_>) {
         match part {
             Part::Whole => expected.push_back(Some(payload)),
             Part::First | Part::Middle => large.get_or_insert_default().extend(payload),
-            Part::Abort => unreachable!("it was given up above"),
+            Part::Abort | Part::WithHandles => unreachable!("there is none here"),
             Part::Last => {
                 let mut whole = large.take().unwrap();
                 whole.extend(payload);

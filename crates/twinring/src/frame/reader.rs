@@ -140,8 +140,14 @@ impl Reader {
     /// Takes the next frame, if there is one.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn next(&mut self, message: &mut Vec<u8>) -> Result<Option<Next>, Fault> {
-        let frame = self.peek()?;
-        frame.map(|frame| self.take(frame, message)).transpose()
+        let Some(frame) = self.peek()? else {
+            return Ok(None);
+        };
+        let next = self.take(frame, message)?;
+        if next == Next::WithHandles {
+            self.give_back(frame);
+        }
+        Ok(Some(next))
     }
 
     /// Whether the peer has to be woken for what was released, if anything was; if so, this call
