@@ -149,6 +149,11 @@ fn what_arrives_is_what_was_sent() {
 
         // With nothing of the system's, and in between.
         let (one, other) = LinkEnd::pair().unwrap();
+        let shown = format!("{:?}", Handle::from(LinkEnd::pair().unwrap().0));
+        assert_eq!(
+            shown, r#"Handle(End(LinkEnd { side: "host" }))"#,
+            "its number is a secret"
+        );
         conn.send_with_handles(b"end", &mut vec![other.into()])
             .unwrap();
         let second = one.open().unwrap();
@@ -459,15 +464,29 @@ fn only_so_many_are_under_way() {
         }
         assert_eq!(sent, 64, "two with each, and 128 in all");
         conn.within(Timeout::Now).send(b"others go").unwrap();
+        // A sender that waits for that holds up nobody else.
+        let waiting = conn.clone();
+        let (message, mut handles) = file(sent);
+        let waiter = thread::spawn(move || waiting.send_with_handles(&message, &mut handles));
+        thread::sleep(Duration::from_millis(50));
+        for _ in 0..100 {
+            conn.within(LIMIT).send(b"small").unwrap();
+        }
+        conn.within(LIMIT).send(&[0; 300_000]).unwrap();
+        let mut stream = conn.within(LIMIT).send_stream().unwrap();
+        stream.write_all(&[0; 100_000]).unwrap();
+        stream.finish().unwrap();
+        assert!(!waiter.is_finished());
         child.say("take");
-        for number in sent..1000 {
+        waiter.join().unwrap().unwrap();
+        for number in sent + 1..1000 {
             let (message, mut handles) = file(number);
             conn.within(LIMIT)
                 .send_with_handles(&message, &mut handles)
                 .unwrap();
         }
         conn.finish().unwrap();
-        child.expect("1001 messages, 2000 handles");
+        child.expect("1103 messages, 2000 handles");
         assert_eq!(conn.recv().unwrap(), None);
         child.finish();
     }

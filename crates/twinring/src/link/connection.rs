@@ -172,15 +172,17 @@ impl Connection {
     /// committed, and are the peer's; after an error, all of them are still there. The peer gets them with the message, by
     /// [`recv_with_handles`](Connection::recv_with_handles), in order with all others. What it never receives is closed.
     ///
-    /// The message fits in a frame (32 KiB, a quarter of the ring at most, and 24 bytes less for each handle). It waits for room, also
-    /// while 128 handles have not been taken, and for a large message of this side to end. On Windows the handles stay in this process
+    /// The message fits in a frame: 32 KiB or a quarter of the ring, less 16 bytes and 24 for each handle. It waits for room, for a large
+    /// message of this side to end, and while 128 handles of this connection have not been taken. On Windows the handles stay in this process
     /// until the peer takes them: let go of the connection only after a [`flush`](Connection::flush), or they are lost with it, or
     /// with this process.
     ///
     /// # Errors
     /// As [`send`](Connection::send). [`Unsupported`](crate::ErrorKind::Unsupported) if the peer takes none
     /// ([`max_handles`](crate::Builder::max_handles)), [`TooLarge`](crate::ErrorKind::TooLarge) if not so many or if the message is too
-    /// long; [`NotConnected`](crate::ErrorKind::NotConnected) if the peer has gone, and that has not been noticed otherwise.
+    /// long; [`OutOfHandles`](crate::ErrorKind::OutOfHandles) if the system has too many of this user's under way, on all its connections
+    /// and sockets (Linux: as many as a process may have open): try again when some have been taken, and not at once;
+    /// [`NotConnected`](crate::ErrorKind::NotConnected) if the peer has gone, and that has not been noticed otherwise.
     ///
     /// ```
     /// # use std::{fs::File, io::Read, time::Duration};
@@ -466,7 +468,7 @@ impl Connection {
     ///
     /// # Errors
     /// As [`recv`](Connection::recv). [`OutOfHandles`](crate::ErrorKind::OutOfHandles) if this process may have no more
-    /// descriptors, and [`HandlesGone`](crate::ErrorKind::HandlesGone) if the peer has let go of them (Windows): the message stays,
+    /// descriptors (close some, or wait, before the next try), and [`HandlesGone`](crate::ErrorKind::HandlesGone) if the peer has let go of them (Windows): the message stays,
     /// and comes again by this call or, without its handles, by `recv`. (macOS has no way to look first: there the handles are
     /// lost.)
     ///

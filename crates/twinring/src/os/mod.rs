@@ -72,7 +72,8 @@ pub(crate) fn is_out_of_handles(e: &std::io::Error) -> bool {
         use rustix::io::Errno;
         matches!(
             e.raw_os_error().map(Errno::from_raw_os_error),
-            Some(Errno::MFILE | Errno::NFILE)
+            // The last: too many are on their way through sockets.
+            Some(Errno::MFILE | Errno::NFILE | Errno::TOOMANYREFS)
         )
     }
     #[cfg(windows)]

@@ -5,7 +5,7 @@ use std::task::{Context, Wake, Waker};
 
 use super::duplex::Duplex;
 use super::outbox::give_back;
-use super::outgoing::checked_len;
+use super::outgoing::{checked_len, not_in_time};
 use super::readiness::{Interest, poll_ready};
 use super::session::Session;
 use crate::error::{Error, ErrorKind, Result};
@@ -28,16 +28,27 @@ pub(crate) fn send_with_handles(
         let session: &Session = &outbox.session;
         let channel = check(session, handles.len())?;
         checked_len(session, Some(message.len()))?;
-        // Not between the chunks of a large message, or whoever receives that in pieces would have to keep them.
-        outbox.take_large(deadline)?;
-        let sent = outbox.take_lane(deadline).and_then(|mut lane| {
-            outbox.write_due_abort(&mut lane)?;
-            lane.put_with_handles(channel, message, handles, deadline)?;
-            give_back(lane);
-            Ok(())
-        });
-        outbox.end_large_within_lane();
-        sent
+        loop {
+            // Not between the chunks of a large message, or whoever receives that in pieces would have to keep them.
+            outbox.take_large(deadline)?;
+            let sent = outbox.take_lane(deadline).and_then(|mut lane| {
+                outbox.write_due_abort(&mut lane)?;
+                let awaited = lane.put_with_handles(channel, message, handles, deadline)?;
+                let awaited = awaited.map(|position| (position, lane.spinner()));
+                give_back(lane);
+                Ok(awaited)
+            });
+            outbox.end_large_within_lane();
+            outbox.flush_due();
+            let Some((position, spinner)) = sent? else {
+                return Ok(());
+            };
+            // Others send meanwhile.
+            let is_over = || session.end().is_some() || session.is_stopped();
+            if !outbox.await_read(position, spinner, deadline, is_over)? {
+                return Err(not_in_time(deadline));
+            }
+        }
     })?;
     if HandleChannel::KEEPS {
         // It sees to it that they are let go of.

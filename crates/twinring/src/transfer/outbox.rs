@@ -8,6 +8,7 @@ use super::holder_thread::HolderThread;
 use super::link_state::LinkState;
 use super::outgoing::{Outgoing, not_in_time};
 use super::session::Session;
+use super::spinner::Spinner;
 use super::taken::Taken;
 use crate::error::{End, Error, ErrorKind, Result};
 use crate::frame::{Untaken, max_claim};
@@ -328,30 +329,13 @@ impl Outbox {
     pub(crate) fn flush(&self, deadline: Deadline) -> Result<()> {
         self.sending(|| {
             let lane = self.visit_lane(deadline)?;
-            let (position, mut spinner) = (lane.writer.position(), lane.spinner());
+            let (position, spinner) = (lane.writer.position(), lane.spinner());
             drop(lane);
             let session = &self.session;
             // How it ended is asked first: then what was taken is final.
-            let ready = || {
-                let over = session.end().is_some() || session.takes_no_more();
-                (session.has_read(position) || over).then_some(())
-            };
-            while spinner.spin(deadline, ready).is_none() && ready().is_none() {
-                if deadline.passed() {
-                    return Err(self.not_flushed(deadline));
-                }
-                if session.is_stopped() {
-                    // It reads what is there, but nobody waits for room any more.
-                    std::thread::sleep(LOOK);
-                    continue;
-                }
-                let turn = Deadline::first([deadline, Deadline::after(FLUSH_TURN)]);
-                let Some(mut lane) = self.lane.lock(turn) else {
-                    continue;
-                };
-                spinner = lane.sleep_until_read(position, 0, spinner, turn)?;
-                lane.hand_on();
-                self.let_tasks_in();
+            let is_over = || session.end().is_some() || session.takes_no_more();
+            if !self.await_read(position, spinner, deadline, is_over)? {
+                return Err(self.not_flushed(deadline));
             }
             if session.has_read(position) {
                 return Ok(());
@@ -361,6 +345,40 @@ impl Outbox {
                 None => session.why_no_more(),
             })
         })
+    }
+
+    /// Waits until the peer has read up to this position, or it is over. Others may send meanwhile. `false` if neither was so at the
+    /// deadline.
+    pub(crate) fn await_read(
+        &self,
+        position: u64,
+        mut spinner: Spinner,
+        deadline: Deadline,
+        is_over: impl Fn() -> bool,
+    ) -> Result<bool> {
+        let session = &self.session;
+        let ready = || {
+            let over = is_over();
+            (session.has_read(position) || over).then_some(())
+        };
+        while spinner.spin(deadline, ready).is_none() && ready().is_none() {
+            if deadline.passed() {
+                return Ok(false);
+            }
+            if session.is_stopped() {
+                // It reads what is there, but nobody waits for room any more.
+                std::thread::sleep(LOOK);
+                continue;
+            }
+            let turn = Deadline::first([deadline, Deadline::after(FLUSH_TURN)]);
+            let Some(mut lane) = self.lane.lock(turn) else {
+                continue;
+            };
+            spinner = lane.sleep_until_read(position, 0, spinner, turn)?;
+            lane.hand_on();
+            self.let_tasks_in();
+        }
+        Ok(true)
     }
 
     #[cold]

@@ -125,14 +125,14 @@ impl Outgoing {
     }
 
     /// Puts a message with handles into the ring, in one frame; otherwise as [`Outgoing::put`]. They are gone from the list if
-    /// this succeeds.
+    /// this succeeds. If too many are under way, returns how far the peer has to read first.
     pub(crate) fn put_with_handles(
         &mut self,
         channel: &HandleChannel,
         message: &[u8],
         handles: &mut Vec<Handle>,
         deadline: Deadline,
-    ) -> Result<()> {
+    ) -> Result<Option<u64>> {
         let before = handles_len(handles.len());
         let most = self.writer.max_payload().saturating_sub(before);
         if message.len() > most {
@@ -150,9 +150,7 @@ impl Outgoing {
             self.check()?;
             self.let_go_of_handles()?;
             if let Some(position) = self.handles.awaits(handles.len()) {
-                let need = self.writer.need_read(position);
-                self.wait_for_room(need, 0, deadline)?;
-                continue;
+                return Ok(Some(position));
             }
             let claim = self.writer.claim(len);
             let Some(claim) = self.checked(claim)? else {
@@ -170,7 +168,7 @@ impl Outgoing {
             self.handles.add(self.writer.position(), handles);
             self.session.set_keeps_handles(HandleChannel::KEEPS);
             self.writer.publish();
-            return Ok(());
+            return Ok(None);
         }
     }
 
@@ -201,7 +199,7 @@ impl Outgoing {
                 "the peer has closed its way for handles",
             )
             .with_source(e),
-            _ => system_error("cannot send handles", e),
+            _ => system_error("cannot send handles; they are still here", e),
         }
     }
 

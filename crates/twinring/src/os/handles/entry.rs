@@ -1,5 +1,6 @@
 //! What a message says of its handles.
 
+use std::fmt;
 use std::io;
 
 use super::kind::HandleKind;
@@ -60,10 +61,18 @@ impl HandleEntry {
 }
 
 /// One end of a link that has a number for a name.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(crate) struct UnopenedEnd {
     pub(crate) number: [u8; 16],
     pub(crate) is_host: bool,
+}
+
+impl fmt::Debug for UnopenedEnd {
+    /// Without the number, which nobody else is to know.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = if self.is_host { "host" } else { "guest" };
+        f.debug_struct("LinkEnd").field("side", &side).finish()
+    }
 }
 
 /// Why handles were not taken.

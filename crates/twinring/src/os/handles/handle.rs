@@ -9,7 +9,8 @@ use super::sys::{SystemObject, kind_of};
 /// Something of the operating system's that a message can carry to the peer, or has:
 /// [`Connection::send_with_handles`](crate::Connection::send_with_handles).
 ///
-/// Made of what it is by `From`, and turned back by `TryFrom`, which checks the kind: `File`, `TcpStream`, `TcpListener`,
+/// Made of what it is by `From`, and turned back by `TryFrom`, which checks the [kind](HandleKind) and no more (a socket may be
+/// of any family, a `File` is also made of a pipe): `File`, `TcpStream`, `TcpListener`,
 /// `UdpSocket`, [`LinkEnd`](crate::LinkEnd); on Unix `OwnedFd` (any kind) and `UnixStream`, on Windows `OwnedHandle` and `OwnedSocket`. It is closed when
 /// dropped.
 ///
