@@ -125,8 +125,10 @@ pub(crate) fn dropped(last: u64, count: u64, process: &[u8]) -> Vec<u8> {
     } else {
         "records were"
     };
-    let message = format_args!("{count} {records} dropped: the buffer was full");
-    record.message(message, MAX_TEXTS);
+    record.message(
+        format_args!("{count} {records} dropped: the buffer was full"),
+        MAX_TEXTS,
+    );
     let _ = write!(record.out, ",\"dropped\":{count}");
     record.end(false);
     [Prefix::new(last).bytes(), &body].concat()
