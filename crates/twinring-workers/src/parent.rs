@@ -107,16 +107,23 @@ impl ParentBuilder {
         static ASKED: AtomicBool = AtomicBool::new(false);
         /// Is there for as long as the process is, since its thread looks at the supervisor.
         static LINK: OnceLock<Link> = OnceLock::new();
+        let again = || {
+            let text = "this process has asked for its supervisor before";
+            io::Error::new(io::ErrorKind::AlreadyExists, text)
+        };
         let Some(text) = std::env::var_os(VARIABLE) else {
-            return Ok(None);
+            // It has taken the variable away then.
+            return match ASKED.load(Ordering::Relaxed) {
+                true => Err(again()),
+                false => Ok(None),
+            };
         };
         let ticket = text.to_str().and_then(Ticket::parse).ok_or_else(|| {
             let text = format!("{VARIABLE} is {text:?}, which this version does not understand");
             io::Error::new(io::ErrorKind::InvalidInput, text)
         })?;
         if ASKED.swap(true, Ordering::Relaxed) {
-            let text = "this process has asked for its supervisor before";
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+            return Err(again());
         }
         os::remove_variable(VARIABLE);
         let (supervisor, mut on_end) = (ticket.supervisor, self.on_end);

@@ -70,7 +70,8 @@ pub struct Done {
     pub answer: Result<Vec<u8>, TaskFailed>,
 }
 
-/// Each worker that a task was given to has ended with it.
+/// Each worker that a task was given to has ended with it, or it is too long to be sent at all: more than fits into a ring at once
+/// (1 MiB unless [`Builder::link`](crate::Builder::link) says more by its `ring_capacity`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskFailed {
     attempts: u32,
@@ -329,7 +330,8 @@ impl<I: Iterator<Item = Vec<u8>>> Iterator for Answers<'_, I> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             self.pool.give_out();
-            while self.pool.has_room() {
+            // One that cannot be sent is done at once: it is told before the next is looked at.
+            while self.pool.done.is_empty() && self.pool.has_room() {
                 let Some(task) = self.tasks.next() else {
                     return self.pool.next_done().transpose();
                 };
@@ -350,7 +352,11 @@ impl<I: Iterator<Item = Vec<u8>>> Iterator for Answers<'_, I> {
 impl fmt::Display for TaskFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.attempts {
-            0 => write!(f, "the task cannot be sent: {}", self.last),
+            0 => write!(
+                f,
+                "the task cannot be sent: {} (or raise the link's ring_capacity)",
+                self.last
+            ),
             attempts => write!(
                 f,
                 "{attempts} workers have ended with the task, the last one: {}",

@@ -40,6 +40,9 @@ pub struct Builder {
     workers: usize,
 }
 
+/// What is longer is as good as for ever; 30 years, which no clock of a system overflows by.
+const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
 impl Builder {
     /// How many workers there are; 1 by default.
     pub fn workers(mut self, workers: usize) -> Builder {
@@ -64,20 +67,20 @@ impl Builder {
     /// [`Parent::recv`](crate::Parent::recv). Only time counts in which the program waits for events (or looks every quarter of
     /// this time), so neither a busy program nor a machine that slept makes workers silent. Whole milliseconds; looked at each eighth.
     pub fn silence(mut self, limit: Duration) -> Builder {
-        self.options.silence = Some(limit.max(Duration::from_millis(1)));
+        self.options.silence = Some(limit.clamp(Duration::from_millis(1), LONGEST));
         self
     }
 
     /// How long a worker that was [asked](Supervisor::stop) to end, or has ended its connection by itself, may go on before it is
     /// killed; 5 s by default.
     pub fn grace(mut self, time: Duration) -> Builder {
-        self.options.grace = time;
+        self.options.grace = time.min(LONGEST);
         self
     }
 
     /// How long a process may take to connect before it is killed; 30 s by default.
     pub fn connect_within(mut self, time: Duration) -> Builder {
-        self.options.connect_within = time;
+        self.options.connect_within = time.min(LONGEST);
         self
     }
 

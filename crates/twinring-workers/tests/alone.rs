@@ -9,6 +9,8 @@ fn main() {
     if let Some(parent) = parent().unwrap() {
         let is_left = std::env::var_os(VARIABLE).is_some();
         parent.send(&[u8::from(is_left)]).unwrap();
+        let e = twinring_workers::parent().unwrap_err();
+        assert_eq!(e.kind(), std::io::ErrorKind::AlreadyExists);
         parent.finish().unwrap();
         return;
     }

@@ -294,3 +294,40 @@ fn without_workers_it_says_so() {
         "there is nothing to do"
     );
 }
+
+/// Tasks that cannot be sent are told one by one, and no more of them are asked for than are told.
+#[test]
+fn tasks_that_are_too_long() {
+    let _watchdog = Watchdog::new(120);
+    let place = Place::new();
+    std::fs::create_dir_all(place.directory()).unwrap();
+    let directory = place.directory().to_owned();
+    let long = Duration::MAX;
+    let mut pool = supervisor_with("serves", move |command| {
+        command.env(LEDGER, &directory);
+    })
+    .silence(long)
+    .grace(long)
+    .connect_within(long)
+    .start_pool()
+    .unwrap();
+    let asked = std::cell::Cell::new(0);
+    let tasks = (0..40u32).map(|number| {
+        asked.set(asked.get() + 1);
+        match number % 4 {
+            3 => number.to_le_bytes().to_vec(),
+            _ => vec![0; 2 << 20],
+        }
+    });
+    let (mut told, mut answered) = (0, 0);
+    for done in pool.map(tasks) {
+        told += 1;
+        answered += usize::from(done.unwrap().answer.is_ok());
+        assert!(
+            asked.get() <= told + 8,
+            "{} asked, {told} told",
+            asked.get()
+        );
+    }
+    assert_eq!((asked.get(), told, answered), (40, 40, 10));
+}

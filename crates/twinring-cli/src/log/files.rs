@@ -274,14 +274,18 @@ impl Files {
     }
 
     fn failed(&self, e: &io::Error) -> Failure {
-        let e = format_args!("{e}; what is not written stays with the applications");
-        failed(&self.path, &e)
+        failed(
+            &self.path,
+            &format_args!("{e}; what is not written stays with the applications"),
+        )
     }
 }
 
 fn failed(path: &Path, e: &dyn Display) -> Failure {
-    let what = format_args!("cannot write to {}: {e}", path.display());
-    Failure::new(Exit::Files, what)
+    Failure::new(
+        Exit::Files,
+        format_args!("cannot write to {}: {e}", path.display()),
+    )
 }
 
 /// Says of an error what could not be done with another file.

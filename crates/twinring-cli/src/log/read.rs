@@ -52,8 +52,10 @@ pub(super) fn read(path: &Path, follow: bool, sink: &mut Sink) -> Result<(), Fai
         }
         // Half a line may be the beginning of the first record, but not for somebody who does not wait for the rest.
         if ours == 0 && (others > 0 || !follow && !line.is_empty()) {
-            let what = format_args!("{} is no log: no line of it is a record", path.display());
-            return Err(Failure::new(Exit::Files, what));
+            return Err(Failure::new(
+                Exit::Files,
+                format_args!("{} is no log: no line of it is a record", path.display()),
+            ));
         }
         if !follow {
             break;
