@@ -25,7 +25,8 @@ struct SentHandles {
 }
 
 impl UnderWay {
-    /// How far the peer has to have read before there may be so many more; `None` if it has.
+    /// How far to wait for the peer to read before so many more are sent; `None` if they may be sent now. Half of those under way,
+    /// so that a sender is not woken for each.
     pub(crate) fn awaits(&self, more: usize) -> Option<u64> {
         let mut left = self.handles;
         let fits = |left: usize| left + more <= MOST_UNDER_WAY;
@@ -34,7 +35,7 @@ impl UnderWay {
         }
         let enough = self.messages.iter().find(|sent| {
             left -= sent.count;
-            fits(left)
+            fits(left) && left <= MOST_UNDER_WAY / 2
         });
         enough.map(|sent| sent.end)
     }
