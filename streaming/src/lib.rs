@@ -5,7 +5,7 @@ mod files;
 mod http;
 mod os;
 mod protocol;
-//RENDER
+pub mod render;
 pub mod response;
 pub mod server;
 pub mod stream;

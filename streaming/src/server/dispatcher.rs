@@ -333,13 +333,13 @@ impl Dispatcher {
     fn finish(&mut self, job: Job, how: &str) {
         self.say(&format!("job {}: {}: {how}", job.number, job.name));
         self.display.end(job.number);
-        if let Way::Worker { socket, permit, .. } = job.way {
-            if let Ok(socket) = TcpStream::from_std(socket) {
-                tokio::spawn(async move {
-                    leave(socket).await;
-                    drop(permit);
-                });
-            }
+        if let Way::Worker { socket, permit, .. } = job.way
+            && let Ok(socket) = TcpStream::from_std(socket)
+        {
+            tokio::spawn(async move {
+                leave(socket).await;
+                drop(permit);
+            });
         }
     }
 

@@ -18,6 +18,7 @@ fn so_they_do_if_the_server_writes() {
 }
 
 fn downloads(more: &[&str], kills: usize) {
+    let kills = kills / os::KILL_COST;
     let scene = Scene::new(24 << 20);
     let mut server = scene.serve(more);
     let (enough, whole) = (AtomicBool::new(false), AtomicUsize::new(0));

@@ -6,4 +6,5 @@ mod hostile;
 mod http;
 mod kills;
 mod os;
+mod render;
 mod silent;

@@ -6,6 +6,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// It takes a process, and under Wine that takes long.
+pub(crate) const KILL_COST: usize = 3;
+
 pub(crate) fn fetch(url: &str, rate: Option<u64>) -> Vec<u8> {
     let (address, path) = url
         .strip_prefix("http://")
