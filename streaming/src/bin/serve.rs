@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use clap::value_parser as parser;
-use streaming::server::{Options, SOCKET_COUNTS, serve};
+use streaming::server::{Options, serve};
 use streaming::worker;
 
 /// Serves the files of a directory over HTTP/1.1, each stream by a process of its own that may be killed.
@@ -50,7 +50,7 @@ fn main() -> anyhow::Result<()> {
         head_within: Duration::from_secs(args.head),
         stall: Duration::from_secs(args.stall),
         silence: Duration::from_secs(args.silence),
-        relay: args.relay || !SOCKET_COUNTS,
+        relay: args.relay,
     };
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

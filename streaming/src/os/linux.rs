@@ -11,8 +11,6 @@ use std::time::Duration;
 use linux_raw_sys::net::tcp_info;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-pub(crate) const SOCKET_COUNTS: bool = true;
-
 /// What the peer has acknowledged, and what it has not: sent and lost, under way, or not sent yet. The peer's SYN is not counted in a
 /// socket that was accepted (in one that connects it is); a FIN would be.
 pub(crate) fn bytes_written(socket: &TcpStream) -> io::Result<u64> {

@@ -1,6 +1,7 @@
 //! What differs between systems.
 //!
-//! * `SOCKET_COUNTS: bool`: whether a socket can tell what was written to it. If not, the calls marked * fail.
+//! Where a socket cannot tell what was written to it, the calls marked * fail.
+//!
 //! * `bytes_written(&TcpStream) -> io::Result<u64>` *: how many bytes were written to it since it was accepted, by whomever; of a
 //!   socket that nobody writes to meanwhile, and that nobody has shut down.
 //! * `send_file(&TcpStream, &File, offset, most) -> io::Result<usize>` *: writes from the file to the socket, as much as there is room for
@@ -15,4 +16,4 @@ mod sys;
 #[path = "other.rs"]
 mod sys;
 
-pub(crate) use sys::{SOCKET_COUNTS, bytes_written, read_at, send_file, wait_writable};
+pub(crate) use sys::{bytes_written, read_at, send_file, wait_writable};

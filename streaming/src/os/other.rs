@@ -6,8 +6,6 @@ use std::io;
 use std::net::TcpStream;
 use std::time::Duration;
 
-pub(crate) const SOCKET_COUNTS: bool = false;
-
 pub(crate) fn bytes_written(_: &TcpStream) -> io::Result<u64> {
     Err(io::ErrorKind::Unsupported.into())
 }

@@ -1,5 +1,6 @@
 //! The server: takes connections and requests itself, and has workers write the answers.
 
+mod check;
 mod client;
 mod dispatcher;
 mod display;
@@ -11,17 +12,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 
 use self::client::Entrance;
 use self::dispatcher::Dispatcher;
 use crate::files::Files;
-use crate::os;
 
-/// Whether the socket itself knows what was written to it, so that a worker can write to it.
-pub const SOCKET_COUNTS: bool = os::SOCKET_COUNTS;
+pub use self::check::sockets_count;
 
 /// How long to wait if no connection can be taken, mostly because there are no descriptors left.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -43,7 +42,8 @@ pub struct Options {
     pub stall: Duration,
     /// How long a worker may give no sign of life.
     pub silence: Duration,
-    /// Whether the server writes to the sockets, and workers only read.
+    /// Whether the server writes to the sockets, and workers only read. It does so in any case where sockets do not
+    /// [count](sockets_count).
     pub relay: bool,
 }
 
@@ -51,10 +51,8 @@ pub struct Options {
 ///
 /// # Errors
 /// What cannot be opened or started.
-pub async fn serve(options: Options) -> anyhow::Result<()> {
-    if !options.relay && !SOCKET_COUNTS {
-        bail!("sockets of this system do not say what was written to them: use --relay");
-    }
+pub async fn serve(mut options: Options) -> anyhow::Result<()> {
+    options.relay |= !sockets_count();
     let files = Files::open(&options.dir)
         .with_context(|| format!("cannot open {}", options.dir.display()))?;
     let listener = TcpListener::bind(options.listen)
@@ -63,9 +61,10 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
     let (wishes, coming) = mpsc::channel(1);
     let dispatcher = Dispatcher::start(&options, coming)?;
     dispatcher.say(&format!(
-        "serving {} at http://{}/",
+        "serving {} at http://{}/{}",
         options.dir.display(),
-        listener.local_addr()?
+        listener.local_addr()?,
+        if options.relay { " (relay)" } else { "" }
     ));
     let entrance = Arc::new(Entrance {
         files,

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -100,7 +100,9 @@ impl Server {
         let line = server.line("serving ");
         let (_, address) = line.split_once("http://").unwrap();
         address
-            .trim_end_matches('/')
+            .split('/')
+            .next()
+            .unwrap_or_default()
             .clone_into(&mut server.address);
         server
     }
@@ -110,7 +112,11 @@ impl Server {
     }
 
     pub(crate) fn lines(&self) -> MutexGuard<'_, Vec<String>> {
-        self.lines.all.lock().unwrap()
+        // A test that fails shows them once more.
+        self.lines
+            .all
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for a line with this in it.

@@ -21,6 +21,9 @@ fn downloads(more: &[&str], kills: usize) {
     let kills = kills / os::KILL_COST;
     let scene = Scene::new(24 << 20);
     let mut server = scene.serve(more);
+    // Or the first test would be the second.
+    let relays = os::RELAYS_ALWAYS || more.contains(&"--relay");
+    assert_eq!(server.count("(relay)"), usize::from(relays));
     let (enough, whole) = (AtomicBool::new(false), AtomicUsize::new(0));
     // Some take it as fast as it comes.
     let rates = [None, Some(60_000_000), Some(20_000_000), None];

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Parser;
-use streaming::server::SOCKET_COUNTS;
+use streaming::server::sockets_count;
 
 use self::client::ask;
 use self::server::{Server, serve_in_process};
@@ -33,6 +33,11 @@ struct Args {
     in_process: Option<PathBuf>,
 }
 
+/// A worker that has lived for so long has its successor at once.
+const HEALTHY: Duration = Duration::from_millis(1100);
+/// Each takes longer than that.
+const MAX_STARTS: usize = 31;
+
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     if let Some(file) = &args.in_process {
@@ -48,7 +53,7 @@ fn main() -> anyhow::Result<()> {
     drop(file);
     connections(home.path(), args.times)?;
     kills(home.path(), args.times, "4")?;
-    kills(home.path(), args.times, "1")?;
+    kills(home.path(), args.times.min(MAX_STARTS), "1")?;
     downloads(home.path(), &large, args.rounds)
 }
 
@@ -74,11 +79,15 @@ fn connections(home: &Path, times: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// From the kill of a worker to the first byte of its successor's.
+/// From the kill of a worker to the first byte of its successor's, and the longest that the client waited for any byte meanwhile: there
+/// were some in the sockets.
 fn kills(home: &Path, times: usize, workers: &str) -> anyhow::Result<()> {
     let server = Server::serve(home, &["--workers", workers])?;
-    let mut taken = Vec::new();
+    let (mut taken, mut waits) = (Vec::new(), Vec::new());
     while taken.len() < times {
+        if workers == "1" {
+            std::thread::sleep(HEALTHY);
+        }
         let mut answer = ask(&server.address, "GET", "large")?;
         let line = server.line(": from byte 0 on")?;
         let pid = line.rsplit(' ').next().context("a process")?.parse()?;
@@ -97,13 +106,19 @@ fn kills(home: &Path, times: usize, workers: &str) -> anyhow::Result<()> {
         let line = server.line(": from byte ")?;
         let (_, from) = line.split_once(": from byte ").context("a position")?;
         let from: u64 = from.split(' ').next().context("a position")?.parse()?;
-        if let Some((_, time)) = marks.iter().find(|(received, _)| *received > from) {
-            taken.push(*time);
+        if let Some(at) = marks.iter().position(|(received, _)| *received > from) {
+            let times = marks[..=at].iter().map(|(_, time)| *time);
+            let before = std::iter::once(Duration::ZERO).chain(times.clone());
+            let wait = times.zip(before).map(|(time, before)| time - before).max();
+            taken.push(marks[at].1);
+            waits.extend(wait);
         }
         server.line("the client has gone")?;
     }
-    let taken = microseconds(median(taken));
-    println!("kill to the next byte, {workers} workers: {taken:.0} us");
+    let (taken, wait) = (microseconds(median(taken)), microseconds(median(waits)));
+    println!(
+        "kill to the next byte, workers {workers}: {taken:.0} us; the longest wait of the client {wait:.0} us"
+    );
     Ok(())
 }
 
@@ -113,7 +128,7 @@ fn downloads(home: &Path, file: &Path, rounds: usize) -> anyhow::Result<()> {
         "through the server (--relay)",
         Server::serve(home, &["--relay"])?,
     )];
-    if SOCKET_COUNTS {
+    if sockets_count() {
         servers.insert(0, ("by a worker", Server::serve(home, &[])?));
         servers.insert(0, ("without workers", Server::in_process(file)?));
     }

@@ -59,7 +59,9 @@ impl Server {
         let line = server.line("http://")?;
         let (_, address) = line.split_once("http://").context("an address")?;
         address
-            .trim_end_matches('/')
+            .split('/')
+            .next()
+            .unwrap_or_default()
             .clone_into(&mut server.address);
         Ok(server)
     }

@@ -4,6 +4,7 @@
 //!   if that fails.
 //! * `kill(pid)`: ends a process at whatever instruction it is; it may have ended.
 //! * `KILL_COST: usize`: how many kills of elsewhere one is worth here.
+//! * `RELAYS_ALWAYS: bool`: whether the server has to write to the sockets itself.
 //! * `stop(pid) -> bool`: it goes on existing, but runs no more; `false` if the system has no such thing.
 //! * `CAN_TRACE: bool`, `kill_after_write(pid)`: ends a process after a call that has written to a socket, before its next instruction; or
 //!   does nothing, if there is none for a while.
@@ -19,7 +20,7 @@ mod trace;
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 mod untraced;
 
-pub(crate) use sys::{KILL_COST, fetch, kill, stop};
+pub(crate) use sys::{KILL_COST, RELAYS_ALWAYS, fetch, kill, stop};
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(crate) use trace::{CAN_TRACE, kill_after_write};
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
