@@ -174,10 +174,11 @@ fn a_thousand_links_and_half_their_peers_killed_at_once() {
             _ => until(&format!("no more than before, {before:?}"), || {
                 let now = settled();
                 AUDITED.iter().enumerate().all(|(i, kind)| {
-                    let slack = if *kind == "bytes of memory" {
-                        4 << 20
-                    } else {
-                        0
+                    let slack = match *kind {
+                        "bytes of memory" => 4 << 20,
+                        // The system's pool of threads has more or fewer, by how busy the machine was.
+                        "handles" => 16,
+                        _ => 0,
                     };
                     now[i] <= before[i] + slack
                 })
